@@ -1,0 +1,24 @@
+"""Which frequencies does a vision model rely on? Shapley values of frequency bands, for Captum."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from captum_spectral.attr import SpectralShapley
+from captum_spectral.game import BandGame
+from captum_spectral.masks import band_frequencies, band_mask
+from captum_spectral.spectrum import paint, split_bands, unpaint
+
+__all__ = [
+    "BandGame",
+    "SpectralShapley",
+    "__version__",
+    "band_frequencies",
+    "band_mask",
+    "paint",
+    "split_bands",
+    "unpaint",
+]
+
+try:
+    __version__ = version("captum-spectral")
+except PackageNotFoundError:  # a checkout on the path, not installed
+    __version__ = "0+unknown"

@@ -1,0 +1,339 @@
+"""SpectralShapley: Shapley values of the frequency bands of an input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from captum.attr import PerturbationAttribution
+from torch import Tensor
+
+from captum_spectral._arguments import check_count
+from captum_spectral._captum import (
+    BaselineType,
+    TargetType,
+    format_output,
+    is_tuple,
+    log_usage,
+)
+from captum_spectral.coalitions import all_coalitions, sample_orderings, shapley_from_table
+from captum_spectral.game import BandGame
+from captum_spectral.spectrum import paint_one, unpaint
+
+__all__ = ["SpectralShapley"]
+
+MAX_EXACT_ROWS = 2**16
+
+
+class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
+    r"""Shapley values of the frequency bands of an input: which frequencies the output rests on.
+
+    The input :math:`x` and the baseline :math:`b` are split into :math:`M` bands of their Fourier
+    spectrum. A coalition :math:`S` of bands is worth the model's output on the input that holds the
+    bands in :math:`S` of the input and all others of the baseline, and the payoff of all bands is
+    split by Shapley's formula:
+
+    .. math::
+        v(S) = f\Big(b + \sum_{i \in S} (x_i - b_i)\Big), \qquad
+        \phi_i = \sum_{S \not\ni i} \frac{1}{M \binom{M-1}{|S|}} \big(v(S \cup i) - v(S)\big),
+        \qquad \sum_i \phi_i = v(\text{all}) - v(\text{none})
+
+    The values have the unit of the model's output (logits, or nats for log-probabilities).
+
+    Args:
+        forward_func: The model, or any modification of its forward function.
+
+    Cost in model rows per example: ``2^M`` exactly (256 for 8 bands), or at most
+    ``2 n (M - 1) + 2`` with ``n_samples=n``; every coalition is evaluated once, and all outputs
+    come from the same rows. Memory: the ``M + 1`` band signals of the examples in a forward pass,
+    its rows, and the table of values.
+
+    Example::
+
+        >>> import torch
+        >>> from captum_spectral import SpectralShapley
+        >>> model = torch.nn.Sequential(
+        ...     torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(),
+        ...     torch.nn.Linear(4 * 30 * 30, 10)).eval()
+        >>> inputs = torch.rand(2, 3, 32, 32)
+        >>> attributions = SpectralShapley(model).attribute(inputs, [3, 7])
+        >>> attributions.shape                       # painted on the Fourier plane
+        torch.Size([2, 3, 32, 32])
+        >>> bands, delta = SpectralShapley(model).attribute(
+        ...     inputs, [3, 7], return_input_shape=False, return_convergence_delta=True)
+        >>> bands.shape                              # one value per band, low to high frequency
+        torch.Size([2, 8])
+        >>> bool((delta.abs() < 1e-5).all())
+        True
+
+    References:
+        L. S. Shapley, *A value for n-person games*, 1953. R. Luo, J. McDermott, C. O'Riordan,
+        *Interpreting Global Perturbation Robustness of Image Models using Axiomatic Spectral
+        Importance Decomposition*, TMLR 2024.
+    """
+
+    def __init__(self, forward_func: Callable[..., Any]) -> None:
+        PerturbationAttribution.__init__(self, forward_func)
+
+    @log_usage()  # type: ignore[untyped-decorator]
+    def attribute(
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        target: TargetType = None,
+        baselines: BaselineType = None,
+        additional_forward_args: Any = None,
+        feature_mask: Tensor | tuple[Tensor, ...] | None = None,
+        num_bands: int = 8,
+        spectral_dims: int | tuple[int, ...] = (-2, -1),
+        n_samples: int | None = None,
+        perturbations_per_eval: int | None = None,
+        return_input_shape: bool = True,
+        return_convergence_delta: bool = False,
+        return_standard_error: bool = False,
+        generator: torch.Generator | None = None,
+        show_progress: bool = False,
+    ) -> Any:
+        r"""Attribute the output to the frequency bands of the inputs.
+
+        Args:
+            inputs (Tensor or tuple[Tensor, ...]): Real floating input ``(B, ..., H, W)`` of any
+                size, dim 0 the examples; or a tuple of them. Half-precision inputs are transformed
+                in float32 and shown to the model in their own dtype.
+            target (int, tuple, Tensor, or list, optional): Output index to explain, for all
+                examples (int, 1-element tensor, tuple for outputs with more dims) or per example
+                (list of ints, 1-D tensor, list of tuples). None explains every output, all from
+                the same forward passes. Default: None
+            baselines (scalar, Tensor, tuple of scalar, or Tensor, optional): What an absent band
+                holds: the band of the baseline. None (zero), a number, a tensor of the input's
+                shape or with first dim 1, or a tuple of those. Default: None
+            additional_forward_args (Any, optional): Further arguments of ``forward_func``, a
+                single one or a tuple. Tensors with dim 0 = B are repeated with the inputs, all else
+                is passed through. Default: None
+            feature_mask (Tensor or tuple[Tensor, ...], optional): Integer band ids 0..M-1 over the
+                full, unshifted Fourier plane (layout of ``torch.fft.fftn`` over ``spectral_dims``),
+                of the shape of the spectral dims or broadcastable to the input (bands per channel,
+                say). A frequency and its negative must share a band. In a tuple the same id in two
+                tensors is one player. See :func:`~captum_spectral.band_mask`. None: ``num_bands``
+                equal-width bands under the max-norm, for every tensor its own. Default: None
+            num_bands (int, optional): Bands per input tensor when there is no ``feature_mask``.
+                Default: 8
+            spectral_dims (tuple[int, ...], optional): The dims that are transformed: ``(-1,)`` for
+                audio or time series ``(B, C, T)``, ``(-3, -2, -1)`` for volumes. Default: (-2, -1)
+            n_samples (int, optional): None: exact values from all ``2^M`` coalitions. An integer
+                ``n``: the estimate from ``n`` random orderings of the bands, each together with its
+                reverse, shared by the whole batch. Default: None
+            perturbations_per_eval (int, optional): At most ``perturbations_per_eval * B`` rows go
+                through the model at once, coalition by coalition, as everywhere in Captum; must be
+                1 for a ``forward_func`` that gives one number per batch. None chooses about 8 rows
+                on the CPU and 256 elsewhere. Default: None
+            return_input_shape (bool, optional): True: every Fourier bin carries its band's value,
+                in the shape of the input. This is a picture of the *Fourier plane* (show it with
+                :func:`~captum_spectral.visualization.visualize_spectrum`), not of the pixels.
+                False: the band values ``(B, M)``. Default: True
+            return_convergence_delta (bool, optional): Return the efficiency gap
+                :math:`\sum_i \phi_i - (v(\text{all}) - v(\text{none}))` as well. Default: False
+            return_standard_error (bool, optional): Return the standard error over the ``n_samples``
+                ordering pairs as well, 0 where the values are exact; needs ``n_samples`` of None
+                or at least 2. Default: False
+            generator (torch.Generator, optional): Source of the orderings; None takes PyTorch's
+                global one. Not used when exact. Default: None
+            show_progress (bool, optional): Display a progress bar, counted in model rows.
+                Default: False
+
+        Returns:
+            *Tensor* or *tuple[Tensor, ...]* of **attributions**, followed by the delta and the
+            standard error where asked for:
+
+            - **attributions**: the shape of the input (a tuple for a tuple of inputs), or
+              ``(B, M)`` without ``return_input_shape``. With outputs ``(B, K)`` and no target
+              ``(B, K, ..., H, W)`` or ``(B, K, M)``. The first dim is 1 for a ``forward_func`` that
+              gives one number per batch. float64 where the model gives float64, else float32.
+            - **delta** (``return_convergence_delta``): ``(B,)``, or ``(B, K)`` without a target.
+            - **standard error** (``return_standard_error``): shape of the attributions.
+
+        Raises:
+            TypeError: Inputs, mask, baselines or counts of a wrong kind.
+            ValueError: Non-finite inputs, shapes that do not fit, an asymmetric mask, more bands
+                than frequencies, more than ``2^16`` rows per example without ``n_samples``, a count
+                below 1, a forward output that is not finite or does not grow with the batch.
+            AssertionError: A tuple target that does not fit the output (raised by Captum).
+        """
+        if n_samples is not None:
+            check_count("n_samples", n_samples)
+            if return_standard_error and n_samples < 2:
+                raise ValueError(
+                    "return_standard_error needs n_samples >= 2 ordering pairs (or None, exact), "
+                    f"got n_samples={n_samples}"
+                )
+        if perturbations_per_eval is not None:
+            check_count("perturbations_per_eval", perturbations_per_eval)
+        game = BandGame(
+            self.forward_func,
+            inputs,
+            feature_mask,
+            baselines,
+            target,
+            additional_forward_args,
+            num_bands,
+            spectral_dims,
+        )
+        phi, error, gain = self._values(
+            game, n_samples, generator, perturbations_per_eval, show_progress
+        )
+        results = [self._format(phi, game, inputs, return_input_shape)]
+        if return_convergence_delta:
+            results.append((phi.sum(-1, dtype=torch.float64) - gain).to(phi.dtype))
+        if return_standard_error:
+            results.append(self._format(error, game, inputs, return_input_shape))
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def _values(
+        self,
+        game: BandGame,
+        n_samples: int | None,
+        generator: torch.Generator | None,
+        perturbations_per_eval: int | None,
+        show_progress: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Shapley values ``(B, *outputs, M)``, their standard errors, and v(all) - v(none).
+
+        Only the bands that hold a frequency play; the others are dummies, worth 0.
+        """
+        players = game.players
+        if n_samples is None:
+            self._check_exact(len(players))
+            orderings = None
+            chosen = all_coalitions(len(players))
+        else:
+            orderings = sample_orderings(len(players), n_samples, generator)
+            chosen = orderings.coalitions
+        coalitions = torch.zeros(len(chosen), game.num_bands, dtype=torch.bool)
+        coalitions[:, players] = chosen
+        table = game.evaluate(
+            coalitions,
+            perturbations_per_eval,
+            show_progress,
+            description=f"{self.get_name()} attribution",
+        )
+        if orderings is None:
+            of_players = shapley_from_table(table)
+            error_of_players = torch.zeros_like(of_players)
+        else:
+            of_players, error_of_players = orderings.shapley(table)
+        phi, error = (
+            x.new_zeros(*x.shape[:-1], game.num_bands).index_copy(-1, players, x).to(table)
+            for x in (of_players, error_of_players)
+        )
+        size = chosen.sum(1)
+        gain = table[:, int(size.argmax())].double() - table[:, int(size.argmin())].double()
+        return phi, error, gain
+
+    @staticmethod
+    def _check_exact(num_players: int) -> None:
+        if 2**num_players > MAX_EXACT_ROWS:
+            rows = 2 * 32 * (num_players - 1) + 2
+            raise ValueError(
+                f"exact values of {num_players} bands need 2^{num_players} = {2**num_players} "
+                f"model rows per example, more than the limit of {MAX_EXACT_ROWS}; pass n_samples "
+                f"(32, say, takes at most {rows} rows and gives standard errors) or use fewer bands"
+            )
+
+    @staticmethod
+    def _format(
+        values: Tensor,
+        game: BandGame,
+        inputs: Tensor | tuple[Tensor, ...],
+        return_input_shape: bool,
+    ) -> Tensor | tuple[Tensor, ...]:
+        tensors = inputs if isinstance(inputs, tuple) else (inputs,)
+        values = values.to(tensors[0].device)
+        if not return_input_shape:
+            return values
+        if len(values) < game.num_examples and any(len(m) > 1 for m in game.feature_masks):
+            raise ValueError(
+                "forward_func gives one number per batch, so the masks of all examples must be the "
+                "same: use a feature_mask with first dim 1, or return_input_shape=False"
+            )
+        painted = tuple(
+            paint_one(values, mask, x) for mask, x in zip(game.feature_masks, tensors, strict=True)
+        )
+        result: Tensor | tuple[Tensor, ...] = format_output(is_tuple(inputs), painted)
+        return result
+
+    @property
+    def multiplies_by_inputs(self) -> bool:
+        """True: the values measure what a band adds to the output, not a slope."""
+        return True
+
+    def has_convergence_delta(self) -> bool:
+        """True: the delta is the efficiency gap, 0 to rounding."""
+        return True
+
+    def compute_convergence_delta(
+        self,
+        attributions: Tensor | tuple[Tensor, ...],
+        start_point: BaselineType,
+        end_point: Tensor | tuple[Tensor, ...],
+        target: TargetType = None,
+        additional_forward_args: Any = None,
+        feature_mask: Tensor | tuple[Tensor, ...] | None = None,
+        num_bands: int = 8,
+        spectral_dims: int | tuple[int, ...] = (-2, -1),
+    ) -> Tensor:
+        r"""The efficiency gap of given attributions, from two forward passes.
+
+        .. math:: \delta = \sum_i \phi_i - \big(f(\text{end}) - f(\text{start})\big)
+
+        Args:
+            attributions: Band values ``(B, M)``, or painted in the shape of ``end_point``.
+            start_point: The baselines.
+            end_point: The inputs.
+            target: The target that was explained. Default: None
+            additional_forward_args: As in :meth:`attribute`. Default: None
+            feature_mask: As in :meth:`attribute`. Default: None
+            num_bands: As in :meth:`attribute`. Default: 8
+            spectral_dims: As in :meth:`attribute`. Default: (-2, -1)
+
+        Returns:
+            ``(B,)`` deltas, one per example.
+
+        Raises:
+            TypeError, ValueError: As :meth:`attribute`.
+
+        Cost: 2 model rows per example.
+
+        Example::
+
+            >>> import torch
+            >>> from captum_spectral import SpectralShapley
+            >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, 5)).eval()
+            >>> explainer, x = SpectralShapley(model), torch.randn(2, 1, 16, 16)
+            >>> attributions = explainer.attribute(x, 1, num_bands=4)
+            >>> delta = explainer.compute_convergence_delta(attributions, 0, x, 1, num_bands=4)
+            >>> bool((delta.abs() < 1e-5).all())
+            True
+        """
+        game = BandGame(
+            self.forward_func,
+            end_point,
+            feature_mask,
+            start_point,
+            target,
+            additional_forward_args,
+            num_bands,
+            spectral_dims,
+        )
+        ends = game.evaluate(torch.tensor([[False], [True]]).expand(2, game.num_bands), 1)
+        tensors = attributions if isinstance(attributions, tuple) else (attributions,)
+        inputs = end_point if isinstance(end_point, tuple) else (end_point,)
+        if [t.shape[1:] for t in tensors] == [x.shape[1:] for x in inputs]:
+            bands = unpaint(attributions, game.feature_masks, spectral_dims)
+        else:
+            bands = tensors[0]
+        gain = ends[:, 1].double() - ends[:, 0].double()
+        return (bands.sum(-1, dtype=torch.float64).to(gain.device) - gain).to(bands.dtype)
+
+    def attribute_future(self) -> None:
+        """Not implemented, as in most of Captum."""
+        raise NotImplementedError(f"attribute_future is not implemented for {type(self).__name__}")
