@@ -146,7 +146,10 @@ class Orderings:
         players = self._orderings[None, ..., None].expand_as(marginals)
         by_player = torch.empty_like(marginals).scatter_(3, players, marginals)
         pairs = by_player.mean(2)  # (B, n, M, outputs)
-        phi, error = pairs.mean(1), pairs.std(1) / math.sqrt(self.num_samples)
+        phi = pairs.mean(1)
+        error = torch.full_like(phi, math.nan)
+        if self.num_samples > 1:
+            error = pairs.std(1) / math.sqrt(self.num_samples)
         outputs = values.shape[2:]
 
         def output_first(x: Tensor) -> Tensor:

@@ -250,8 +250,9 @@ class BandGame:
 
         Args:
             weights: ``(R, M)`` real weights; the result is differentiable in them.
-            examples: ``(R,)`` integers: row ``r`` is a version of example ``examples[r]``. None
-                needs ``R = B`` rows, row ``r`` for example ``r``.
+            examples: ``(R,)`` integers: row ``r`` is a version of example ``examples[r]``; a 0-d
+                tensor is the example of all rows (Captum's KernelShap hands it over like this).
+                None needs ``R = B`` rows, row ``r`` for example ``r``.
 
         Returns:
             What ``forward_func`` gives for the R rows, at the game's target if it has one.
@@ -353,6 +354,8 @@ class BandGame:
                 "examples must be a tensor of integers such as torch.arange(B), got "
                 f"{getattr(examples, 'dtype', type(examples).__name__)}"
             )
+        if examples.dim() == 0:
+            examples = examples.expand(len(weights))
         if examples.shape != weights.shape[:1]:
             raise ValueError(
                 f"examples must have one index per row of weights, ({len(weights)},), got shape "

@@ -1,0 +1,228 @@
+"""Every wrong argument is named, with what it was and what would work, before any forward pass."""
+
+import warnings
+
+import pytest
+import torch
+from helpers import Counting, tiny_cnn
+from torch import nn
+
+from captum_spectral import BandGame, SpectralShapley, band_mask, paint, split_bands
+
+X = torch.rand(2, 1, 10, 12, generator=torch.Generator().manual_seed(0))
+NAN = X.clone()
+NAN[1, 0, 3, 4:6] = float("nan")
+INF = X.clone()
+INF[0, 0, 0, 0] = float("inf")
+ASYMMETRIC = band_mask((10, 12), 3)
+ASYMMETRIC[3, 10] = 0
+
+BEFORE_ANY_FORWARD = [
+    # inputs
+    (
+        {"inputs": X.long()},
+        TypeError,
+        r"inputs must be a real floating .* torch.int64.*\.float\(\)",
+    ),
+    ({"inputs": X.to(torch.complex64)}, TypeError, "real floating .*complex64; take its real part"),
+    ({"inputs": [X]}, TypeError, "inputs must be a torch.Tensor, or inputs a tuple.* got list"),
+    ({"inputs": (X, None)}, TypeError, r"inputs\[1\] must be a torch.Tensor"),
+    ({"inputs": ()}, ValueError, "at least one tensor, got an empty tuple"),
+    ({"inputs": NAN}, ValueError, "inputs must be finite: example 1 holds 2 NaN or infinite"),
+    ({"inputs": INF}, ValueError, "inputs must be finite: example 0 holds 1 NaN or infinite"),
+    ({"inputs": (X, X[:1])}, ValueError, r"inputs\[1\] has 1 examples and inputs\[0\] has 2"),
+    ({"inputs": X[:0]}, ValueError, r"at least one example, got shape \(0, 1, 10, 12\)"),
+    ({"inputs": X[0, 0, 0]}, ValueError, r"got shape \(12,\)"),
+    # bands
+    ({"num_bands": 0}, ValueError, "num_bands must be at least 1, got 0"),
+    ({"num_bands": 6}, ValueError, "num_bands=6 is more than .* at most num_bands=5 fits"),
+    ({"num_bands": 60}, ValueError, r"band 0 would hold 1 frequency bin\(s\)"),
+    ({"num_bands": 2.5}, TypeError, "num_bands must be an integer, got 2.5"),
+    (
+        {"feature_mask": ASYMMETRIC},
+        ValueError,
+        r"frequency \(3, -2\) has band 0, \(-3, 2\) has band 1",
+    ),
+    (
+        {"feature_mask": band_mask((8, 8), 2)},
+        ValueError,
+        r"feature_mask of shape \(8, 8\) fits nei",
+    ),
+    ({"feature_mask": torch.zeros(2, 2, 1, 10, 12).long()}, ValueError, "fits neither"),
+    (
+        {"feature_mask": torch.zeros(10, 12)},
+        TypeError,
+        r"integer band ids, got dtype torch.float32",
+    ),
+    ({"feature_mask": torch.zeros(10, 12).bool()}, TypeError, "got dtype torch.bool"),
+    ({"feature_mask": [[0]]}, TypeError, "feature_mask must be a torch.Tensor, got list"),
+    ({"feature_mask": torch.zeros(0).long()}, ValueError, "feature_mask is empty"),
+    ({"feature_mask": band_mask((10, 12), 2) - 1}, ValueError, "the negative id -1; ids must be 0"),
+    ({"feature_mask": (band_mask((10, 12), 2),) * 2}, ValueError, "got 2 for 1 inputs"),
+    (
+        {"inputs": (X, X), "feature_mask": band_mask((10, 12), 2)},
+        ValueError,
+        "one mask per input: got 1 for 2 inputs",
+    ),
+    # spectral dims
+    ({"spectral_dims": (-5, -1)}, ValueError, r"out of range for an input of shape \(2, 1, 10, 12"),
+    ({"spectral_dims": (4,)}, ValueError, "it has no dim 4"),
+    ({"spectral_dims": (0, 1)}, ValueError, r"touches dim 0 .* use \(-1,\) for \(B, T\) signals"),
+    ({"spectral_dims": (-4, -1)}, ValueError, "touches dim 0"),
+    ({"spectral_dims": (-1, 3)}, ValueError, "names a dim twice"),
+    ({"spectral_dims": ()}, TypeError, "one or more integers"),
+    (
+        {"spectral_dims": (1.0,)},
+        TypeError,
+        r"one or more integers such as \(-2, -1\), got \(1.0,\)",
+    ),
+    # baselines
+    (
+        {"baselines": X[:, :, :5]},
+        ValueError,
+        r"baselines of shape \(2, 1, 5, 12\) must have the sh",
+    ),
+    ({"baselines": torch.zeros(3, 1, 10, 12)}, ValueError, r"or \(1, 1, 10, 12\)"),
+    ({"baselines": (0, 0)}, ValueError, "one entry per input: got 2 for 1 inputs"),
+    ({"baselines": "zero"}, TypeError, "must be None, a number or a tensor, got str"),
+    ({"baselines": float("nan")}, ValueError, "baselines must be finite"),
+    ({"baselines": X.to(torch.complex64)}, TypeError, "baselines must be real"),
+    # counts
+    ({"n_samples": 0}, ValueError, "n_samples must be at least 1, got 0"),
+    ({"n_samples": 1.5}, TypeError, "n_samples must be an integer or None, got 1.5"),
+    ({"n_samples": 1, "return_standard_error": True}, ValueError, "needs n_samples >= 2"),
+    ({"perturbations_per_eval": 0}, ValueError, "perturbations_per_eval must be at least 1, got 0"),
+    ({"perturbations_per_eval": "8"}, TypeError, "must be an integer or None, got '8'"),
+    (
+        {"inputs": torch.rand(1, 1, 64, 64), "num_bands": 17},
+        ValueError,
+        r"2\^17 = 131072 model rows per example, more than the limit of 65536; pass n_samples",
+    ),
+    # target
+    ({"target": [0, 1, 2]}, ValueError, "target has 3 entries for 2 examples"),
+    ({"target": torch.tensor([0, 1, 2])}, ValueError, "target has 3 entries for 2 examples"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "error", "message"), BEFORE_ANY_FORWARD)
+def test_before_any_forward_pass(arguments, error, message):
+    model = Counting(tiny_cnn(1, dtype=torch.float32))
+    arguments = {"inputs": X, "target": 0, "num_bands": 3, **arguments}
+    with pytest.raises(error, match=message):
+        SpectralShapley(model).attribute(**arguments)
+    assert model.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("forward", "arguments", "error", "message"),
+    [
+        (
+            lambda x: x.sum(),
+            {"perturbations_per_eval": 2},
+            ValueError,
+            "perturbations_per_eval=2 needs a forward_func with one output per row.*eval=1",
+        ),
+        (
+            lambda x: float(x.sum()),
+            {"inputs": X[:1], "perturbations_per_eval": 3},
+            ValueError,
+            "perturbations_per_eval=3 needs",
+        ),
+        (lambda x: torch.rand(5), {}, ValueError, r"returned shape \(5,\) for 8 rows; dim 0"),
+        (
+            lambda x: torch.rand(7),
+            {"perturbations_per_eval": 1},
+            ValueError,
+            "must grow with the batch",
+        ),
+        (lambda x: "cat", {}, TypeError, "a tensor of real numbers or a number, got str"),
+        (lambda x: x.flatten(1).sum(1) * 1j, {}, TypeError, "got torch.complex64"),
+        (lambda x: x.flatten(1), {"target": 500}, ValueError, "target 500 does not exist.*0..119"),
+        (lambda x: x.flatten(1), {"target": [0, 120]}, ValueError, "target 120 does not exist"),
+        (lambda x: x.sum(), {"target": 0}, ValueError, "target=0 cannot be selected.*target=None"),
+    ],
+)
+def test_forward_outputs_that_cannot_be_used(forward, arguments, error, message):
+    arguments = {"inputs": X, "num_bands": 3, **arguments}
+    with pytest.raises(error, match=message):
+        SpectralShapley(forward).attribute(**arguments)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("per_eval", [None, 1, 3])
+def test_a_value_that_is_not_finite_names_its_example_and_coalition(bad, per_eval):
+    mask = band_mask((10, 12), 3)
+
+    def fragile(x, index):
+        bands = split_bands(x, mask).square().flatten(2).sum(2) > 1e-6
+        wrong = (bands == torch.tensor([True, False, True])).all(1) & (index == 1)
+        return torch.where(wrong, bad, x.flatten(1).sum(1))
+
+    message = r"not finite .* example 1 with the coalition of bands \[0, 2\] out of 3"
+    with pytest.raises(ValueError, match=message):
+        SpectralShapley(fragile).attribute(
+            X,
+            feature_mask=mask,
+            additional_forward_args=torch.arange(2),
+            perturbations_per_eval=per_eval,
+        )
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(120, 2)),
+        nn.Sequential(nn.Flatten(), nn.Dropout(0.5).train(), nn.Linear(120, 2).eval()),
+    ],
+    ids=["whole", "a part"],
+)
+def test_a_model_in_training_mode_warns_and_stays_as_it_is(model):
+    with pytest.warns(UserWarning, match=r"training mode.*call \.eval\(\) first"):
+        SpectralShapley(model).attribute(X, 0, num_bands=2)
+    assert model.training
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        SpectralShapley(model.eval()).attribute(X, 0, num_bands=2)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda g: g(torch.ones(4, 3)), ValueError, r"4 rows .* 2 examples .*arange\(B\)"),
+        (lambda g: g(torch.ones(2, 4)), ValueError, r"weights must be \(R, 3\), one column per b"),
+        (lambda g: g(torch.ones(3)), ValueError, r"got shape \(3,\)"),
+        (
+            lambda g: g(torch.ones(2, 3), torch.tensor([0.0, 1.0])),
+            TypeError,
+            "integers .*float32",
+        ),
+        (lambda g: g(torch.ones(2, 3), [0, 1]), TypeError, "got list"),
+        (lambda g: g(torch.ones(2, 3), torch.arange(3)), ValueError, r"\(2,\), got shape \(3,\)"),
+        (lambda g: g(torch.ones(2, 3), torch.tensor([0, 2])), ValueError, r"0\.\.1, got 0\.\.2"),
+        (lambda g: g(torch.ones(2, 3), torch.tensor([-1, 0])), ValueError, r"got -1\.\.0"),
+        (lambda g: g.evaluate(torch.ones(2, 3)), TypeError, r"boolean.*game\(weights, examples\)"),
+        (lambda g: g.evaluate(torch.ones(2, 4).bool()), ValueError, r"\(K, 3\) or \(2, K, 3\)"),
+        (lambda g: g.evaluate(torch.ones(3, 5, 3).bool()), ValueError, r"got shape \(3, 5, 3\)"),
+        (lambda g: g.evaluate(torch.ones(0, 3).bool()), ValueError, r"got shape \(0, 3\)"),
+        (lambda g: g.evaluate(torch.ones(2, 3).bool(), 0), ValueError, "at least 1, got 0"),
+    ],
+)
+def test_the_game_in_band_space(call, error, message):
+    model = Counting(tiny_cnn(1, dtype=torch.float32))
+    game = BandGame(model, X, num_bands=3)
+    with pytest.raises(error, match=message):
+        call(game)
+    assert model.calls == 0
+
+
+def test_masks_per_example_have_no_one_picture_for_the_batch():
+    mask = torch.stack([band_mask((10, 12), 2), 1 - band_mask((10, 12), 2)])[:, None]
+    with pytest.raises(ValueError, match=r"feature_mask with first dim 1, or return_input_shape=F"):
+        SpectralShapley(lambda x: x.sum()).attribute(X, feature_mask=mask)
+
+
+def test_pieces_check_what_they_are_given():
+    with pytest.raises(TypeError, match="like must be a real floating tensor"):
+        paint(torch.rand(2, 3), band_mask((10, 12), 3), X.long())
+    with pytest.raises(ValueError, match="fits neither"):
+        split_bands(X, band_mask((10, 13), 3))

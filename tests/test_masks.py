@@ -1,0 +1,124 @@
+"""Which band a frequency belongs to."""
+
+import math
+from fractions import Fraction
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from captum_spectral import band_frequencies, band_mask
+
+sizes = st.lists(st.integers(5, 40), min_size=1, max_size=3)
+norms = st.sampled_from(["linf", "l2", "l1"])
+
+
+def radius(shape, norm):
+    """Normalised radius of every bin as exact fractions (l2: its square)."""
+
+    def signed(k, n):
+        return k if 2 * k <= n else n - k
+
+    radii = {}
+    for index in torch.cartesian_prod(*[torch.arange(n) for n in shape]).reshape(-1, len(shape)):
+        parts = [Fraction(2 * signed(k, n), n) for k, n in zip(index.tolist(), shape, strict=True)]
+        if norm == "linf":
+            radii[tuple(index.tolist())] = max(parts)
+        elif norm == "l1":
+            radii[tuple(index.tolist())] = sum(parts)
+        else:
+            radii[tuple(index.tolist())] = sum(p * p for p in parts)
+    return radii
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+@pytest.mark.parametrize("shape", [(16, 16), (15, 9), (12, 25), (24,), (7, 10, 9)])
+def test_every_bin_is_on_the_right_side_of_its_edges_exactly(shape, norm):
+    num_bands = 3
+    mask = band_mask(shape, num_bands, norm)
+    for index, r in radius(shape, norm).items():
+        power = 2 if norm == "l2" else 1
+        expected = sum(r >= Fraction(i, num_bands) ** power for i in range(1, num_bands))
+        assert int(mask[index]) == expected, index
+
+
+def test_an_edge_that_floats_would_miss():
+    # Frequency 290 of 1000 has the radius 0.58 = 29 / 50 and opens band 29, but
+    # 0.58 * 50 is 28.999999999999996 in floating point: floor would put it a band too low.
+    assert math.floor(0.58 * 50) == 28
+    mask = band_mask((1000,), 50)
+    assert mask[:501].tolist() == [min(k // 10, 49) for k in range(501)]
+
+
+@given(shape=sizes, norm=norms, num_bands=st.integers(1, 2))
+def test_a_frequency_and_its_negative_share_a_band_at_any_size(shape, norm, num_bands):
+    mask = band_mask(shape, num_bands, norm)
+    dims = tuple(range(len(shape)))
+    assert torch.equal(mask, mask.flip(dims).roll([1] * len(dims), dims))
+    assert mask.flatten()[0] == 0  # DC is in the lowest band
+    assert mask.unique().tolist() == list(range(num_bands))  # no band is empty
+
+
+def test_the_max_norm_leaves_no_corner_outside_and_makes_nested_squares():
+    mask = band_mask((224, 224))
+    shifted = torch.fft.fftshift(mask)
+    assert shifted[112].eq(0).sum() == 27  # |k| <= 13
+    assert torch.equal(mask.unique(), torch.arange(8))
+
+
+def test_octave_bands_double_in_width():
+    mask = band_mask((256,), 5, spacing="octave")[:129]
+    edges = [int((mask >= i).nonzero()[0]) for i in range(1, 5)]
+    assert edges == [8, 16, 32, 64]  # r = 1/16, 1/8, 1/4, 1/2 of 128
+
+
+def test_explicit_edges_may_isolate_the_mean():
+    mask = band_mask((16, 16), edges=[Fraction(1, 8), 0.5])
+    assert mask.eq(0).sum() == 1
+    assert mask[0, 0] == 0
+    assert mask.unique().tolist() == [0, 1, 2]
+
+
+def test_a_large_coprime_plane_needs_python_integers_and_stays_exact():
+    shape, edge = (1009, 997), Fraction(1, 3) + Fraction(1, 10**12)
+    mask = band_mask(shape, norm="l2", edges=[edge])
+    row = mask[0, : 997 // 2 + 1]
+    assert int(row.eq(0).sum()) == next(k for k in range(997) if Fraction(2 * k, 997) >= edge)
+
+
+def test_frequencies_of_bands_in_cycles_per_pixel():
+    low, high = band_frequencies(band_mask((224, 224), 8)).T
+    assert low.tolist() == pytest.approx([i / 16 for i in range(8)])
+    assert high[-1] == 0.5
+    assert (high[:-1] < low[1:]).all()
+    with_gap = band_frequencies(torch.tensor([0, 2, 2, 2]), spectral_dims=(-1,))
+    assert with_gap[1].isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"num_bands": 0}, ValueError, "num_bands must be at least 1, got 0"),
+        ({"num_bands": 2.0}, TypeError, "num_bands must be an integer, got 2.0"),
+        ({"norm": "max"}, ValueError, "norm must be 'linf', 'l2' or 'l1', got 'max'"),
+        ({"spacing": "log"}, ValueError, "spacing must be 'linear' or 'octave', got 'log'"),
+        ({"shape": ()}, ValueError, "one or more positive sizes"),
+        ({"shape": 16}, TypeError, r"sequence of sizes such as \(H, W\), got 16"),
+        ({"num_bands": 9}, ValueError, r"num_bands=9 is more than .* at most num_bands=4 fits"),
+        ({"spacing": "octave"}, ValueError, r"band 0 would hold 1 frequency bin\(s\)"),
+        ({"edges": [0.5, 0.5]}, ValueError, "strictly increasing"),
+        ({"edges": [0.5, float("nan")]}, TypeError, "finite numbers"),
+        ({"edges": [0.0, 0.5]}, ValueError, "positive"),
+        ({"edges": [0.5, 0.51]}, ValueError, "leave band 1 without any frequency"),
+    ],
+)
+def test_bad_arguments_say_what_would_work(arguments, error, message):
+    with pytest.raises(error, match=message):
+        band_mask(**{"shape": (10, 10), **arguments})
+
+
+def test_the_number_of_bands_that_is_said_to_fit_does_fit():
+    with pytest.raises(ValueError, match="at most num_bands=4 fits"):
+        band_mask((10, 10), 6)
+    assert band_mask((10, 10), 4).unique().tolist() == list(range(4))

@@ -1,0 +1,35 @@
+"""The public surface: every name is documented as the project promises."""
+
+import inspect
+import re
+
+import pytest
+
+import captum_spectral
+
+CALLABLES = [n for n in captum_spectral.__all__ if callable(getattr(captum_spectral, n))]
+FIGURES = [f"visualization.{n}" for n in captum_spectral.visualization.__all__]
+
+
+def test_the_promised_names_are_there():
+    promised = "SpectralShapley BandGame band_mask split_bands paint visualization".split()
+    assert set(promised) <= set(captum_spectral.__all__)
+
+
+@pytest.mark.parametrize("name", [*CALLABLES, *FIGURES])
+def test_docstrings_say_what_a_user_needs(name):
+    thing = captum_spectral
+    for part in name.split("."):
+        thing = getattr(thing, part)
+    text = inspect.getdoc(thing)
+    for section in ("Args:", "Example::", ">>> "):
+        assert section in text, f"{name} has no {section}"
+    whole = text + (inspect.getdoc(thing.attribute) if hasattr(thing, "attribute") else "")
+    assert "Raises:" in whole
+    assert re.search("Returns:", whole) or inspect.isclass(thing)
+    if name in CALLABLES:
+        assert "Cost" in whole, f"{name} does not say what it costs in model rows"
+
+
+def test_the_version_is_the_installed_one():
+    assert re.match(r"\d+\.\d+", captum_spectral.__version__)
