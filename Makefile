@@ -1,0 +1,55 @@
+# The commands of this project. Every target creates the environment it needs and reuses it.
+#   make demo        explain real photographs with a real network, figures in demo/
+#   make test        the whole suite: unit, property, contract, doctests
+VENV   ?= .venv
+PYTHON ?= python3
+BIN    := $(VENV)/bin
+OLDEST := $(VENV)-oldest
+# Nothing from outside the environment may leak in.
+unexport PYTHONPATH
+export PYTHONNOUSERSITE := 1
+
+.PHONY: demo test lint types docs tutorials test-oldest format clean
+
+demo: $(VENV)/.demo
+	$(BIN)/captum-spectral demo --out demo
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+docs: $(VENV)/.dev
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+# Runs every notebook from top to bottom; an exception in a cell fails the target.
+tutorials: $(VENV)/.dev
+	$(BIN)/jupyter execute --timeout=900 tutorials/*.ipynb
+
+# The oldest releases that pyproject.toml admits, in an environment of their own.
+test-oldest: $(OLDEST)/.test
+	$(OLDEST)/bin/python -m pytest
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) $(OLDEST) docs/_build docs/tutorials demo
+
+$(VENV)/.demo $(VENV)/.test $(VENV)/.dev: $(VENV)/.%: pyproject.toml
+	@echo "Installing into $(VENV); the first time takes a few minutes, torch is large."
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[$*]'
+	@touch $@
+
+$(OLDEST)/.test: pyproject.toml tests/oldest.txt
+	@echo "Installing the oldest supported releases into $(OLDEST)."
+	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --editable '.[test]' --constraint tests/oldest.txt
+	@touch $@

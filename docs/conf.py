@@ -1,0 +1,31 @@
+"""Sphinx configuration."""
+
+import shutil
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+HERE = Path(__file__).parent
+# Notebooks live where users look for them; Sphinx wants them below its own folder.
+shutil.copytree(HERE.parent / "tutorials", HERE / "tutorials", dirs_exist_ok=True)
+
+project = "captum_spectral"
+author = "the captum_spectral developers"
+copyright = f"2026, {author}"
+version = release = installed_version("captum-spectral")
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "myst_nb",
+]
+exclude_patterns = ["_build", "jupyter_execute"]
+html_theme = "furo"
+html_title = "captum_spectral"
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # types stand in the docstrings, with shapes
+napoleon_custom_sections = [("Warns", "returns_style")]
+myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_heading_anchors = 3
+nb_execution_mode = "off"  # executed by `make tutorials`; the pages show the stored outputs
