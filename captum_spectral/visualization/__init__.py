@@ -1,0 +1,12 @@
+"""Figures of band attributions, from tensors alone.
+
+Every function takes tensors or arrays, draws one figure and returns it with its axes, in the
+conventions of ``captum.attr.visualization``. None of them needs a model or anything else of this
+package.
+"""
+
+from captum_spectral.visualization.band_attr import visualize_band_attr
+from captum_spectral.visualization.bands import visualize_bands
+from captum_spectral.visualization.spectrum import visualize_spectrum
+
+__all__ = ["visualize_band_attr", "visualize_bands", "visualize_spectrum"]

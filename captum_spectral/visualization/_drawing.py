@@ -1,0 +1,109 @@
+"""What the figures share: arrays from tensors, new figures, labels and colour scales."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from torch import Tensor
+
+Array = Tensor | npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
+
+__all__ = [
+    "Array",
+    "Floats",
+    "centred",
+    "new_figure",
+    "range_labels",
+    "show",
+    "signed",
+    "to_array",
+    "to_frequencies",
+    "with_unit",
+]
+
+
+def to_array(
+    x: Array, name: str, forms: tuple[str, ...], *, finite: bool = True, hint: str = ""
+) -> Floats:
+    """A float64 array of one of the shapes ``forms``, e.g. ``("(M,)", "(N, M)")``."""
+    if not isinstance(x, (Tensor, np.ndarray)):
+        raise TypeError(
+            f"{name} must be a torch.Tensor or numpy array, got {type(x).__name__}; "
+            f"use torch.as_tensor({name}) first"
+        )
+    tensor = x.detach().cpu() if isinstance(x, Tensor) else x
+    kind = tensor.dtype
+    if kind.is_complex if isinstance(kind, torch.dtype) else kind.kind not in "fiub":
+        raise TypeError(f"{name} must hold real numbers, got dtype {kind}")
+    values = tensor.double().numpy() if isinstance(tensor, Tensor) else tensor.astype(np.float64)
+    if values.ndim not in [form.count(",") + (not form.endswith(",)")) for form in forms]:
+        raise ValueError(f"{name} must be {' or '.join(forms)}, got shape {values.shape}{hint}")
+    if values.size == 0:
+        raise ValueError(f"{name} is empty (shape {values.shape})")
+    bad = int((~np.isfinite(values)).sum())
+    if finite and bad:
+        raise ValueError(f"{name} must be finite, got {bad} NaN or infinite values")
+    return values
+
+
+def to_frequencies(frequencies: Array | None, num_bands: int) -> Floats | None:
+    """``(M, 2)`` lowest and highest frequencies, NaN for a band that is empty."""
+    if frequencies is None:
+        return None
+    values = to_array(frequencies, "frequencies", ("(M, 2)",), finite=False)
+    if values.shape != (num_bands, 2):
+        raise ValueError(
+            f"frequencies must be (M, 2) with one lowest and highest frequency per band, here "
+            f"{(num_bands, 2)}, got shape {values.shape}"
+        )
+    return values
+
+
+def range_labels(frequencies: Floats) -> list[str]:
+    """``"0.06–0.12"`` for each band, with just enough decimals to tell the bands apart."""
+    known = frequencies[~np.isnan(frequencies).any(axis=1)]
+    lowest = np.unique(known[:, 0])
+    decimals = next((d for d in (2, 3) if len(np.unique(lowest.round(d))) == len(lowest)), 4)
+    return [
+        "empty" if np.isnan([low, high]).any() else f"{low:.{decimals}f}–{high:.{decimals}f}"
+        for low, high in frequencies
+    ]
+
+
+def with_unit(quantity: str, unit: str) -> str:
+    """``"quantity (unit)"``, or the quantity alone for a pure number."""
+    return f"{quantity} ({unit})" if unit else quantity
+
+
+def signed(value: float) -> str:
+    """The value with its sign, three digits and a minus that is as wide as the plus."""
+    return f"{value:+.3g}".replace("-", "\N{MINUS SIGN}") if value else "0"
+
+
+def centred(values: Floats) -> Normalize:
+    """A linear colour scale with 0 in its middle that reaches the largest absolute value."""
+    largest = float(np.abs(values).max()) or 1.0
+    return Normalize(-largest, largest)
+
+
+def new_figure(fig_size: tuple[float, float], use_pyplot: bool) -> Figure:
+    """An empty figure that makes room for its labels; unknown to pyplot unless asked for."""
+    if not use_pyplot:
+        return Figure(figsize=fig_size, layout="constrained")
+    from matplotlib import pyplot as plt
+
+    return plt.figure(figsize=fig_size, layout="constrained")
+
+
+def show(use_pyplot: bool) -> None:
+    """Show the figures of pyplot, as Captum does."""
+    if use_pyplot:
+        from matplotlib import pyplot as plt
+
+        plt.show()

@@ -1,0 +1,287 @@
+"""An image and its bands, framed in the colour of their attributions."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import Normal, Stroke
+
+from captum_spectral.visualization._drawing import (
+    Array,
+    Floats,
+    centred,
+    new_figure,
+    range_labels,
+    show,
+    signed,
+    to_array,
+    to_frequencies,
+    with_unit,
+)
+
+__all__ = ["visualize_bands"]
+
+_VISIBLE = 1e-2  # differences below this share of the display range are not an error
+_HAS_MEAN = 1e-4  # of the display range; the mean of a band without DC is a rounding error
+_ROUNDING = 1e-6  # of the display range; a band below it is a rounding error
+_FRAME = 4.5  # points
+# Inches of a new figure: panel, room to its right, for a line of text, under it; figure edge, bar.
+_PANEL, _GAP, _LINE, _BELOW, _MARGIN, _BAR = 1.7, 0.2, 0.15, 0.3, 0.15, 1.05
+
+
+def visualize_bands(
+    image: Array,
+    bands: Array,
+    attributions: Array,
+    frequencies: Array | None = None,
+    *,
+    unit: str = "model output",
+    frequency_unit: str = "cycles/pixel",
+    cmap: str | Colormap = "coolwarm",
+    title: str | None = None,
+    plt_fig_axis: tuple[Figure, npt.NDArray[np.object_]] | None = None,
+    fig_size: tuple[float, float] | None = None,
+    use_pyplot: bool = True,
+) -> tuple[Figure, npt.NDArray[np.object_]]:
+    r"""Show an image next to its bands, each framed in the colour of its attribution.
+
+    The band that holds the mean of the image is shown as it is. A band :math:`x_i` without the mean
+    is signed and mostly faint; it is shown around mid-grey, stretched to fill the range:
+
+    .. math:: \tfrac12 + g_i\, x_i, \qquad
+        g_i = \frac{1/2}{\text{99.5th percentile of } |x_i|}
+
+    The gain :math:`g_i` is written under its panel. Read the frames and the values for what matters
+    to the model, the panels for what a band looks like, and nothing about its strength: because of
+    the gain, a panel full of contrast may be a band that is invisible in the image. A frame belongs
+    to the whole band, so no place inside a panel is more important than another. Save the figure
+    at 300 dpi or more: with fewer dots than pixels the highest bands fade to grey.
+
+    Args:
+        image: ``(C, H, W)`` with C = 1 or 3, in display range [0, 1].
+        bands: ``(M, C, H, W)``, the bands of ``image`` as ``split_bands(image[None])[0]`` gives;
+            they sum to ``image``.
+        attributions: ``(M,)`` band values in the unit of the output.
+        frequencies: ``(M, 2)`` lowest and highest frequency of every band, as
+            :func:`captum_spectral.band_frequencies` gives, NaN for an empty band. Default: None
+        unit: Unit of the attributions, e.g. ``"logits"`` or ``"nats"``; ``""`` for a pure number.
+            Default: "model output"
+        frequency_unit: Unit of ``frequencies``. Default: "cycles/pixel"
+        cmap: Diverging colour map; 0 gets its middle. Default: "coolwarm" (red raises the output,
+            blue lowers it; safe for colour-blind readers)
+        title: Title of the figure; of the image where ``plt_fig_axis`` is given. Default: None
+        plt_fig_axis: Figure and array of at least M + 1 axes to draw in: the first for the image,
+            the next for the bands. None makes a figure. Default: None
+        fig_size: Width and height of a new figure in inches. None: as M and the image need.
+            Default: None
+        use_pyplot: Make the figure with pyplot and show it; False leaves pyplot alone.
+            Default: True
+
+    Returns:
+        Figure and ``(M + 1,)`` array of axes, the image's first.
+
+    Raises:
+        TypeError: Values that are not a real tensor or array.
+        ValueError: Shapes that do not fit each other, NaN or infinite values, an image outside
+            [0, 1], bands that do not sum to it, too few axes.
+
+    Cost: no model rows.
+
+    Example::
+
+        >>> import torch
+        >>> image = torch.rand(3, 32, 32)
+        >>> low = image.mean((1, 2), keepdim=True).expand(3, 32, 32)
+        >>> figure, axes = visualize_bands(
+        ...     image, torch.stack([low, image - low]), torch.tensor([2.0, -0.5]), use_pyplot=False
+        ... )
+        >>> [ax.get_title() for ax in axes]
+        ['image', 'band 0: +2', 'band 1: −0.5']
+        >>> axes[1].get_xlabel()
+        'shown as is'
+    """
+    picture, layers, values = _check(image, bands, attributions)
+    ranges = to_frequencies(frequencies, len(values))
+    if plt_fig_axis is None:
+        lines = (2 if title else 0, 1 if ranges is None else 2)
+        figure, axes, bar = _new_grid(len(values), picture.shape[-2:], lines, fig_size, use_pyplot)
+        if title:
+            figure.suptitle(title, y=1 - 0.08 / figure.get_size_inches()[1], va="top")
+    else:
+        figure, axes = plt_fig_axis[0], np.asarray(plt_fig_axis[1], dtype=object).ravel()
+        if len(axes) <= len(values):
+            raise ValueError(
+                f"plt_fig_axis must have {len(values) + 1} axes, for the image and for each of the "
+                f"{len(values)} bands, got {len(axes)}"
+            )
+        axes = axes[: len(values) + 1]
+
+    colours = ScalarMappable(centred(values), cmap)
+    _draw(axes[0], picture)
+    axes[0].set_title(title if title and plt_fig_axis else "image", fontsize=9, pad=8)
+    for i, (ax, band, value) in enumerate(zip(axes[1:], layers, values, strict=True)):
+        shown, how = _displayable(band)
+        _draw(ax, shown)
+        _frame(ax, colours.to_rgba(value))
+        name = f"band {i}: {signed(value)}"
+        if ranges is not None:
+            known = not np.isnan(ranges[i]).any()
+            name += f"\n{range_labels(ranges)[i]}" + (f" {frequency_unit}" if known else "")
+        ax.set_title(name, fontsize=9, pad=8)
+        ax.set_xlabel(how, fontsize=8, color="0.3", labelpad=7)
+    label = with_unit("attribution", unit)
+    if plt_fig_axis is None:
+        upright = _rows(len(values)) == 1
+        orientation = "vertical" if upright else "horizontal"
+        figure.colorbar(colours, cax=bar, orientation=orientation)
+        if upright:
+            bar.set_ylabel(label.replace(" (", "\n("), fontsize=9)
+        else:
+            bar.set_xlabel(label, fontsize=9)
+        bar.tick_params(labelsize=8.5)
+    else:
+        figure.colorbar(colours, ax=list(axes), fraction=0.04, pad=0.02, label=label)
+    show(use_pyplot)
+    return figure, axes
+
+
+def _check(image: Array, bands: Array, attributions: Array) -> tuple[Floats, Floats, Floats]:
+    """The three arrays, of shapes that fit each other."""
+    picture = to_array(image, "image", ("(C, H, W)",), hint=_one_at_a_time("image", image))
+    layers = to_array(bands, "bands", ("(M, C, H, W)",), hint=_one_at_a_time("bands", bands))
+    values = to_array(attributions, "attributions", ("(M,)",), hint="; one row of (B, M) at a time")
+    if len(picture) not in (1, 3):
+        raise ValueError(
+            f"image must have 1 or 3 channels, (C, H, W), got shape {picture.shape}"
+            + ("; use image.permute(2, 0, 1)" if picture.shape[-1] in (1, 3) else "")
+        )
+    if layers.shape[1:] != picture.shape:
+        raise ValueError(
+            f"bands must be (M, C, H, W) with the (C, H, W) of image, {picture.shape}, got shape "
+            f"{layers.shape}"
+        )
+    if len(values) != len(layers):
+        raise ValueError(
+            f"attributions must have one value for each of the {len(layers)} bands, got "
+            f"{len(values)}"
+        )
+    if picture.min() < -_VISIBLE or picture.max() > 1 + _VISIBLE:
+        raise ValueError(
+            f"image must be in display range [0, 1], got values from {picture.min():.3g} to "
+            f"{picture.max():.3g}; undo the normalisation of the model's input, or divide by 255"
+        )
+    missing = float(np.abs(layers.sum(0) - picture).max())
+    if missing > _VISIBLE:
+        raise ValueError(
+            f"bands must sum to image, got a difference of up to {missing:.3g}; split the image "
+            "that is shown, not the normalised input of the model: split_bands(image[None])[0]"
+        )
+    return picture, layers, values
+
+
+def _one_at_a_time(name: str, x: Array) -> str:
+    return f"; one example at a time: {name}[0]" if getattr(x, "ndim", 0) > 3 else ""
+
+
+def _displayable(band: Floats) -> tuple[Floats, str]:
+    """The band in display range, and how it got there."""
+    if np.abs(band.mean(axis=(-2, -1))).max() > _HAS_MEAN:
+        return band, "shown as is"
+    strengths = np.quantile(np.abs(band), [0.995, 1.0])
+    if strengths[1] < _ROUNDING:
+        return np.full_like(band, 0.5), "zero in this image"
+    gain = 0.5 / strengths[strengths >= _ROUNDING][0]  # the largest where few pixels are not zero
+    return 0.5 + gain * band, f"contrast × {gain:.0f}" if gain >= 9.95 else f"contrast × {gain:.1f}"
+
+
+def _draw(ax: Axes, picture: Floats) -> None:
+    pixels = picture.clip(0, 1).transpose(1, 2, 0)
+    if pixels.shape[-1] == 1:
+        ax.imshow(pixels[..., 0], cmap="gray", vmin=0, vmax=1)
+    else:
+        ax.imshow(pixels)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.spines[:].set_visible(False)
+
+
+def _frame(ax: Axes, colour: npt.ArrayLike) -> None:
+    """A thick frame with a thin dark edge, so that a pale colour is still seen on white."""
+    frame = Rectangle(
+        (0, 0),
+        1,
+        1,
+        transform=ax.transAxes,
+        fill=False,
+        edgecolor=tuple(np.asarray(colour, dtype=float)),
+        linewidth=2 * _FRAME,  # the inner half is under the picture
+        clip_on=False,
+        zorder=-1,
+    )
+    frame.set_path_effects([Stroke(linewidth=2 * _FRAME + 1.2, foreground="0.25"), Normal()])
+    ax.add_patch(frame)
+
+
+def _rows(num_bands: int) -> int:
+    """Rows of at most four or five bands, whichever leaves fewer gaps; longer ones beyond 25."""
+    columns = 5 if -num_bands % 5 < -num_bands % 4 else 4
+    return math.ceil(num_bands / max(columns, math.ceil(math.sqrt(num_bands))))
+
+
+def _new_grid(
+    num_bands: int,
+    size: tuple[int, ...],
+    lines: tuple[int, int],
+    fig_size: tuple[float, float] | None,
+    use_pyplot: bool,
+) -> tuple[Figure, npt.NDArray[np.object_], Axes]:
+    """Axes of the image, of the bands and of the colour bar, placed in inches.
+
+    The image is on the left, as large as four panels where the bands have two rows or more, with
+    the colour bar under it; next to a single row the colour bar is on the right. ``lines`` are the
+    lines of text over the figure and over each panel.
+    """
+    rows = _rows(num_bands)
+    columns = math.ceil(num_bands / rows)
+    span = min(rows, 2)
+    head, above = lines[0] * _LINE, 0.15 + lines[1] * _LINE
+    across, gaps = columns + span, columns * _GAP + 2 * _MARGIN + (_BAR if rows == 1 else 0)
+    texts = rows * (above + _BELOW) + head
+    if fig_size is None:
+        aspect = size[1] / size[0]
+        width = _PANEL * min(max(aspect, 1.0), 2.0)  # wide enough for the text over it
+        height = min(width / aspect, 2 * _PANEL)
+        fig_size = (across * width + gaps, rows * height + texts)
+    total_width, total_height = fig_size
+    width, height = (total_width - gaps) / across, (total_height - texts) / rows
+    if min(width, height) <= 0:
+        raise ValueError(
+            f"fig_size={fig_size} has no room for {num_bands} bands: their labels alone take "
+            f"{gaps:.1f} by {texts:.1f} inches"
+        )
+    figure = new_figure(fig_size, use_pyplot)
+    figure.set_layout_engine("none")
+
+    def place(x: float, y: float, w: float, h: float) -> Axes:
+        """Axes whose upper left corner is x, y inches from that of the figure."""
+        bottom = 1 - (y + h) / total_height
+        return figure.add_axes((x / total_width, bottom, w / total_width, h / total_height))
+
+    left, top = _MARGIN + span * width + _GAP, head + above
+    axes = [place(_MARGIN, top, span * width, span * height)]
+    for i in range(num_bands):
+        row, column = divmod(i, columns)
+        x, y = left + column * (width + _GAP), top + row * (height + above + _BELOW)
+        axes.append(place(x, y, width, height))
+    if rows == 1:
+        bar = place(left + columns * (width + _GAP), top, 0.1, height)
+    else:
+        bar = place(2 * _MARGIN, top + span * height + 0.12, span * width - 2 * _MARGIN, 0.1)
+    return figure, np.array(axes, dtype=object), bar

@@ -1,0 +1,144 @@
+"""A painted attribution over the spectrum of its image."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap
+from matplotlib.figure import Figure
+
+from captum_spectral.visualization._drawing import (
+    Array,
+    Floats,
+    centred,
+    new_figure,
+    show,
+    to_array,
+    with_unit,
+)
+
+__all__ = ["visualize_spectrum"]
+
+_DYNAMIC_RANGE = 1e-6  # magnitudes below this share of the largest are rounding errors
+_LIGHT = 0.4  # room under the darkest bin: on a light grey, the colours look as in the colour bar
+
+
+def visualize_spectrum(
+    painted: Array,
+    image: Array,
+    *,
+    unit: str = "model output",
+    cmap: str | Colormap = "coolwarm",
+    alpha_overlay: float = 0.65,
+    title: str | None = None,
+    plt_fig_axis: tuple[Figure, Axes] | None = None,
+    fig_size: tuple[float, float] = (5.2, 4.4),
+    use_pyplot: bool = True,
+) -> tuple[Figure, Axes]:
+    r"""Lay a painted attribution over the spectrum of its image, zero frequency in the centre.
+
+    The grey layer is the logarithm of the magnitude
+    :math:`\big(\sum_c |\mathcal{F}[x_c]|^2\big)^{1/2}`, bright where the image has energy. The
+    colour layer is the attribution, transparent, with 0 in the middle of the colour map.
+
+    A painted attribution lives on the Fourier plane, which is why it belongs over a spectrum and
+    never over the photograph. A bin has the value of its whole band: large areas are wide bands,
+    not important ones, and the sum over the plane means nothing. Directions are those of the
+    photograph: energy on the horizontal axis comes from vertical edges. The Nyquist
+    frequency of an even size is one bin that is both -0.5 and 0.5; it is drawn on both sides.
+
+    Args:
+        painted: ``(H, W)`` or ``(C, H, W)`` attribution in the layout of ``torch.fft.fft2``
+            (unshifted), as ``attribute(...)[0]`` of :class:`~captum_spectral.SpectralShapley`
+            gives. The mean over channels is drawn; pass ``painted[c]`` where channels have bands of
+            their own.
+        image: ``(C, H, W)``, in any range.
+        unit: Unit of the attribution, e.g. ``"logits"`` or ``"nats"``; ``""`` for a pure number.
+            Default: "model output"
+        cmap: Diverging colour map; 0 gets its middle. Default: "coolwarm" (red raises the output,
+            blue lowers it; safe for colour-blind readers)
+        alpha_overlay: Opacity of the colour layer in [0, 1]. Default: 0.65
+        title: Title of the axes. Default: None
+        plt_fig_axis: Figure and axes to draw in. None makes a figure. Default: None
+        fig_size: Width and height of a new figure in inches. Default: (5.2, 4.4)
+        use_pyplot: Make the figure with pyplot and show it; False leaves pyplot alone.
+            Default: True
+
+    Returns:
+        Figure and axes; axes are in cycles/pixel, vertical frequency downwards.
+
+    Raises:
+        TypeError: Values that are not a real tensor or array.
+        ValueError: Shapes that do not fit each other, NaN or infinite values, an opacity outside
+            [0, 1].
+
+    Cost: no model rows; one Fourier transform.
+
+    Example::
+
+        >>> import torch
+        >>> painted = torch.zeros(16, 20)
+        >>> painted[0, 0] = 2.0
+        >>> figure, axes = visualize_spectrum(painted, torch.rand(3, 16, 20), use_pyplot=False)
+        >>> axes.get_xlabel()
+        'horizontal frequency (cycles/pixel)'
+        >>> grey, colour = axes.get_images()
+        >>> float(colour.get_array()[8, 10])
+        2.0
+    """
+    plane, magnitude = _check(painted, image)
+    if not 0 <= alpha_overlay <= 1:
+        raise ValueError(f"alpha_overlay must be between 0 and 1, got {alpha_overlay!r}")
+    if plt_fig_axis is None:
+        figure = new_figure(fig_size, use_pyplot)
+        axes = figure.add_subplot()
+    else:
+        figure, axes = plt_fig_axis
+    height, width = (0.5 + 0.5 / n if n % 2 == 0 else 0.5 for n in plane.shape)
+    extent = (-width, width, height, -height)  # left, right, bottom, top: rows run downwards
+    grey = np.log10(magnitude.clip(magnitude.max() * _DYNAMIC_RANGE or 1.0))
+    low, high = np.quantile(grey, [0.01, 0.999])
+    low -= _LIGHT * (high - low)
+    axes.imshow(_shift(grey), cmap="gray", vmin=low, vmax=high, extent=extent)
+    colours = axes.imshow(
+        _shift(plane),
+        cmap=cmap,
+        norm=centred(plane),
+        alpha=alpha_overlay,
+        extent=extent,
+        interpolation="nearest",
+    )
+    ticks = [-0.5, -0.25, 0, 0.25, 0.5]
+    axes.set_xticks(ticks)
+    axes.set_yticks(ticks)
+    axes.set_xlabel("horizontal frequency (cycles/pixel)")
+    axes.set_ylabel("vertical frequency (cycles/pixel)")
+    beside = axes.inset_axes((1.04, 0, 0.05, 1))
+    figure.colorbar(colours, cax=beside, label=with_unit("attribution", unit))
+    note = "grey: log magnitude of the image's spectrum"
+    axes.text(0, 1.015, note, transform=axes.transAxes, fontsize=8, color="0.3")
+    if title:
+        axes.set_title(title, pad=18)
+    show(use_pyplot)
+    return figure, axes
+
+
+def _check(painted: Array, image: Array) -> tuple[Floats, Floats]:
+    """``(H, W)`` attribution and magnitude, both unshifted."""
+    forms = ("(H, W)", "(C, H, W)")
+    values = to_array(painted, "painted", forms, hint="; one example at a time: painted[0]")
+    picture = to_array(image, "image", ("(C, H, W)",), hint="; one image at a time, with channels")
+    fits = values.shape[-2:] == picture.shape[-2:]
+    if not fits or (values.ndim == 3 and len(values) not in (1, len(picture))):
+        raise ValueError(
+            f"painted must have the (H, W) or (C, H, W) of image, {picture.shape}, got shape "
+            f"{values.shape}"
+        )
+    magnitude = np.sqrt((np.abs(np.fft.fft2(picture)) ** 2).sum(0))
+    return values.mean(0) if values.ndim == 3 else values, magnitude
+
+
+def _shift(plane: Floats) -> Floats:
+    """Zero frequency to the centre; the Nyquist bins of an even size on both sides."""
+    repeat = [(0, 1 - n % 2) for n in plane.shape]
+    return np.pad(np.fft.fftshift(plane), repeat, mode="wrap")
