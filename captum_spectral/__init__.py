@@ -2,6 +2,7 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+from captum_spectral import visualization
 from captum_spectral.attr import SpectralShapley
 from captum_spectral.game import BandGame
 from captum_spectral.masks import band_frequencies, band_mask
@@ -16,6 +17,7 @@ __all__ = [
     "paint",
     "split_bands",
     "unpaint",
+    "visualization",
 ]
 
 try:

