@@ -21,6 +21,8 @@ extensions = [
     "myst_nb",
 ]
 exclude_patterns = ["_build", "jupyter_execute"]
+# The README links to files of the repository that are no pages of the documentation.
+suppress_warnings = ["myst.xref_missing"]
 html_theme = "furo"
 html_title = "captum_spectral"
 autodoc_member_order = "bysource"

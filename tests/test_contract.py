@@ -20,8 +20,8 @@ from captum.attr import (
     ShapleyValueSampling,
 )
 from captum.attr import visualization as captum_viz
-from captum.attr._utils.summarizer import Summarizer
 from captum.attr._utils.stat import CommonStats
+from captum.attr._utils.summarizer import Summarizer
 from captum.metrics import infidelity, sensitivity_max
 from captum.robust import AttackComparator, MinParamPerturbation
 from helpers import Counting, Quadratic, brute_force, tiny_cnn
@@ -29,10 +29,18 @@ from torch import nn
 
 from captum_spectral import BandGame, SpectralShapley, band_mask, split_bands
 
-SWALLOWED_BY_WRAPPERS = set(
-    "nt_type nt_samples nt_samples_batch_size stdevs draw_baseline_from_distrib perturb_func "
-    "perturb_radius n_perturb_samples norm_ord max_examples_per_batch".split()
-)
+SWALLOWED_BY_WRAPPERS = {
+    "nt_type",
+    "nt_samples",
+    "nt_samples_batch_size",
+    "stdevs",
+    "draw_baseline_from_distrib",
+    "perturb_func",
+    "perturb_radius",
+    "n_perturb_samples",
+    "norm_ord",
+    "max_examples_per_batch",
+}
 
 
 class Spatial(nn.Module):

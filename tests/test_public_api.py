@@ -12,7 +12,7 @@ FIGURES = [f"visualization.{n}" for n in captum_spectral.visualization.__all__]
 
 
 def test_the_promised_names_are_there():
-    promised = "SpectralShapley BandGame band_mask split_bands paint visualization".split()
+    promised = ["SpectralShapley", "BandGame", "band_mask", "split_bands", "paint", "visualization"]
     assert set(promised) <= set(captum_spectral.__all__)
 
 
