@@ -158,7 +158,9 @@ def test_sampling_is_unbiased_and_its_standard_error_is_the_spread_of_the_estima
 
 
 def test_a_seed_reproduces_and_the_global_generator_is_the_default():
-    draw = lambda: sample_orderings(8, 3).coalitions  # noqa: E731
+    def draw():
+        return sample_orderings(8, 3).coalitions
+
     torch.manual_seed(5)
     first = draw()
     torch.manual_seed(5)

@@ -1,6 +1,7 @@
 """SpectralShapley against brute force, other libraries, and cases known by hand."""
 
 import pytest
+import shapiq
 import torch
 from captum.attr import IntegratedGradients, ShapleyValues
 from helpers import Quadratic, brute_force, linear_oracle, tiny_cnn
@@ -99,7 +100,6 @@ def test_captums_shapley_values_over_band_weights_agree(num_bands):
 
 
 def test_shapiqs_exact_computer_agrees():
-    shapiq = pytest.importorskip("shapiq")
     model, x = tiny_cnn(), torch.rand(1, 3, 16, 18, dtype=torch.float64)
     game = BandGame(model, x, num_bands=5, target=3)
 

@@ -2,8 +2,11 @@
 
 import inspect
 import re
+from pathlib import Path
 
 import pytest
+import torch
+from helpers import tiny_cnn
 
 import captum_spectral
 
@@ -33,3 +36,15 @@ def test_docstrings_say_what_a_user_needs(name):
 
 def test_the_version_is_the_installed_one():
     assert re.match(r"\d+\.\d+", captum_spectral.__version__)
+
+
+def test_the_code_of_the_readme_runs(monkeypatch):
+    monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    inputs, target = torch.rand(2, 3, 32, 32), torch.tensor([3, 1])
+    names = {"model": tiny_cnn(dtype=torch.float32), "inputs": inputs, "target": target}
+    for block in blocks:
+        exec(block, names)
+    assert len(blocks) == 2
+    assert names["bands"].shape == (2, 8)
