@@ -121,7 +121,9 @@ class BandGame:
         self.additional_forward_args = additional_forward_args
         self._inputs = format_inputs(inputs)
         self._dims = format_spectral_dims(spectral_dims, self._inputs)
-        self._baselines = format_baselines(baselines, self._inputs)
+        self._baselines = tuple(
+            b.to(signal_dtype(b.dtype)) for b in format_baselines(baselines, self._inputs)
+        )
         self.feature_masks = format_feature_masks(feature_mask, self._inputs, self._dims, num_bands)
         self._ids = tuple(mask.unique().cpu() for mask in self.feature_masks)
         self._columns = tuple(
@@ -309,7 +311,7 @@ class BandGame:
 
     def _baseline_rows(self, examples: slice) -> Iterator[Tensor]:
         for b in self._baselines:
-            yield (b if len(b) == 1 else b[examples]).to(signal_dtype(b.dtype))
+            yield b if len(b) == 1 else b[examples]
 
     def _own(self, weights: Tensor) -> Iterator[Tensor]:
         """For each input the columns of the bands it has."""
