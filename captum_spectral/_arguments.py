@@ -6,7 +6,7 @@ takes one form, or an error that names the argument, what it was and what would 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -20,14 +20,18 @@ from captum_spectral._captum import (
 )
 
 __all__ = [
+    "RowExamples",
     "check_count",
-    "check_target",
     "format_baselines",
     "format_inputs",
     "format_spectral_dims",
+    "format_target",
     "take_args",
     "take_target",
 ]
+
+# Tells the example of each row of a batch, on the device that asks.
+RowExamples = Callable[[torch.device], Tensor]
 
 
 def format_inputs(inputs: Tensor | tuple[Tensor, ...], name: str = "inputs") -> tuple[Tensor, ...]:
@@ -138,27 +142,38 @@ def check_count(name: str, value: object, at_least: int = 1) -> None:
         raise ValueError(f"{name} must be at least {at_least}, got {value}")
 
 
-def check_target(target: TargetType, num_examples: int) -> None:
-    """A target given per example has one entry per example. Captum checks the rest."""
+def format_target(target: TargetType, num_examples: int) -> tuple[TargetType, int | None]:
+    """The target as rows can pick from it without waiting for a device, and its largest class.
+
+    Integers per example become one tensor, a single one becomes an int. Tuples stay as they are and
+    have no largest class. Captum checks the rest.
+    """
     per_example = isinstance(target, list) or (isinstance(target, Tensor) and target.numel() != 1)
     if per_example and len(target) != num_examples:
         raise ValueError(
             f"target has {len(target)} entries for {num_examples} examples; "
             "give one for all, or one per example"
         )
+    if isinstance(target, list) and all(isinstance(t, int) for t in target):
+        target = torch.tensor(target)
+    if isinstance(target, Tensor) and not target.is_floating_point():
+        if target.numel() > 1:
+            return target.long(), int(target.max())
+        target = int(target)
+    return target, target if isinstance(target, int) else None
 
 
-def take_target(target: TargetType, examples: Tensor) -> TargetType:
-    """The targets of a batch whose row ``r`` belongs to example ``examples[r]``."""
-    if isinstance(target, Tensor) and target.numel() > 1:
-        return target[examples.to(target.device)]
+def take_target(target: TargetType, examples: RowExamples) -> TargetType:
+    """The targets of a batch whose row ``r`` belongs to example ``examples(device)[r]``."""
+    if isinstance(target, Tensor):
+        return target[examples(target.device)]
     if isinstance(target, list):
-        return [target[e] for e in examples.tolist()]
+        return [target[e] for e in examples(torch.device("cpu")).tolist()]
     return target
 
 
-def take_args(additional_forward_args: Any, examples: Tensor, num_examples: int) -> Any:
-    """The additional arguments of a batch whose row ``r`` belongs to example ``examples[r]``.
+def take_args(additional_forward_args: Any, examples: RowExamples, num_examples: int) -> Any:
+    """The additional arguments of a batch whose rows belong to examples.
 
     Tensors with one entry per example follow their example; everything else is passed on as it is.
     """
@@ -166,7 +181,7 @@ def take_args(additional_forward_args: Any, examples: Tensor, num_examples: int)
     if args is None:
         return None
     return tuple(
-        arg[examples.to(arg.device)]
+        arg[examples(arg.device)]
         if isinstance(arg, Tensor) and arg.dim() > 0 and len(arg) == num_examples
         else arg
         for arg in args

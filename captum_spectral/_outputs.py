@@ -10,7 +10,7 @@ from torch import Tensor
 
 from captum_spectral._captum import TargetType, select_targets
 
-__all__ = ["as_results", "check_finite", "select"]
+__all__ = ["as_results", "first_not_finite", "not_finite", "select"]
 
 
 def as_results(output: Any) -> Tensor:
@@ -25,10 +25,16 @@ def as_results(output: Any) -> Tensor:
     return output.reshape(1) if output.dim() == 0 else output
 
 
-def select(output: Any, target: TargetType) -> Any:
+def select(output: Any, target: TargetType, highest: int | None = None) -> Any:
     """What the target picks, as Captum does it; a class that does not exist is named.
 
     Captum leaves an index out of range to the indexing, which on a GPU ends the process.
+
+    Args:
+        output: What the forward function gave.
+        target: The targets of its rows.
+        highest: The largest class in the target, known beforehand because looking for it in a
+            tensor would wait for its device. None where the target names no single class.
     """
     if target is None:
         return output
@@ -37,35 +43,32 @@ def select(output: Any, target: TargetType) -> Any:
             f"target={target!r} cannot be selected: forward_func returns one number, so there is "
             "nothing to choose from; use target=None"
         )
-    ids = target if isinstance(target, (int, Tensor)) else None
-    if isinstance(target, list) and all(isinstance(t, int) for t in target):
-        ids = torch.tensor(target)
-    if ids is not None and output.dim() > 1:
-        highest = int(torch.as_tensor(ids).max())
-        if highest >= output.shape[1]:
-            raise ValueError(
-                f"target {highest} does not exist: forward_func returns {output.shape[1]} outputs "
-                f"per example, 0..{output.shape[1] - 1}"
-            )
-    return select_targets(output, target)
+    if highest is not None and output.dim() > 1 and highest >= output.shape[1]:
+        raise ValueError(
+            f"target {highest} does not exist: forward_func returns {output.shape[1]} outputs "
+            f"per example, 0..{output.shape[1] - 1}"
+        )
+    return select_targets(
+        output, target.to(output.device) if isinstance(target, Tensor) else target
+    )
 
 
-def check_finite(values: Tensor, coalitions: Tensor, first_example: int = 0) -> None:
-    """Name the example and the coalition of the first value that is NaN or infinite.
+def first_not_finite(values: Tensor) -> int | None:
+    """The first row of ``values (N, *outputs)`` that holds a NaN or an infinity."""
+    finite = values.isfinite().flatten(1).all(1) if values.dim() > 1 else values.isfinite()
+    return None if finite.all() else int((~finite).nonzero()[0, 0])
+
+
+def not_finite(example: int, members: Tensor) -> ValueError:
+    """The error for a value that is not finite.
 
     Args:
-        values: ``(b, K, *outputs)``.
-        coalitions: ``(K, M)`` or ``(b, K, M)``.
-        first_example: Which example row 0 of ``values`` is.
+        example: Whose value it is.
+        members: ``(M,)`` boolean, the coalition.
     """
-    finite = torch.isfinite(values).flatten(2).all(2) if values.dim() > 2 else values.isfinite()
-    if finite.all():
-        return
-    example, k = (~finite).nonzero()[0].tolist()
-    members = coalitions[k] if coalitions.dim() == 2 else coalitions[example, k]
-    raise ValueError(
-        f"forward_func gave a value that is not finite (NaN or infinite) for example "
-        f"{first_example + example} with the coalition of bands "
+    return ValueError(
+        "forward_func gave a value that is not finite (NaN or infinite) for example "
+        f"{example} with the coalition of bands "
         f"{members.nonzero().flatten().tolist()} out of {len(members)}, the other bands those of "
         "the baseline; Shapley values need finite values: does the model accept its baseline?"
     )

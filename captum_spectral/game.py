@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from captum_spectral._arguments import (
+    RowExamples,
     check_count,
-    check_target,
     format_baselines,
     format_inputs,
     format_spectral_dims,
+    format_target,
     take_args,
     take_target,
 )
@@ -26,11 +27,13 @@ from captum_spectral._captum import (
     progress,
     run_forward,
 )
+from captum_spectral._engine.bands import Bands, BandSignals
+from captum_spectral._engine.chunk_size import ChunkSize, FixedSize, automatic_size
+from captum_spectral._engine.evaluation import Evaluation, OneNumberPerBatchError
+from captum_spectral._engine.grid import Walk
 from captum_spectral._feature_mask import format_feature_masks
-from captum_spectral._outputs import as_results, check_finite, select
-from captum_spectral._tiles import Tile, tiles
-from captum_spectral.spectrum import signal_dtype, split
-from captum_spectral.synthesis import synthesize, synthesize_rows
+from captum_spectral._outputs import select
+from captum_spectral.synthesis import synthesize_rows
 
 __all__ = ["BandGame"]
 
@@ -120,19 +123,15 @@ class BandGame:
         self.target = target
         self.additional_forward_args = additional_forward_args
         self._inputs = format_inputs(inputs)
-        self._dims = format_spectral_dims(spectral_dims, self._inputs)
-        self._baselines = tuple(
-            b.to(signal_dtype(b.dtype)) for b in format_baselines(baselines, self._inputs)
-        )
-        self.feature_masks = format_feature_masks(feature_mask, self._inputs, self._dims, num_bands)
-        self._ids = tuple(mask.unique().cpu() for mask in self.feature_masks)
-        self._columns = tuple(
-            ids.to(x.device) for ids, x in zip(self._ids, self._inputs, strict=True)
-        )
-        self.players = torch.cat(self._ids).unique()
+        dims = format_spectral_dims(spectral_dims, self._inputs)
+        baselines = format_baselines(baselines, self._inputs)
+        self.feature_masks = format_feature_masks(feature_mask, self._inputs, dims, num_bands)
+        self._signals = BandSignals(self._inputs, baselines, self.feature_masks, dims)
+        self.players = torch.cat(self._signals.ids).unique()
         self.num_bands = int(self.players[-1]) + 1
         self.num_examples = len(self._inputs[0])
-        check_target(target, self.num_examples)
+        self._target, self._highest_class = format_target(target, self.num_examples)
+        self._unfinished: tuple[Tensor, int | None, Evaluation] | None = None
         _warn_if_training(forward_func)
 
     # ------------------------------------------------------------------ coalitions
@@ -151,9 +150,11 @@ class BandGame:
                 its own.
             perturbations_per_eval: How many coalitions of the whole batch share a forward pass
                 (Captum's meaning: at most ``perturbations_per_eval * B`` rows, coalition by
-                coalition). None chooses: about 8 rows on the CPU, 256 elsewhere, of few examples at
-                a time, so memory does not grow with ``B``. Use 1 for a ``forward_func`` that needs
-                the batch as it is. Default: None
+                coalition). None: as many rows as the model is fastest with, found on the way and
+                remembered for this model and kind of input until the process ends; of few examples
+                at a time, so memory does not grow with ``B``. Use 1 for a ``forward_func`` that
+                needs the batch as it is, and any number for results that are the same to the last
+                bit in every run. Default: None
             show_progress: Show a progress bar, in rows. Default: False
             description: Title of the progress bar.
 
@@ -168,6 +169,11 @@ class BandGame:
             ValueError: Shapes that do not fit, ``perturbations_per_eval`` below 1, or above 1 when
                 ``forward_func`` gives one number for the batch, an output that is not finite (the
                 message names the coalition) or does not grow with the batch.
+            torch.OutOfMemoryError: Not even one row fits in memory, or the table of values does
+                not. Otherwise a forward pass that does not fit is repeated with half the rows.
+
+        An exception loses nothing: called again with the same coalitions, the game goes on where it
+        was interrupted.
 
         Cost: ``K`` model rows per example. Memory beyond the table of values: the ``M + 1`` band
         signals of the examples in a forward, and its rows.
@@ -175,75 +181,51 @@ class BandGame:
         self._check_coalitions(coalitions)
         if perturbations_per_eval is not None:
             check_count("perturbations_per_eval", perturbations_per_eval)
-        coalitions = coalitions.to(self._inputs[0].device)
-        num_coalitions = coalitions.shape[-2]
-        total = self.num_examples * num_coalitions
+        evaluation = self._continued(coalitions, perturbations_per_eval)
+        if evaluation is None:
+            evaluation = self._evaluation(coalitions, perturbations_per_eval)
+        self._unfinished = coalitions.clone(), perturbations_per_eval, evaluation
+        total = self.num_examples * coalitions.shape[-2]
         bar = progress(desc=description, total=total) if show_progress else NullProgress()
-        device = coalitions.device
-
-        def plan(per_eval: int | None) -> Iterator[Tile]:
-            return tiles(self.num_examples, num_coalitions, per_eval, device)
-
         with bar, torch.no_grad():
+            if evaluation.remaining < total:
+                bar.update(total - evaluation.remaining)
             try:
-                return self._evaluate(coalitions, plan(perturbations_per_eval), bar)
-            except _OneNumberPerBatch as found:
-                if perturbations_per_eval is not None:
+                values = evaluation.run(bar)
+            except OneNumberPerBatchError as found:
+                if perturbations_per_eval not in (None, 1):
                     raise ValueError(
                         f"perturbations_per_eval={perturbations_per_eval} needs a forward_func "
                         f"with one output per row, but {found}; use perturbations_per_eval=1"
                     ) from None
-            return self._evaluate(coalitions, plan(1), bar)
-
-    def _evaluate(self, coalitions: Tensor, plan: Iterator[Tile], bar: Any) -> Tensor:
-        values: Tensor | None = None
-        bands: tuple[Tensor, ...] = ()
-        held: slice | None = None
-        for tile in plan:
-            if tile.examples != held:
-                held, bands = tile.examples, self._bands(tile.examples)
-            chosen = coalitions[..., tile.coalitions, :]
-            if chosen.dim() == 3:
-                chosen = chosen[tile.examples]
-            signals = tuple(
-                synthesize(b, d, w).flatten(0, 1).to(x.dtype)
-                for b, d, w, x in zip(
-                    self._baseline_rows(tile.examples),
-                    bands,
-                    self._own(chosen),
-                    self._inputs,
-                    strict=True,
-                )
-            )
-            output = as_results(self._forward(signals, tile.row_examples()))
-            if values is None:
-                values = self._empty_table(output, tile, coalitions.shape[-2])
-            if len(output) != (1 if len(values) < self.num_examples else tile.rows):
-                raise ValueError(
-                    f"forward_func returned shape {tuple(output.shape)} for {tile.rows} rows; dim "
-                    "0 of its output must grow with the batch, or it must give one number for all"
-                )
-            part = values[tile.examples, tile.coalitions]
-            part.copy_(output.reshape(tile.width, -1, *output.shape[1:]).transpose(0, 1))
-            if part.device.type == "cpu":
-                check_finite(part, chosen, tile.examples.start)
-            bar.update(tile.rows)
-        assert values is not None
-        if values.device.type != "cpu":  # one synchronisation, when all work is queued
-            check_finite(values, coalitions)
+                evaluation = self._evaluation(coalitions, 1, one_number=True)
+                self._unfinished = coalitions.clone(), perturbations_per_eval, evaluation
+                values = evaluation.run(bar)
+        self._unfinished = None
         return values
 
-    def _empty_table(self, output: Tensor, tile: Tile, num_coalitions: int) -> Tensor:
-        """The table that the first output calls for: a row per example, or one for the batch."""
-        num_results = self.num_examples
-        if len(output) == 1 < tile.rows:
-            if (tile.height, tile.width) != (self.num_examples, 1):
-                raise _OneNumberPerBatch(
-                    f"it returned shape {tuple(output.shape)} for {tile.rows} rows"
-                )
-            num_results = 1
-        dtype = torch.promote_types(output.dtype, torch.float32)
-        return output.new_empty((num_results, num_coalitions, *output.shape[1:]), dtype=dtype)
+    def _evaluation(
+        self, coalitions: Tensor, perturbations_per_eval: int | None, one_number: bool = False
+    ) -> Evaluation:
+        size: ChunkSize
+        if perturbations_per_eval is None:
+            size = automatic_size(self.forward_func, self._inputs, self._signals.layouts)
+        else:
+            size = FixedSize(perturbations_per_eval * self.num_examples)
+        by_example = perturbations_per_eval is None
+        walk = Walk(self.num_examples, coalitions.shape[-2], by_example)
+        on_device = coalitions.to(self._signals.device)
+        return Evaluation(self._signals, self._forward, on_device, walk, size, one_number)
+
+    def _continued(
+        self, coalitions: Tensor, perturbations_per_eval: int | None
+    ) -> Evaluation | None:
+        """The evaluation that an exception ended, if it was of these coalitions."""
+        if self._unfinished is None:
+            return None
+        before, per_eval, evaluation = self._unfinished
+        same = per_eval == perturbations_per_eval and before.device == coalitions.device
+        return evaluation if same and torch.equal(before, coalitions) else None
 
     # ------------------------------------------------------------------ band space
 
@@ -272,57 +254,28 @@ class BandGame:
                 f"{tuple(weights.shape)}"
             )
         examples = self._check_examples(weights, examples)
-        signals = tuple(
-            synthesize_rows(b, d, w, examples.to(d.device)).to(x.dtype)
-            for b, d, w, x in zip(
-                self._baseline_rows(slice(None)),
-                self._all_bands,
-                self._own(weights),
-                self._inputs,
-                strict=True,
+        rows = tuple(
+            synthesize_rows(
+                bands.signals,
+                weights.to(bands.columns.device)[:, bands.columns],
+                examples.to(bands.columns.device),
             )
+            for bands in self._all_bands
         )
-        return self._forward(signals, examples)
+        return self._forward(self._signals.as_inputs(rows), examples.to)
 
     @cached_property
-    def _all_bands(self) -> tuple[Tensor, ...]:
-        return self._bands(slice(None))
+    def _all_bands(self) -> tuple[Bands, ...]:
+        return self._signals.split(slice(0, self.num_examples))
 
     # ------------------------------------------------------------------ shared
 
-    def _bands(self, examples: slice) -> tuple[Tensor, ...]:
-        """``(P, b, ...)`` bands of input less baseline, of the bands that each tensor has."""
-        return tuple(
-            split(
-                x[examples].to(signal_dtype(x.dtype)) - b,
-                mask if len(mask) == 1 else mask[examples],
-                dims,
-                ids,
-            )
-            for x, b, mask, dims, ids in zip(
-                self._inputs,
-                self._baseline_rows(examples),
-                self.feature_masks,
-                self._dims,
-                self._ids,
-                strict=True,
-            )
-        )
-
-    def _baseline_rows(self, examples: slice) -> Iterator[Tensor]:
-        for b in self._baselines:
-            yield b if len(b) == 1 else b[examples]
-
-    def _own(self, weights: Tensor) -> Iterator[Tensor]:
-        """For each input the columns of the bands it has."""
-        for x, columns in zip(self._inputs, self._columns, strict=True):
-            yield weights.to(x.device)[..., columns]
-
-    def _forward(self, signals: tuple[Tensor, ...], examples: Tensor) -> Any:
+    def _forward(self, signals: tuple[Tensor, ...], examples: RowExamples) -> Any:
         """The model on rows whose examples are given: the one place where it is called."""
-        target = take_target(self.target, examples)
+        target = take_target(self._target, examples)
         args = take_args(self.additional_forward_args, examples, self.num_examples)
-        return select(run_forward(self.forward_func, signals, None, args), target)
+        output = run_forward(self.forward_func, signals, None, args)
+        return select(output, target, self._highest_class)
 
     # ------------------------------------------------------------------ checks
 
@@ -369,10 +322,6 @@ class BandGame:
                 f"{int(examples.min())}..{int(examples.max())}"
             )
         return examples.long().cpu()
-
-
-class _OneNumberPerBatch(Exception):
-    """The forward output belongs to the batch, but the rows were not one whole batch."""
 
 
 def _warn_if_training(forward_func: Callable[..., Any]) -> None:

@@ -60,28 +60,27 @@ def split_bands(
     dims = format_spectral_dims(spectral_dims, tensors)
     masks = format_feature_masks(feature_mask, tensors, dims, num_bands)
     ids = torch.arange(1 + max(int(mask.max()) for mask in masks))
-    bands = tuple(
-        split(x, mask, ds, ids).transpose(0, 1).contiguous()
-        for x, mask, ds in zip(tensors, masks, dims, strict=True)
-    )
+    bands = tuple(split(x, mask, ds, ids) for x, mask, ds in zip(tensors, masks, dims, strict=True))
     result: Tensor | tuple[Tensor, ...] = format_output(is_tuple(inputs), bands)
     return result
 
 
-def split(x: Tensor, mask: Tensor, dims: tuple[int, ...], ids: Tensor) -> Tensor:
-    """The bands ``ids`` of ``x`` as ``(len(ids), *x.shape)``, bands first.
+def split(
+    x: Tensor, mask: Tensor, dims: tuple[int, ...], ids: Tensor, out: Tensor | None = None
+) -> Tensor:
+    """The bands ``ids`` of ``x (B, *signal)`` as ``(B, len(ids), *signal)``.
 
-    ``mask`` has the rank of ``x`` and whole spectral dims (see ``format_feature_masks``). Bands
-    come first so that the signals of all coalitions are one matrix product with them. A real
-    signal needs half of its spectrum only; the symmetry of the mask makes that exact.
+    ``mask`` has the rank of ``x`` and whole spectral dims (see ``format_feature_masks``). A real
+    signal needs half of its spectrum only; the symmetry of the mask makes that exact. The bands are
+    transformed one by one: memory is that of the result (``out``, if given) and of two signals.
     """
     x = x.to(signal_dtype(x.dtype))
     spectrum = torch.fft.rfftn(x, dim=dims)
     half = mask.narrow(dims[-1], 0, spectrum.shape[dims[-1]])
     sizes = [x.shape[d] for d in dims]
-    bands = x.new_empty((len(ids), *x.shape))
-    for band, i in zip(bands, ids.tolist(), strict=True):
-        band.copy_(torch.fft.irfftn(spectrum * (half == i), s=sizes, dim=dims))
+    bands = x.new_empty((len(x), len(ids), *x.shape[1:])) if out is None else out
+    for p, i in enumerate(ids.tolist()):
+        bands[:, p] = torch.fft.irfftn(spectrum * (half == i), s=sizes, dim=dims)
     return bands
 
 

@@ -2,80 +2,102 @@
 
 The Fourier transform is linear, so with the differences ``d_i = x_i - b_i`` of the bands of input
 and baseline, the signal of a coalition is ``x_S = b + sum_{i in S} d_i``: no transform per
-coalition, one matrix product for all of them. Weights between 0 and 1 are allowed and give a
-gradient.
+coalition. Signals are flat rows here; their shape does not matter.
 """
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import torch
 from torch import Tensor
+
+kernel: ModuleType | None
+try:
+    from captum_spectral import _synthesis_kernel as kernel
+except ImportError:  # Triton is not part of every build of PyTorch
+    kernel = None
 
 __all__ = ["synthesize", "synthesize_rows"]
 
 
-def synthesize(baseline: Tensor, differences: Tensor, weights: Tensor) -> Tensor:
-    """Signals of coalitions: ``x[k, b] = baseline[b] + sum_i weights[k, i] * differences[i, b]``.
+def synthesize(signals: Tensor, coalitions: Tensor, out: Tensor) -> None:
+    """Write ``out[b, k] = baseline[b] + sum of differences[b, i] over the bands i in coalition k``.
+
+    On CUDA one kernel reads the bands and writes every row once; elsewhere, and for what the kernel
+    does not do, it is a matrix product per example. Both give the same numbers, to rounding.
 
     Args:
-        baseline: ``(B or 1, *signal)``.
-        differences: ``(M, B, *signal)``, bands of input less baseline.
-        weights: ``(K, M)``, shared by all examples, or ``(B, K, M)``, each example its own.
+        signals: ``(b, 1 + P, D)``, the baseline and then the bands of input less baseline.
+        coalitions: Boolean ``(k, P)``, shared by all examples, or ``(b, k, P)``.
+        out: ``(b, k, D)`` in the dtype of the model's input, with any strides over b and k.
 
-    Returns:
-        ``(K, B, *signal)`` in the dtype of ``differences``.
-
-    Cost: no model rows; one matrix product, memory of the result.
+    Cost: no model rows, and no memory unless ``out`` has another dtype than ``signals``.
     """
-    num_bands, num_examples, *signal = differences.shape
-    if weights.dim() == 2:
-        mixed = _product(weights, differences.reshape(num_bands, -1))
-    else:
-        mixed = _product(weights, differences.flatten(2).transpose(0, 1)).transpose(0, 1)
-    return mixed.reshape(-1, num_examples, *signal) + baseline
+    if kernel is not None and kernel.can_do(signals, out):
+        kernel.synthesize(signals, coalitions, out)
+        return
+    weights = _with_baseline(coalitions.to(signals.dtype))
+    for b, (bands, rows) in enumerate(zip(signals, out, strict=True)):
+        own = weights if weights.dim() == 2 else weights[b]
+        if rows.dtype is bands.dtype and not _reduced_products(bands.dtype):
+            with torch.autocast(bands.device.type, enabled=False):
+                torch.mm(own, bands, out=rows)
+        else:
+            rows.copy_(_product(own, bands))
 
 
-def synthesize_rows(
-    baseline: Tensor, differences: Tensor, weights: Tensor, examples: Tensor
-) -> Tensor:
-    """Signals of rows that belong to examples: row ``r`` to example ``examples[r]``.
+def synthesize_rows(signals: Tensor, weights: Tensor, examples: Tensor) -> Tensor:
+    """Signals of rows with real weights, differentiable in them.
 
+    Row ``r`` is ``baseline[e] + sum_i weights[r, i] * differences[e, i]`` with ``e = examples[r]``.
     Rows are grouped by example, so that each group is one product with the bands of its example and
     autograd keeps no copy of the bands per row.
 
     Args:
-        baseline: ``(B or 1, *signal)``.
-        differences: ``(M, B, *signal)``.
-        weights: ``(R, M)``.
+        signals: ``(B, 1 + P, D)``, the baseline and then the bands of input less baseline.
+        weights: ``(R, P)``.
         examples: ``(R,)`` int64.
 
     Returns:
-        ``(R, *signal)`` in the dtype of ``differences``.
+        ``(R, D)`` in the dtype of ``signals``.
 
     Cost: no model rows; memory of the result.
     """
     order = examples.argsort(stable=True)
     met, counts = examples.unique(return_counts=True)
+    weights = _with_baseline(weights.to(signals.dtype))
     groups = zip(met.tolist(), weights[order].split(counts.tolist()), strict=True)
-    mixed = torch.cat([_product(w, differences[:, e].flatten(1)) for e, w in groups])
-    rows = mixed[order.argsort()].reshape(-1, *differences.shape[2:])
-    return rows + (baseline if len(baseline) == 1 else baseline[examples])
+    mixed = torch.cat([_product(w, signals[e]) for e, w in groups])
+    return mixed[order.argsort()]
+
+
+def _with_baseline(weights: Tensor) -> Tensor:
+    """A weight of 1 for the baseline before the weights of the bands."""
+    return torch.nn.functional.pad(weights, (1, 0), value=1.0)
 
 
 def _product(weights: Tensor, bands: Tensor) -> Tensor:
-    """Matrix product at the full precision of ``bands``, whatever the caller allows elsewhere.
+    """``weights @ bands`` at the full precision of ``bands``, whatever the caller allows elsewhere.
 
     Autocast and reduced-precision float32 products (TF32, bfloat16) are settings for the network;
     applied here they would change what the network is shown by 1e-3.
     """
-    dtype = bands.dtype
-    if dtype is torch.float32 and _reduced_float32_products():
-        dtype = torch.float64
+    if _reduced_products(bands.dtype):
+        return _sum_of_bands(weights, bands)
     with torch.autocast(bands.device.type, enabled=False):
-        return (weights.to(dtype) @ bands.to(dtype)).to(bands.dtype)
+        return weights @ bands
 
 
-def _reduced_float32_products() -> bool:
+def _sum_of_bands(weights: Tensor, bands: Tensor) -> Tensor:
+    """The product as a sum over bands: slower, but no switch reaches it."""
+    terms = (weights[:, i, None] * bands[i] for i in range(len(bands)))
+    return sum(terms, start=bands.new_zeros(len(weights), bands.shape[1]))
+
+
+def _reduced_products(dtype: torch.dtype) -> bool:
+    if dtype is not torch.float32:
+        return False
     try:
         return torch.get_float32_matmul_precision() != "highest"
     except RuntimeError:  # set per backend through the newer switches: assume the worst

@@ -1,10 +1,14 @@
 """Settings of the whole suite."""
 
+import os
+
 import matplotlib
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # kernels run on the CPU; Triton reads it when imported
 matplotlib.use("Agg")
 torch.set_num_threads(1)  # tiny tensors run far slower on contended threads
 

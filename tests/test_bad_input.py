@@ -128,7 +128,7 @@ def test_before_any_forward_pass(arguments, error, message):
             ValueError,
             "perturbations_per_eval=3 needs",
         ),
-        (lambda x: torch.rand(5), {}, ValueError, r"returned shape \(5,\) for 8 rows; dim 0"),
+        (lambda x: torch.rand(5), {}, ValueError, r"returned shape \(5,\) for 16 rows; dim 0"),
         (
             lambda x: torch.rand(7),
             {"perturbations_per_eval": 1},

@@ -108,14 +108,3 @@ def test_coalitions_shared_by_all_examples_or_each_its_own():
     for e in range(3):
         torch.testing.assert_close(values[e], game.evaluate(own[e])[e])
     torch.testing.assert_close(values, game.evaluate(own, perturbations_per_eval=4))
-
-
-def test_evaluating_streams_the_examples(monkeypatch):
-    import captum_spectral.game as module
-
-    held = []
-    monkeypatch.setattr(module, "split", lambda x, *args: held.append(len(x)) or split(x, *args))
-    from captum_spectral.spectrum import split
-
-    BandGame(tiny_cnn(1), X, num_bands=4).evaluate(torch.rand(16, 4) < 0.5)
-    assert held == [1, 1, 1]

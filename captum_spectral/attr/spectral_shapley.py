@@ -125,8 +125,11 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
                 reverse, shared by the whole batch. Default: None
             perturbations_per_eval (int, optional): At most ``perturbations_per_eval * B`` rows go
                 through the model at once, coalition by coalition, as everywhere in Captum; must be
-                1 for a ``forward_func`` that gives one number per batch. None chooses about 8 rows
-                on the CPU and 256 elsewhere. Default: None
+                1 for a ``forward_func`` that gives one number per batch. None: as many rows as the
+                model is fastest with, found while the work is done and remembered for this model
+                and kind of input until the process ends. Rows that do not fit in memory are halved
+                in both cases. Rounding depends on it; for results that are the same to the last
+                bit in every run give a number. Default: None
             return_input_shape (bool, optional): True: every Fourier bin carries its band's value,
                 in the shape of the input. This is a picture of the *Fourier plane* (show it with
                 :func:`~captum_spectral.visualization.visualize_spectrum`), not of the pixels.
@@ -158,6 +161,8 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
                 than frequencies, more than ``2^16`` rows per example without ``n_samples``, a count
                 below 1, a forward output that is not finite or does not grow with the batch.
             AssertionError: A tuple target that does not fit the output (raised by Captum).
+            torch.OutOfMemoryError: Not even one row fits in memory, or the table of values does
+                not.
         """
         if n_samples is not None:
             check_count("n_samples", n_samples)

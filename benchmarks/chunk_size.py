@@ -1,0 +1,50 @@
+"""The automatic chunk against every fixed one.
+
+The automatic size has met the model in one earlier call, as in any session with more than one
+image; how long that first call takes is in overhead.py.
+"""
+
+from __future__ import annotations
+
+import statistics
+
+from common import BATCHES, NETWORKS, arguments, in_turns, photographs, ratio, report, start
+
+from captum_spectral import SpectralShapley
+
+
+def main() -> None:
+    """Five networks."""
+    parser = arguments(__doc__, rounds=3)
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS)
+    parser.add_argument("--bands", type=int, default=7)
+    args = start(parser)
+    image = photographs(1)
+    table = []
+    for name in args.networks:
+        explainer = SpectralShapley(NETWORKS[name]())
+
+        def attribute(chunk, explainer=explainer):
+            return explainer.attribute(image, 0, num_bands=args.bands, perturbations_per_eval=chunk)
+
+        explainer.attribute(image, 0, num_bands=8)
+        tasks = {chunk: lambda c=chunk, a=attribute: a(c) for chunk in (None, *BATCHES)}
+        times = in_turns(tasks, args.rounds)
+        medians = {chunk: statistics.median(t) for chunk, t in times.items()}
+        best = min(BATCHES, key=medians.__getitem__)
+        table.append(
+            {
+                "network": name,
+                **{f"{chunk}, s": round(medians[chunk], 2) for chunk in BATCHES},
+                "best": best,
+                "automatic, s": round(medians[None], 2),
+                "automatic / best": round(ratio(times[None], times[best]), 3),
+            }
+        )
+        print(table[-1], flush=True)
+    title = f"Automatic chunk, one image, {2**args.bands} rows, median of {args.rounds} rounds"
+    report(args, title, table)
+
+
+if __name__ == "__main__":
+    main()

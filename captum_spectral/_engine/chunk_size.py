@@ -1,0 +1,178 @@
+"""How many rows go through the model at once."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Hashable
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+__all__ = ["AutomaticSize", "ChunkSize", "FixedSize", "automatic_size"]
+
+# The first guess is a number of input bytes per chunk: four 224 x 224 RGB images in float32 on the
+# CPU, where small chunks stay in the caches, 64 elsewhere.
+CPU_BYTES = 4 * 3 * 224 * 224 * 4
+ACCELERATOR_BYTES = 16 * CPU_BYTES
+LARGEST_GUESS = 256  # per 4 images: a row of few bytes can still be much work
+SAMPLES = 2  # chunks timed before a size is judged; the fastest counts, as disturbances only add
+BETTER = 0.97  # a size must be this much faster to be taken
+HOPELESS = {1: 3.0, SAMPLES: 1.4}  # so much slower after so many samples: not timed again. The
+# first chunk of a size pays for what the backend prepares for a new shape.
+RECHECK = 64  # chunks until the first second look at a neighbour; then twice as many, and so on
+
+
+class ChunkSize(Protocol):
+    """What decides how many rows share a forward pass."""
+
+    def rows(self, remaining: int) -> int:
+        """Rows of the next chunk, of those that remain."""
+
+    def took(self, rows: int, seconds: float) -> None:
+        """Learn how long a chunk took."""
+
+    def too_large(self, rows: int) -> None:
+        """Learn that a chunk did not fit in memory."""
+
+
+class FixedSize:
+    """The number that the caller asked for, halved whenever it does not fit."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+
+    def rows(self, remaining: int) -> int:
+        """Rows of the next chunk, of those that remain."""
+        return min(self._rows, remaining)
+
+    def took(self, rows: int, seconds: float) -> None:
+        """Nothing to learn."""
+
+    def too_large(self, rows: int) -> None:
+        """Halve."""
+        self._rows = max(1, rows // 2)
+
+
+class AutomaticSize:
+    """The fastest power of two, found while the chunks do useful work.
+
+    It climbs: the sizes above and below the best known one are timed on ``SAMPLES`` chunks each
+    and taken if they are faster per row, until both neighbours are slower. Now and then a neighbour
+    gets a second look, so that one disturbed measurement does not decide for good.
+    """
+
+    def __init__(self, start: int) -> None:
+        self._best = start
+        self._limit: int | None = None
+        self._seconds: dict[int, deque[float]] = defaultdict(lambda: deque(maxlen=2 * SAMPLES))
+        self._asked: dict[int, int] = defaultdict(int)
+        self._since_recheck = 0
+        self._recheck = RECHECK
+        self._runs = 0
+        self._lift_after = 1
+        self._fresh = True  # the first chunk of a run is not timed, so it explores nothing
+
+    def start_run(self) -> None:
+        """Begin a run: what did not fit may fit by now, so it is tried again, ever less often."""
+        self._fresh = True
+        if self._limit is not None:
+            self._runs += 1
+            if self._runs >= self._lift_after:
+                self._limit, self._runs = 2 * self._limit, 0
+                self._lift_after *= 2
+
+    def rows(self, remaining: int) -> int:
+        """Rows of the next chunk, of those that remain."""
+        rows = self._best if self._fresh else self._next()
+        if rows > remaining:
+            return min(self._best, remaining)
+        if not self._fresh:
+            self._asked[rows] += 1
+        self._fresh = False
+        return rows
+
+    def took(self, rows: int, seconds: float) -> None:
+        """Learn how long a chunk took; remainders of other sizes tell nothing."""
+        if rows == self._best or rows in self._asked:
+            self._seconds[rows].append(seconds / rows)
+            for size in self._neighbours():
+                if self._judged(size) and self._cost(size) < BETTER * self._cost(self._best):
+                    self._best = size
+                    self._since_recheck, self._recheck = 0, RECHECK
+
+    def too_large(self, rows: int) -> None:
+        """Stay at half of what did not fit."""
+        self._limit = max(1, rows // 2)
+        while self._best > self._limit:
+            self._best //= 2
+
+    def _next(self) -> int:
+        if not self._judged(self._best):
+            return self._best
+        for size in self._neighbours():
+            if self._asked[size] < SAMPLES and not self._hopeless(size):
+                return size
+        self._since_recheck += 1
+        if self._since_recheck > self._recheck:
+            self._since_recheck, self._recheck = 0, 2 * self._recheck
+            return min(self._neighbours(), key=self._asked.__getitem__, default=self._best)
+        return self._best
+
+    def _neighbours(self) -> list[int]:
+        larger, smaller = 2 * self._best, self._best // 2
+        sizes = [larger] if self._limit is None or larger <= self._limit else []
+        return [*sizes, smaller] if smaller else sizes
+
+    def _cost(self, size: int) -> float:
+        """Seconds per row."""
+        return min(self._seconds[size])
+
+    def _judged(self, size: int) -> bool:
+        return len(self._seconds[size]) >= SAMPLES
+
+    def _hopeless(self, size: int) -> bool:
+        samples = min(len(self._seconds[size]), SAMPLES)
+        return samples > 0 and self._cost(size) > HOPELESS[samples] * self._cost(self._best)
+
+
+_sizes: WeakKeyDictionary[Any, dict[Hashable, AutomaticSize]] = WeakKeyDictionary()
+
+
+def automatic_size(
+    forward_func: Callable[..., Any], inputs: tuple[Tensor, ...], formats: Hashable
+) -> AutomaticSize:
+    """The automatic size of a model and a kind of input, remembered for the rest of the process.
+
+    Args:
+        forward_func: The model. What cannot be remembered (no weak references) starts anew.
+        inputs: Tensors ``(B, ...)``; B does not matter.
+        formats: Memory formats of the inputs.
+    """
+    device = inputs[0].device
+    owner = getattr(forward_func, "__self__", forward_func)
+    key = (
+        getattr(forward_func, "__name__", None),
+        tuple((tuple(x.shape[1:]), x.dtype) for x in inputs),
+        formats,
+        device,
+        torch.is_autocast_enabled(device.type),
+        torch.get_num_threads() if device.type == "cpu" else None,
+    )
+    try:
+        known = _sizes.setdefault(owner, {})
+    except TypeError:
+        known = {}
+    if key not in known:
+        known[key] = AutomaticSize(_first_guess(inputs))
+    known[key].start_run()
+    return known[key]
+
+
+def _first_guess(inputs: tuple[Tensor, ...]) -> int:
+    row = sum(x[0].numel() for x in inputs) * 4
+    on_cpu = inputs[0].device.type == "cpu"
+    rows = (CPU_BYTES if on_cpu else ACCELERATOR_BYTES) // row
+    largest = LARGEST_GUESS if on_cpu else 16 * LARGEST_GUESS
+    return int(2 ** (min(max(rows, 1), largest).bit_length() - 1))
