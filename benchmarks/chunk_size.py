@@ -1,7 +1,8 @@
 """The automatic chunk against every fixed one.
 
 The automatic size has met the model in one earlier call, as in any session with more than one
-image; how long that first call takes is in overhead.py.
+image; how long that first call takes is in overhead.py. All sizes run twice; then the two best fixed
+ones and the automatic one run in turns, and the last columns are about these times.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from captum_spectral import SpectralShapley
 
 def main() -> None:
     """Five networks."""
-    parser = arguments(__doc__, rounds=3)
+    parser = arguments(__doc__, rounds=5)
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS)
-    parser.add_argument("--bands", type=int, default=7)
+    parser.add_argument("--bands", type=int, default=6)
     args = start(parser)
     image = photographs(1)
     table = []
@@ -29,20 +30,24 @@ def main() -> None:
 
         explainer.attribute(image, 0, num_bands=8)
         tasks = {chunk: lambda c=chunk, a=attribute: a(c) for chunk in (None, *BATCHES)}
-        times = in_turns(tasks, args.rounds)
-        medians = {chunk: statistics.median(t) for chunk, t in times.items()}
-        best = min(BATCHES, key=medians.__getitem__)
+        medians = {c: statistics.median(t) for c, t in in_turns(tasks, 2).items()}
+        # The fastest of many noisy times is too fast by luck: the best two run again.
+        best_two = sorted(BATCHES, key=medians.__getitem__)[:2]
+        times = in_turns({c: tasks[c] for c in (None, *best_two)}, args.rounds)
+        again = {c: statistics.median(t) for c, t in times.items()}
+        best = min(best_two, key=again.__getitem__)
         table.append(
             {
                 "network": name,
                 **{f"{chunk}, s": round(medians[chunk], 2) for chunk in BATCHES},
                 "best": best,
-                "automatic, s": round(medians[None], 2),
+                "best again, s": round(again[best], 2),
+                "automatic, s": round(again[None], 2),
                 "automatic / best": round(ratio(times[None], times[best]), 3),
             }
         )
         print(table[-1], flush=True)
-    title = f"Automatic chunk, one image, {2**args.bands} rows, median of {args.rounds} rounds"
+    title = f"Automatic chunk, one image, {2**args.bands} rows, medians"
     report(args, title, table)
 
 

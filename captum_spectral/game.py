@@ -153,8 +153,9 @@ class BandGame:
                 coalition). None: as many rows as the model is fastest with, found on the way and
                 remembered for this model and kind of input until the process ends; of few examples
                 at a time, so memory does not grow with ``B``. Use 1 for a ``forward_func`` that
-                needs the batch as it is, and any number for results that are the same to the last
-                bit in every run. Default: None
+                needs the batch as it is (it is divided only where it does not fit in memory), and
+                any number for results that are the same to the last bit in every run.
+                Default: None
             show_progress: Show a progress bar, in rows. Default: False
             description: Title of the progress bar.
 
@@ -172,8 +173,8 @@ class BandGame:
             torch.OutOfMemoryError: Not even one row fits in memory, or the table of values does
                 not. Otherwise a forward pass that does not fit is repeated with half the rows.
 
-        An exception loses nothing: called again with the same coalitions, the game goes on where it
-        was interrupted.
+        An exception, Ctrl-C too, loses nothing: called again with the same coalitions, the game
+        goes on where it was interrupted.
 
         Cost: ``K`` model rows per example. Memory beyond the table of values: the ``M + 1`` band
         signals of the examples in a forward, and its rows.

@@ -1,13 +1,20 @@
 """Memory formats, autocast, models that are spread over devices, and CUDA where there is one."""
 
 import copy
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from helpers import tiny_cnn
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from captum_spectral import BandGame, SpectralShapley
+from captum_spectral._engine import chunk_size, evaluation
 from captum_spectral.coalitions import all_coalitions
 
 X = torch.rand(3, 3, 12, 10)
@@ -142,3 +149,111 @@ def test_every_device_gives_the_values_of_the_cpu(device, dtype):
     expected = BandGame(model, x, target=[0, 3, 1], num_bands=4).evaluate(all_coalitions(4), 1)
     assert values.device.type == device
     torch.testing.assert_close(values.cpu(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_one_process_per_device_as_documented(tmp_path):
+    page = Path(__file__).parent.parent / "docs" / "performance.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "explain.py").write_text(code, encoding="utf-8")
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*run, "explain.py"],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    torch.manual_seed(0)  # as in the script
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10)).eval()
+    images = torch.rand(10, 3, 32, 32)
+    expected = SpectralShapley(model).attribute(images, torch.arange(10), return_input_shape=False)
+    result = torch.load(tmp_path / "bands.pt", weights_only=True)
+    torch.testing.assert_close(result, expected)
+
+
+class Waits(TorchDispatchMode):
+    """Records operations whose result the CPU needs; on a GPU each would wait for the device."""
+
+    WAITING = ("_local_scalar_dense", "nonzero", "equal", "masked_select", "_unique2")
+
+    def __init__(self):
+        super().__init__()
+        self.active, self.found = False, []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if self.active and func.overloadpacket.__name__ in self.WAITING:
+            self.found.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("per_eval", [None, 1, 3])
+@pytest.mark.parametrize("target", [2, TARGET, torch.tensor(TARGET), None])
+def test_nothing_in_the_loop_waits_for_the_device(monkeypatch, target, per_eval):
+    # The values of a CPU are looked at after each chunk, those of a device once, at the end.
+    monkeypatch.setattr(evaluation, "first_not_finite", lambda values: None)
+    monkeypatch.setattr(evaluation, "BLOCK_BYTES", 0)
+    monkeypatch.setattr(chunk_size, "LARGEST_GUESS", 4)
+    model, rows, waits = tiny_cnn(dtype=torch.float32), 0, Waits()
+
+    def forward(x, shift):
+        nonlocal rows
+        rows += len(x)
+        waits.active = rows < 3 * 2**4  # from the first forward pass to the last
+        return model(x) + shift[:, None]
+
+    with waits:
+        explain(
+            forward,
+            target=target,
+            perturbations_per_eval=per_eval,
+            additional_forward_args=torch.rand(3),
+        )
+        assert rows == 3 * 2**4
+        assert waits.found == []
+        waits.active = True
+        assert torch.ones(1).all()
+    assert waits.found  # the watch works
+
+
+def test_the_kernel_compiles_for_a_gpu_that_is_not_here(tmp_path):
+    """For Hopper, in every dtype, with the largest block; this needs a compiler and no device."""
+    script = tmp_path / "compile.py"
+    script.write_text(
+        """
+import inspect
+
+import triton
+from triton.backends.compiler import GPUTarget
+from captum_spectral import _synthesis_kernel as kernel
+
+names = kernel._kernel.fn.arg_names
+for out in ("fp32", "fp16", "bf16"):
+    types = {name: "i32" for name in names}
+    types |= {"out": f"*{out}", "signals": "*fp32", "codes": "*i64"}
+    for blocks in kernel.BLOCKS[-1:]:
+        constants = {"NUM_BANDS": 8, **blocks.kwargs}
+        if "constexprs" in inspect.signature(triton.compiler.ASTSource).parameters:
+            signature = types | {name: "constexpr" for name in constants}
+            given = {"constexprs": constants}
+        else:  # before Triton 3.3
+            signature = {name: t for name, t in types.items() if name not in constants}
+            given = {"constants": constants}
+        source = triton.compiler.ASTSource(kernel._kernel.fn, signature=signature, **given)
+        options = {"num_warps": blocks.num_warps}
+        compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+        assert "st.global" in compiled.asm["ptx"]
+print("compiled")
+""",
+        encoding="utf-8",
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env={**environment, "TRITON_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.stdout == "compiled\n", done.stderr

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captum_spectral._arguments import RowExamples
 from captum_spectral._engine.bands import BandSignals
 from captum_spectral._engine.chunk_size import ChunkSize
 from captum_spectral._engine.clock import Clock
@@ -46,7 +47,7 @@ class Evaluation:
     def __init__(
         self,
         signals: BandSignals,
-        forward: Callable[[tuple[Tensor, ...], Callable[[torch.device], Tensor]], Any],
+        forward: Callable[[tuple[Tensor, ...], RowExamples], Any],
         coalitions: Tensor,
         walk: Walk,
         size: ChunkSize,
