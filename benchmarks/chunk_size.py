@@ -1,8 +1,8 @@
 """The automatic chunk against every fixed one.
 
 The automatic size has met the model in one earlier call, as in any session with more than one
-image; how long that first call takes is in overhead.py. All sizes run twice; then the two best fixed
-ones and the automatic one run in turns, and the last columns are about these times.
+image; how long that first call takes is in overhead.py. All sizes run twice; then the two best
+fixed ones and the automatic one run in turns, and the last columns are about these times.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def main() -> None:
                     "attribute, s": round(statistics.median(times["attribute"]), 2),
                     "ratio": round(ratio(times["attribute"], times["bare"]), 3),
                     "outside the model": f"{statistics.median(outside[1:]):.1%}",
-                    "first call, s": round(first, 2),
+                    "first call, s": round(first, 2) if count == args.images[0] else "",
                 }
             )
             print(table[-1], flush=True)

@@ -157,6 +157,8 @@ def format_target(target: TargetType, num_examples: int) -> tuple[TargetType, in
     if isinstance(target, list) and all(isinstance(t, int) for t in target):
         target = torch.tensor(target)
     if isinstance(target, Tensor) and not target.is_floating_point():
+        if int(target.min()) < 0:
+            raise ValueError(f"target must count classes from 0, got {int(target.min())}")
         if target.numel() > 1:
             return target.long(), int(target.max())
         target = int(target)

@@ -13,10 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-__all__ = ["as_bits", "can_do", "synthesize"]
-
-MAX_BANDS = 63  # bits of an int64, less the sign
-DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+__all__ = ["as_bits", "synthesize"]
 
 # What the tuner chooses from: coalitions and elements per program, and its warps.
 BLOCKS = [
@@ -32,21 +29,20 @@ BLOCKS = [
         (32, 256, 8),
     ]
 ]
+# These change from chunk to chunk; a version compiled for 1 or for multiples of 16 gains nothing.
+CHANGING = [
+    "num_examples",
+    "num_coalitions",
+    "out_per_example",
+    "out_per_coalition",
+    "codes_per_example",
+    "size_class",
+]
 INTERPRETER_BLOCKS = {"ROWS": 8, "BLOCK": 256}  # there is nothing to tune, and no device to time
 
 
-def can_do(signals: Tensor, out: Tensor) -> bool:
-    """Whether the kernel takes these tensors: CUDA, float32 bands, at most 63 of them."""
-    return (
-        out.is_cuda
-        and signals.dtype is torch.float32
-        and out.dtype in DTYPES
-        and signals.shape[1] - 1 <= MAX_BANDS
-    )
-
-
 def synthesize(signals: Tensor, coalitions: Tensor, out: Tensor) -> None:
-    """As :func:`captum_spectral.synthesis.synthesize`, for tensors that :func:`can_do` accepts."""
+    """As :func:`captum_spectral.synthesis.synthesize`, for float32 signals of up to 63 bands."""
     num_examples, num_signals, num_elements = signals.shape
     num_coalitions = coalitions.shape[-2]
     codes = as_bits(coalitions)
@@ -62,6 +58,7 @@ def synthesize(signals: Tensor, coalitions: Tensor, out: Tensor) -> None:
         signals.stride(0),
         signals.stride(1),
         codes.stride(0) if codes.dim() == 2 else 0,
+        min(num_coalitions, 64).bit_length(),
     )
 
     def grid(blocks: dict[str, int]) -> tuple[int]:
@@ -83,8 +80,8 @@ def as_bits(coalitions: Tensor) -> Tensor:
     return (coalitions.long() << places).sum(-1)
 
 
-@triton.autotune(configs=BLOCKS, key=["NUM_BANDS", "num_elements"])  # type: ignore[untyped-decorator]
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.autotune(configs=BLOCKS, key=["NUM_BANDS", "num_elements", "size_class"])  # type: ignore[untyped-decorator]
+@triton.jit(do_not_specialize=CHANGING)  # type: ignore[untyped-decorator]
 def _kernel(  # type: ignore[no-untyped-def]
     out,
     signals,
@@ -97,6 +94,7 @@ def _kernel(  # type: ignore[no-untyped-def]
     signals_per_example,
     signals_per_band,
     codes_per_example,
+    size_class,
     NUM_BANDS: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,

@@ -120,7 +120,6 @@ class BandGame:
         spectral_dims: int | tuple[int, ...] = (-2, -1),
     ) -> None:
         self.forward_func = forward_func
-        self.target = target
         self.additional_forward_args = additional_forward_args
         self._inputs = format_inputs(inputs)
         dims = format_spectral_dims(spectral_dims, self._inputs)
@@ -130,7 +129,10 @@ class BandGame:
         self.players = torch.cat(self._signals.ids).unique()
         self.num_bands = int(self.players[-1]) + 1
         self.num_examples = len(self._inputs[0])
-        self._target, self._highest_class = format_target(target, self.num_examples)
+        target, self._highest_class = format_target(target, self.num_examples)
+        # On the device of the rows: copying it there for every forward pass would wait for it.
+        on_device = isinstance(target, Tensor)
+        self._target = target.to(self._signals.device) if on_device else target
         self._unfinished: tuple[Tensor, int | None, Evaluation] | None = None
         _warn_if_training(forward_func)
 
@@ -154,7 +156,8 @@ class BandGame:
                 remembered for this model and kind of input until the process ends; of few examples
                 at a time, so memory does not grow with ``B``. Use 1 for a ``forward_func`` that
                 needs the batch as it is (it is divided only where it does not fit in memory), and
-                any number for results that are the same to the last bit in every run.
+                any number for results that are the same to the last bit in every run that does
+                not meet the limits of memory.
                 Default: None
             show_progress: Show a progress bar, in rows. Default: False
             description: Title of the progress bar.
@@ -173,8 +176,9 @@ class BandGame:
             torch.OutOfMemoryError: Not even one row fits in memory, or the table of values does
                 not. Otherwise a forward pass that does not fit is repeated with half the rows.
 
-        An exception, Ctrl-C too, loses nothing: called again with the same coalitions, the game
-        goes on where it was interrupted.
+        An exception in ``forward_func``, Ctrl-C too, loses nothing: called again with the same
+        coalitions, the game goes on where it was interrupted. Make a new game if the model has
+        changed in between.
 
         Cost: ``K`` model rows per example. Memory beyond the table of values: the ``M + 1`` band
         signals of the examples in a forward, and its rows.

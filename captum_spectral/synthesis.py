@@ -7,16 +7,13 @@ coalition. Signals are flat rows here; their shape does not matter.
 
 from __future__ import annotations
 
-from types import ModuleType
+import warnings
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-kernel: ModuleType | None
-try:
-    from captum_spectral import _synthesis_kernel as kernel
-except ImportError:  # Triton is not part of every build of PyTorch
-    kernel = None
+from captum_spectral._memory import is_out_of_memory
 
 __all__ = ["synthesize", "synthesize_rows"]
 
@@ -34,8 +31,7 @@ def synthesize(signals: Tensor, coalitions: Tensor, out: Tensor) -> None:
 
     Cost: no model rows, and no memory unless ``out`` has another dtype than ``signals``.
     """
-    if kernel is not None and kernel.can_do(signals, out):
-        kernel.synthesize(signals, coalitions, out)
+    if _kernel_can_do(signals, out) and _by_kernel(signals, coalitions, out):
         return
     weights = _with_baseline(coalitions.to(signals.dtype))
     for b, (bands, rows) in enumerate(zip(signals, out, strict=True)):
@@ -45,6 +41,40 @@ def synthesize(signals: Tensor, coalitions: Tensor, out: Tensor) -> None:
                 torch.mm(own, bands, out=rows)
         else:
             rows.copy_(_product(own, bands))
+
+
+def _kernel_can_do(signals: Tensor, out: Tensor) -> bool:
+    dtypes = (torch.float32, torch.float16, torch.bfloat16)
+    coalitions_fit = signals.shape[1] - 1 <= 63  # in the bits of an int64, less the sign
+    return out.is_cuda and signals.dtype is torch.float32 and out.dtype in dtypes and coalitions_fit
+
+
+_kernel: Callable[[Tensor, Tensor, Tensor], None] | None = None
+_kernel_fails = False
+
+
+def _by_kernel(signals: Tensor, coalitions: Tensor, out: Tensor) -> bool:
+    """Whether the kernel did it; not where Triton is missing, or has no compiler for this GPU."""
+    global _kernel, _kernel_fails
+    if _kernel_fails:
+        return False
+    try:
+        if _kernel is None:  # Triton looks for drivers and compilers: only where it is needed
+            from captum_spectral import _synthesis_kernel
+
+            _kernel = _synthesis_kernel.synthesize
+        _kernel(signals, coalitions, out)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        _kernel_fails = True
+        if not isinstance(error, ImportError):  # Triton is not part of every build of PyTorch
+            warnings.warn(
+                f"the Triton kernel cannot be used here ({type(error).__name__}: {error}); a "
+                "matrix product gives the same signals, more slowly",
+                stacklevel=2,
+            )
+    return not _kernel_fails
 
 
 def synthesize_rows(signals: Tensor, weights: Tensor, examples: Tensor) -> Tensor:

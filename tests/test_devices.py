@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -191,8 +192,7 @@ class Waits(TorchDispatchMode):
 @pytest.mark.parametrize("per_eval", [None, 1, 3])
 @pytest.mark.parametrize("target", [2, TARGET, torch.tensor(TARGET), None])
 def test_nothing_in_the_loop_waits_for_the_device(monkeypatch, target, per_eval):
-    # The values of a CPU are looked at after each chunk, those of a device once, at the end.
-    monkeypatch.setattr(evaluation, "first_not_finite", lambda values: None)
+    monkeypatch.setattr(evaluation, "_looking_waits", lambda device: True)  # as on a GPU
     monkeypatch.setattr(evaluation, "BLOCK_BYTES", 0)
     monkeypatch.setattr(chunk_size, "LARGEST_GUESS", 4)
     model, rows, waits = tiny_cnn(dtype=torch.float32), 0, Waits()
@@ -217,6 +217,39 @@ def test_nothing_in_the_loop_waits_for_the_device(monkeypatch, target, per_eval)
     assert waits.found  # the watch works
 
 
+def test_targets_per_example_are_on_the_device_before_the_loop():
+    x = X.to(DEVICES[-1])
+    for target in (TARGET, torch.tensor(TARGET)):
+        assert BandGame(tiny_cnn(), x, target=target, num_bands=4)._target.device == x.device
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_on_a_device_a_value_that_is_not_finite_is_found_at_the_end(monkeypatch, own):
+    monkeypatch.setattr(evaluation, "_looking_waits", lambda device: True)
+    network, rows = tiny_cnn(dtype=torch.float32), 0
+
+    class Broken(nn.Module):
+        repaired = False
+
+        def forward(self, x):
+            nonlocal rows
+            before, rows = rows, rows + len(x)
+            number = torch.arange(before, rows)[:, None]  # example 1 with coalition 5
+            return torch.where((number == 21) & (not self.repaired), torch.nan, network(x))
+
+    model = Broken().eval()
+    game = BandGame(model, X, num_bands=4)
+    coalitions = all_coalitions(4).expand(3, 16, 4) if own else all_coalitions(4)
+    message = r"not finite .* for example 1 with the coalition of bands \[0, 2\] out of 4"
+    with pytest.raises(ValueError, match=message):
+        game.evaluate(coalitions)
+    assert rows == 3 * 16
+    model.repaired = True
+    expected = BandGame(network, X, num_bands=4).evaluate(coalitions)
+    torch.testing.assert_close(game.evaluate(coalitions), expected)
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not part of this PyTorch")
 def test_the_kernel_compiles_for_a_gpu_that_is_not_here(tmp_path):
     """For Hopper, in every dtype, with the largest block; this needs a compiler and no device."""
     script = tmp_path / "compile.py"

@@ -17,7 +17,7 @@ from captum_spectral._engine.chunk_size import AutomaticSize, automatic_size
 from captum_spectral._engine.clock import Clock
 from captum_spectral._engine.grid import Walk
 from captum_spectral._engine.layout import Layout
-from captum_spectral._engine.memory import is_out_of_memory, release, what_it_said
+from captum_spectral._memory import is_out_of_memory, release, what_it_said
 
 CPU = torch.device("cpu")
 
@@ -109,7 +109,13 @@ def test_allocation_failures_are_recognised():
     assert "you tried to allocate" in what_it_said(real.value)
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
     assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(RuntimeError("std::bad_alloc"))
+    assert is_out_of_memory(RuntimeError("cuFFT error: CUFFT_ALLOC_FAILED"))
     assert what_it_said(MemoryError()) == "MemoryError"
+    parallel = torch.OutOfMemoryError(
+        "Caught OutOfMemoryError in replica 0.\nTried to allocate 2 B"
+    )
+    assert what_it_said(parallel) == "Tried to allocate 2 B"
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     assert not is_out_of_memory(ValueError("out of memory"))
     release(CPU)
@@ -198,6 +204,30 @@ def test_what_does_not_fit_is_not_tried_again_in_the_same_run():
     for _ in range(5):  # memory may be free later, so it is tried in later runs, ever less often
         run(size, seconds_per_row, 5000, limit=1000)
     assert max(tried) > 64
+
+
+def test_after_a_moment_without_memory_the_size_recovers_in_a_few_runs():
+    size = AutomaticSize(64)
+    run(size, lambda rows: 1 / rows, 20_000)
+    assert size.rows(9999) >= 1024
+    size.too_large(1)  # a remainder of one row did not fit
+    runs = 0
+    while size.rows(9999) < 1024:
+        run(size, lambda rows: 1 / rows, 20_000)
+        runs += 1
+    assert runs <= 11
+
+
+def test_what_never_fits_is_tried_ever_less_often(monkeypatch):
+    failures, too_large = [], AutomaticSize.too_large
+    monkeypatch.setattr(
+        AutomaticSize, "too_large", lambda self, n: failures.append(n) or too_large(self, n)
+    )
+    size = AutomaticSize(64)
+    for _ in range(64):
+        run(size, lambda rows: 1 / rows, 5000, limit=100)
+    assert 2 <= len(failures) <= 8
+    assert set(failures) == {128}
 
 
 def test_the_size_is_remembered_for_a_model_and_a_kind_of_input():

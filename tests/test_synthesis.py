@@ -1,5 +1,7 @@
 """Coalition signals: by matrix product and by the kernel, at full precision."""
 
+import sys
+
 import pytest
 import torch
 from hypothesis import given
@@ -8,7 +10,11 @@ from hypothesis import strategies as st
 from captum_spectral import synthesis
 from captum_spectral.synthesis import synthesize, synthesize_rows
 
-kernel = pytest.importorskip("captum_spectral._synthesis_kernel", exc_type=ImportError)
+try:
+    from captum_spectral import _synthesis_kernel as kernel
+except ImportError:
+    kernel = None
+needs_triton = pytest.mark.skipif(kernel is None, reason="Triton is not part of this PyTorch")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # else Triton's interpreter, see conftest
 # A rounded bfloat16 is off by half a unit in the last place, a truncated one (interpreter) by one.
 ROUNDING = {torch.float32: 1e-6, torch.float16: 2**-10, torch.bfloat16: 2**-7}
@@ -48,6 +54,7 @@ def test_signals_by_definition(dtype, own_coalitions, coalitions_first):
     torch.testing.assert_close(out.double(), expected, rtol=tolerance, atol=3 * tolerance)
 
 
+@needs_triton
 @given(data=st.data())
 def test_the_kernel_gives_the_numbers_of_the_matrix_product(data):
     def draw(low, high):
@@ -70,6 +77,7 @@ def test_the_kernel_gives_the_numbers_of_the_matrix_product(data):
     )
 
 
+@needs_triton
 def test_a_coalition_of_63_bands_is_a_bit_mask():
     coalitions = torch.rand(5, 63) < 0.5
     coalitions[0] = True
@@ -80,28 +88,83 @@ def test_a_coalition_of_63_bands_is_a_bit_mask():
     torch.testing.assert_close(out.cpu(), expected, rtol=1e-5, atol=1e-5)
 
 
+class OnCuda:
+    """What is looked at to decide whether the kernel takes a tensor."""
+
+    is_cuda = True
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+
+
 def test_the_kernel_leaves_to_the_product_what_it_does_not_do():
-    class OnCuda:  # what can_do looks at
-        is_cuda = True
-
-        def __init__(self, dtype):
-            self.dtype = dtype
-
     signals = torch.empty(1, 64, 4)
-    assert all(kernel.can_do(signals, OnCuda(dtype)) for dtype in ROUNDING)
-    assert not kernel.can_do(signals, torch.empty(1))
-    assert not kernel.can_do(signals.double(), OnCuda(torch.float64))
-    assert not kernel.can_do(torch.empty(1, 65, 4), OnCuda(torch.float32))
+    assert all(synthesis._kernel_can_do(signals, OnCuda(dtype)) for dtype in ROUNDING)
+    assert not synthesis._kernel_can_do(signals, torch.empty(1))
+    assert not synthesis._kernel_can_do(signals.double(), OnCuda(torch.float64))
+    assert not synthesis._kernel_can_do(torch.empty(1, 65, 4), OnCuda(torch.float32))
 
 
-def test_the_kernel_takes_over_where_it_can(monkeypatch):
-    monkeypatch.setattr(kernel, "can_do", lambda signals, out: True)
-    signals, coalitions = torch.randn(2, 4, 50).to(DEVICE), torch.rand(6, 3).to(DEVICE) < 0.5
-    by_kernel, by_product = (torch.empty(2, 6, 50, device=DEVICE) for _ in range(2))
-    synthesize(signals, coalitions, by_kernel)
-    monkeypatch.setattr(synthesis, "kernel", None)  # a build without Triton
-    synthesize(signals, coalitions, by_product)
-    torch.testing.assert_close(by_kernel, by_product, rtol=1e-6, atol=3e-6)
+@pytest.fixture
+def _kernel_everywhere(monkeypatch):
+    monkeypatch.setattr(synthesis, "_kernel_can_do", lambda signals, out: True)
+    monkeypatch.setattr(synthesis, "_kernel", None)
+    monkeypatch.setattr(synthesis, "_kernel_fails", False)
+
+
+@pytest.fixture
+def signals():
+    return torch.randn(2, 4, 50).to(DEVICE)
+
+
+def made(signals):
+    out = torch.full((2, 6, 50), torch.nan, device=DEVICE)
+    synthesize(signals, torch.arange(18).view(6, 3).to(DEVICE) % 4 < 2, out)
+    return out
+
+
+@needs_triton
+@pytest.mark.usefixtures("_kernel_everywhere")
+def test_the_kernel_takes_over_where_it_can(monkeypatch, signals):
+    by_kernel = made(signals)
+    assert synthesis._kernel is kernel.synthesize
+    monkeypatch.setattr(synthesis, "_kernel_can_do", lambda signals, out: False)
+    torch.testing.assert_close(by_kernel, made(signals), rtol=1e-6, atol=3e-6)
+
+
+@pytest.mark.usefixtures("_kernel_everywhere")
+def test_a_kernel_that_cannot_be_compiled_is_replaced_by_the_product(monkeypatch, signals):
+    calls = []
+
+    def no_compiler(*tensors):
+        calls.append(tensors)
+        raise RuntimeError("Failed to find C compiler")
+
+    monkeypatch.setattr(synthesis, "_kernel", no_compiler)
+    with pytest.warns(UserWarning, match=r"cannot be used here \(RuntimeError: Failed to find C"):
+        first = made(signals)
+    again = made(signals)  # without a second try, and without a second warning
+    assert len(calls) == 1
+    monkeypatch.setattr(synthesis, "_kernel_can_do", lambda signals, out: False)
+    assert torch.equal(first, made(signals))
+    assert torch.equal(again, first)
+
+
+@pytest.mark.usefixtures("_kernel_everywhere")
+def test_a_build_without_triton_needs_no_words(monkeypatch, signals):
+    monkeypatch.setitem(sys.modules, "captum_spectral._synthesis_kernel", None)  # ImportError
+    assert made(signals).isfinite().all()
+
+
+@pytest.mark.usefixtures("_kernel_everywhere")
+def test_a_kernel_that_finds_no_memory_is_no_reason_to_give_it_up(monkeypatch, signals):
+    def full(*tensors):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(synthesis, "_kernel", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        made(signals)
+    assert not synthesis._kernel_fails
 
 
 def test_rows_that_belong_to_examples_in_any_order():

@@ -16,11 +16,13 @@ __all__ = ["AutomaticSize", "ChunkSize", "FixedSize", "automatic_size"]
 # CPU, where small chunks stay in the caches, 64 elsewhere.
 CPU_BYTES = 4 * 3 * 224 * 224 * 4
 ACCELERATOR_BYTES = 16 * CPU_BYTES
-LARGEST_GUESS = 256  # per 4 images: a row of few bytes can still be much work
+LARGEST_GUESS = 256  # rows; on accelerators 16 times that
 SAMPLES = 2  # chunks timed before a size is judged; the fastest counts, as disturbances only add
 BETTER = 0.97  # a size must be this much faster to be taken
 HOPELESS = {1: 3.0, SAMPLES: 1.4}  # so much slower after so many samples: not timed again. The
 # first chunk of a size pays for what the backend prepares for a new shape.
+CLOSE = 1.15  # a size that is at most so much slower is worth CLOSE_SAMPLES, which cost little
+CLOSE_SAMPLES = 3 * SAMPLES
 RECHECK = 64  # chunks until the first second look at a neighbour; then twice as many, and so on
 
 
@@ -58,30 +60,31 @@ class FixedSize:
 class AutomaticSize:
     """The fastest power of two, found while the chunks do useful work.
 
-    It climbs: the sizes above and below the best known one are timed on ``SAMPLES`` chunks each
-    and taken if they are faster per row, until both neighbours are slower. Now and then a neighbour
-    gets a second look, so that one disturbed measurement does not decide for good.
+    It climbs: the sizes above and below the best known one are timed on ``SAMPLES`` chunks each,
+    more of them in a close race, and taken if they are faster per row, until both are slower. Now
+    and then a neighbour gets a second look, so that one disturbed measurement does not decide for
+    good.
     """
 
     def __init__(self, start: int) -> None:
         self._best = start
         self._limit: int | None = None
-        self._seconds: dict[int, deque[float]] = defaultdict(lambda: deque(maxlen=2 * SAMPLES))
+        self._seconds: dict[int, deque[float]] = defaultdict(lambda: deque(maxlen=CLOSE_SAMPLES))
         self._asked: dict[int, int] = defaultdict(int)
         self._since_recheck = 0
         self._recheck = RECHECK
         self._runs = 0
         self._lift_after = 1
+        self._lifted = False
         self._fresh = True  # the first chunk of a run is not timed, so it explores nothing
 
     def start_run(self) -> None:
-        """Begin a run: what did not fit may fit by now, so it is tried again, ever less often."""
+        """Begin a run: twice of what fitted may fit by now; after each failure try less often."""
         self._fresh = True
         if self._limit is not None:
             self._runs += 1
             if self._runs >= self._lift_after:
-                self._limit, self._runs = 2 * self._limit, 0
-                self._lift_after *= 2
+                self._limit, self._runs, self._lifted = 2 * self._limit, 0, True
 
     def rows(self, remaining: int) -> int:
         """Rows of the next chunk, of those that remain."""
@@ -104,6 +107,9 @@ class AutomaticSize:
 
     def too_large(self, rows: int) -> None:
         """Stay at half of what did not fit."""
+        if self._lifted:
+            self._lift_after, self._lifted = 2 * self._lift_after, False
+        self._fresh = True
         self._limit = max(1, rows // 2)
         while self._best > self._limit:
             self._best //= 2
@@ -112,7 +118,8 @@ class AutomaticSize:
         if not self._judged(self._best):
             return self._best
         for size in self._neighbours():
-            if self._asked[size] < SAMPLES and not self._hopeless(size):
+            wanted = CLOSE_SAMPLES if self._close(size) else SAMPLES
+            if self._asked[size] < wanted and not self._hopeless(size):
                 return size
         self._since_recheck += 1
         if self._since_recheck > self._recheck:
@@ -131,6 +138,9 @@ class AutomaticSize:
 
     def _judged(self, size: int) -> bool:
         return len(self._seconds[size]) >= SAMPLES
+
+    def _close(self, size: int) -> bool:
+        return self._judged(size) and self._cost(size) < CLOSE * self._cost(self._best)
 
     def _hopeless(self, size: int) -> bool:
         samples = min(len(self._seconds[size]), SAMPLES)

@@ -13,7 +13,7 @@ from captum_spectral._engine.bands import BandSignals
 from captum_spectral._engine.chunk_size import ChunkSize
 from captum_spectral._engine.clock import Clock
 from captum_spectral._engine.grid import Chunk, Walk
-from captum_spectral._engine.memory import is_out_of_memory, release, what_it_said
+from captum_spectral._memory import is_out_of_memory, release, what_it_said
 from captum_spectral._outputs import as_results, first_not_finite, not_finite
 from captum_spectral.synthesis import synthesize
 
@@ -76,21 +76,21 @@ class Evaluation:
             bar: A progress bar, told the rows that are done.
         """
         self._clock = None
-        failed_at = None
+        failed: Chunk | None = None
         while self._walk.remaining:
             rows = self._size.rows(self._walk.remaining)
-            if self._values is None and failed_at is None and self._signals.num_examples > 1:
+            if self._values is None and failed is None and self._walk.by_example:
                 rows = max(rows, 2)  # of one row alone, (1,) could be its value or the batch's
             chunk = self._walk.chunk(rows)
             failure = self._try(chunk)
-            if failure is not None:
+            if failure is None:
+                bar.update(chunk.rows)
+            else:
                 # The exception is gone here, and with it the tensors in its frames.
-                self._make_room(chunk, failure, again=failed_at == chunk.start)
-                failed_at = chunk.start if chunk.rows == 1 else -1
-                continue
-            bar.update(chunk.rows)
+                self._make_room(chunk, failure, again=chunk == failed)
+                failed = chunk
         assert self._values is not None
-        if self._values.device.type != "cpu":
+        if _looking_waits(self._values.device):
             self._check_finite_at_the_end(self._values)
         self._learn()
         self._signals.forget()
@@ -119,13 +119,15 @@ class Evaluation:
         one = not isinstance(output, Tensor) or output.dim() == 0
         results = as_results(output)
         whole = not chunk.by_example and chunk.rows == self._signals.num_examples
-        if (len(results) == 1 < chunk.rows) or (one and self._signals.num_examples > 1):
+        one = (len(results) == 1 < chunk.rows) or (one and self._signals.num_examples > 1)
+        if one and self._values is None:
             if not whole:
                 raise OneNumberPerBatchError(
                     f"it returned shape {tuple(results.shape)} for {chunk.rows} rows"
                 )
             self._one_number = True
         if len(results) != (1 if self._one_number else chunk.rows):
+            self._start_over()
             raise ValueError(
                 f"forward_func returned shape {tuple(results.shape)} for {chunk.rows} rows; dim 0 "
                 "of its output must grow with the batch, or it must give one number for all"
@@ -141,7 +143,7 @@ class Evaluation:
         block, rows = self._block
         first = chunk.start - block.start
         if chunk.stop == block.stop:
-            self._block = None  # the model may free them while it runs
+            self._block = None
         return tuple(r[first : first + chunk.rows] for r in rows)
 
     def _synthesize(self, chunk: Chunk) -> tuple[Tensor, ...]:
@@ -177,7 +179,7 @@ class Evaluation:
                 self._values[:, tile.coalitions] = output
             else:
                 self._values[tile.examples, tile.coalitions] = tile.view(output)
-        if output.device.type == "cpu":  # elsewhere at the end: looking would wait for the device
+        if not _looking_waits(output.device):  # else at the end
             row = first_not_finite(output)
             if row is not None:
                 raise self._not_finite(*chunk.cell(row))
@@ -188,13 +190,29 @@ class Evaluation:
             raise self._not_finite(*divmod(cell, values.shape[1]))
 
     def _not_finite(self, example: int, k: int) -> ValueError:
+        self._start_over()
         shared = self._coalitions.dim() == 2
         return not_finite(example, self._coalitions[k] if shared else self._coalitions[example, k])
 
+    def _start_over(self) -> None:
+        """Forget all values: some are of no use, and repairing the model may change the others."""
+        self._values = None
+        self._walk = self._walk.anew()
+
     def _make_room(self, chunk: Chunk, failure: str, again: bool) -> None:
         """Fewer rows from now on, or the error if there can be none fewer."""
+        self._signals.forget()
+        self._block_rows = 1
+        release(self._signals.device)
+        self._clock = None  # the next chunk pays for this one
         together = self._one_number and not chunk.by_example
-        if (chunk.rows == 1 and again) or (together and chunk.rows <= self._signals.num_examples):
+        indivisible = chunk.rows == 1 or (together and chunk.rows <= self._signals.num_examples)
+        # The half of two or three rows is one, and its output would not tell whether it belongs to
+        # the row or to the batch.
+        doubtful = self._values is None and chunk.rows < 4
+        if (indivisible or doubtful) and not again:
+            return  # memory may have been short for a moment
+        if indivisible:
             reason = (
                 f"forward_func gives one number for the batch, so its {chunk.rows} rows must share "
                 "a forward pass, and they do not"
@@ -207,14 +225,15 @@ class Evaluation:
                 f"needs for them. The allocator said: {failure}"
             )
         self._size.too_large(chunk.rows)
-        self._signals.forget()
-        self._block_rows = 1
-        release(self._signals.device)
-        self._clock = None  # the next chunk pays for this one
 
     def _learn(self) -> None:
         for rows, seconds in self._clock.times() if self._clock is not None else ():
             self._size.took(rows, seconds)
+
+
+def _looking_waits(device: torch.device) -> bool:
+    """Whether the CPU must wait for the device to see a value."""
+    return device.type != "cpu"
 
 
 class _TableError(torch.OutOfMemoryError):

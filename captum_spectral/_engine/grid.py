@@ -115,6 +115,10 @@ class Walk:
         self._row = 0
         self.by_example = by_example
 
+    def anew(self) -> Walk:
+        """The same walk from its start."""
+        return Walk(self._num_examples, self._coalitions.stop, self.by_example)
+
     @property
     def remaining(self) -> int:
         """Rows that no chunk has done yet."""

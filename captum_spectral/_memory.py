@@ -15,6 +15,8 @@ _SIGNS = (
     "out of memory",  # CUDA, MPS, XPU drivers
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
+    "CUFFT_ALLOC_FAILED",
+    "std::bad_alloc",
 )
 
 
@@ -36,5 +38,7 @@ def release(device: torch.device) -> None:
 
 def what_it_said(error: BaseException) -> str:
     """The allocator's own words, with the amount, without PyTorch's advice and stack."""
-    text = str(error).split("\n")[0].strip() or type(error).__name__
+    lines = [line.strip() for line in str(error).split("\n") if line.strip()]
+    amounts = [line for line in lines if "ried to allocate" in line]  # not "Caught ... in replica"
+    text = (amounts or lines or [type(error).__name__])[0]
     return text.split(" See documentation")[0].split(" If reserved but unallocated")[0]
