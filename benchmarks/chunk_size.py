@@ -41,9 +41,9 @@ def main() -> None:
                 "network": name,
                 **{f"{chunk}, s": round(medians[chunk], 2) for chunk in BATCHES},
                 "best": best,
-                "best again, s": round(again[best], 2),
-                "automatic, s": round(again[None], 2),
-                "automatic / best": round(ratio(times[None], times[best]), 3),
+                "again, s": round(again[best], 2),
+                "auto, s": round(again[None], 2),
+                "auto / best": round(ratio(times[None], times[best]), 3),
             }
         )
         print(table[-1], flush=True)
