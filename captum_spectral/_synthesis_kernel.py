@@ -29,8 +29,8 @@ BLOCKS = [
         (32, 256, 8),
     ]
 ]
-# These change from chunk to chunk, and a version compiled for 1 or for multiples of 16 gains nothing.
-# Not the strides: where they are multiples of 16, four elements are stored at once.
+# These change from chunk to chunk; a version compiled for 1 or for multiples of 16 gains nothing.
+# Not so the strides: where they are multiples of 16, four elements are stored at once.
 CHANGING = ["num_examples", "num_coalitions", "codes_per_example", "size_class"]
 INTERPRETER_BLOCKS = {"ROWS": 8, "BLOCK": 256}  # there is nothing to tune, and no device to time
 
