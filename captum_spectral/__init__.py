@@ -5,16 +5,26 @@ from importlib.metadata import PackageNotFoundError, version
 from captum_spectral import visualization
 from captum_spectral.attr import SpectralShapley
 from captum_spectral.game import BandGame
+from captum_spectral.importance import (
+    ImportanceResult,
+    SpectralImportance,
+    signed_spectral_score,
+    spectral_score,
+)
 from captum_spectral.masks import band_frequencies, band_mask
 from captum_spectral.spectrum import paint, split_bands, unpaint
 
 __all__ = [
     "BandGame",
+    "ImportanceResult",
+    "SpectralImportance",
     "SpectralShapley",
     "__version__",
     "band_frequencies",
     "band_mask",
     "paint",
+    "signed_spectral_score",
+    "spectral_score",
     "split_bands",
     "unpaint",
     "visualization",

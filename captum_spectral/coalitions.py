@@ -12,12 +12,32 @@ import torch
 from torch import Tensor
 
 __all__ = [
+    "MAX_EXACT_ROWS",
     "Orderings",
+    "OwnOrderings",
     "all_coalitions",
+    "check_exact",
     "sample_orderings",
     "shapley_from_table",
     "shapley_weights",
 ]
+
+MAX_EXACT_ROWS = 2**16
+
+
+def check_exact(num_players: int) -> None:
+    """Refuse to evaluate more coalitions than anybody wants to wait for.
+
+    Raises:
+        ValueError: Exact values of so many players need more than ``MAX_EXACT_ROWS`` model rows.
+    """
+    if 2**num_players > MAX_EXACT_ROWS:
+        rows = 2 * 32 * (num_players - 1) + 2
+        raise ValueError(
+            f"exact values of {num_players} bands need 2^{num_players} = {2**num_players} "
+            f"model rows per example, more than the limit of {MAX_EXACT_ROWS}; pass n_samples "
+            f"(32, say, takes at most {rows} rows and gives standard errors) or use fewer bands"
+        )
 
 
 def all_coalitions(num_players: int) -> Tensor:
@@ -114,10 +134,8 @@ class Orderings:
     def __init__(self, orderings: Tensor) -> None:
         """Collect the coalitions of ``orderings`` (n, M) int64 and of their reverses."""
         self.num_samples, self._num_players = orderings.shape
-        self._orderings = torch.stack([orderings, orderings.flip(1)], 1)  # (n, 2, M)
-        position = self._orderings.argsort(-1)
-        steps = torch.arange(self._num_players + 1)
-        prefixes = position[..., None, :] < steps[:, None]  # (n, 2, M + 1, M)
+        self._orderings = _with_reverse(orderings)  # (n, 2, M)
+        prefixes = _prefixes(self._orderings)  # (n, 2, M + 1, M)
         self.coalitions, index = prefixes.reshape(-1, self._num_players).unique(
             dim=0, return_inverse=True
         )
@@ -142,20 +160,48 @@ class Orderings:
             phi = shapley_from_table(values[:, place.argsort().to(values.device)])
             return phi, torch.zeros_like(phi)
         met = values.to("cpu", torch.float64)[:, self._index]  # (B, n, 2, M + 1, *outputs)
-        marginals = met.diff(dim=3).flatten(4) if met.dim() > 4 else met.diff(dim=3)[..., None]
-        players = self._orderings[None, ..., None].expand_as(marginals)
-        by_player = torch.empty_like(marginals).scatter_(3, players, marginals)
-        pairs = by_player.mean(2)  # (B, n, M, outputs)
-        phi = pairs.mean(1)
+        met = met.movedim((1, 2, 3), (-3, -2, -1))
+        pairs = _by_player(self._orderings, met).mean(-2)  # (B, *outputs, n, M)
+        phi = pairs.mean(-2)
         error = torch.full_like(phi, math.nan)
         if self.num_samples > 1:
-            error = pairs.std(1) / math.sqrt(self.num_samples)
-        outputs = values.shape[2:]
+            error = pairs.std(-2) / math.sqrt(self.num_samples)
+        return phi, error
 
-        def output_first(x: Tensor) -> Tensor:
-            return x.transpose(1, 2).reshape(len(values), *outputs, self._num_players)
 
-        return output_first(phi), output_first(error)
+class OwnOrderings:
+    """Random orderings of the players for every example of a batch, each with its reverse.
+
+    For the mean over a data set: examples that meet other coalitions than their neighbours say more
+    together than examples that all meet the same ones.
+
+    Attributes:
+        coalitions: ``(B, 2 n (M - 1) + 2, M)`` boolean; the first is the grand coalition, the
+            second is empty.
+    """
+
+    def __init__(self, orderings: Tensor) -> None:
+        """Collect the coalitions of ``orderings`` (B, n, M) int64 and of their reverses."""
+        self._orderings = _with_reverse(orderings)  # (B, n, 2, M)
+        inner = _prefixes(self._orderings)[..., 1:-1, :].flatten(1, 3)
+        ends = torch.tensor([[True], [False]]).expand(len(orderings), 2, orderings.shape[-1])
+        self.coalitions = torch.cat([ends, inner], 1)
+
+    def shapley(self, values: Tensor) -> Tensor:
+        """Unbiased estimates of the Shapley values of every example.
+
+        Args:
+            values: ``(B, 2 n (M - 1) + 2)``, the values of ``coalitions``.
+
+        Returns:
+            ``(B, M)`` float64 tensor on the CPU, the mean over orderings and reverses.
+        """
+        values = values.to("cpu", torch.float64)
+        met = values.new_empty(*self._orderings.shape[:-1], self._orderings.shape[-1] + 1)
+        met[..., -1] = values[:, 0, None, None]
+        met[..., 0] = values[:, 1, None, None]
+        met[..., 1:-1] = values[:, 2:].unflatten(1, met[..., 1:-1].shape[1:])
+        return _by_player(self._orderings, met).mean((1, 2))
 
 
 def sample_orderings(
@@ -184,3 +230,20 @@ def sample_orderings(
         n_samples, num_players, generator=generator, device=device, dtype=torch.float64
     )
     return Orderings(noise.argsort(1).cpu())
+
+
+def _with_reverse(orderings: Tensor) -> Tensor:
+    """``(..., n, M)`` orderings with their reverses, ``(..., n, 2, M)``."""
+    return torch.stack([orderings, orderings.flip(-1)], -2)
+
+
+def _prefixes(orderings: Tensor) -> Tensor:
+    """The coalitions that orderings ``(..., M)`` go through, from empty to grand."""
+    steps = torch.arange(orderings.shape[-1] + 1)
+    return orderings.argsort(-1)[..., None, :] < steps[:, None]
+
+
+def _by_player(orderings: Tensor, met: Tensor) -> Tensor:
+    """What each player adds when it joins, from the values ``(..., M + 1)`` of the prefixes."""
+    marginals = met.diff(dim=-1)
+    return torch.empty_like(marginals).scatter_(-1, orderings.expand_as(marginals), marginals)

@@ -35,7 +35,7 @@ from captum_spectral._feature_mask import format_feature_masks
 from captum_spectral._outputs import select
 from captum_spectral.synthesis import synthesize_rows
 
-__all__ = ["BandGame"]
+__all__ = ["BandGame", "warn_if_training"]
 
 
 class BandGame:
@@ -134,7 +134,7 @@ class BandGame:
         on_device = isinstance(target, Tensor)
         self._target = target.to(self._signals.device) if on_device else target
         self._unfinished: tuple[Tensor, int | None, Evaluation] | None = None
-        _warn_if_training(forward_func)
+        warn_if_training(forward_func)
 
     # ------------------------------------------------------------------ coalitions
 
@@ -329,7 +329,8 @@ class BandGame:
         return examples.long().cpu()
 
 
-def _warn_if_training(forward_func: Callable[..., Any]) -> None:
+def warn_if_training(forward_func: Callable[..., Any]) -> None:
+    """Warn the caller's caller about a model whose values are random."""
     if isinstance(forward_func, torch.nn.Module) and any(
         module.training for module in forward_func.modules()
     ):

@@ -17,13 +17,16 @@ from captum_spectral._captum import (
     is_tuple,
     log_usage,
 )
-from captum_spectral.coalitions import all_coalitions, sample_orderings, shapley_from_table
+from captum_spectral.coalitions import (
+    all_coalitions,
+    check_exact,
+    sample_orderings,
+    shapley_from_table,
+)
 from captum_spectral.game import BandGame
 from captum_spectral.spectrum import paint_one, unpaint
 
 __all__ = ["SpectralShapley"]
-
-MAX_EXACT_ROWS = 2**16
 
 
 class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
@@ -207,7 +210,7 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
         """
         players = game.players
         if n_samples is None:
-            self._check_exact(len(players))
+            check_exact(len(players))
             orderings = None
             chosen = all_coalitions(len(players))
         else:
@@ -233,16 +236,6 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
         size = chosen.sum(1)
         gain = table[:, int(size.argmax())].double() - table[:, int(size.argmin())].double()
         return phi, error, gain
-
-    @staticmethod
-    def _check_exact(num_players: int) -> None:
-        if 2**num_players > MAX_EXACT_ROWS:
-            rows = 2 * 32 * (num_players - 1) + 2
-            raise ValueError(
-                f"exact values of {num_players} bands need 2^{num_players} = {2**num_players} "
-                f"model rows per example, more than the limit of {MAX_EXACT_ROWS}; pass n_samples "
-                f"(32, say, takes at most {rows} rows and gives standard errors) or use fewer bands"
-            )
 
     @staticmethod
     def _format(

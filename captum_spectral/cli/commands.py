@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 import captum_spectral
-from captum_spectral.attr.spectral_shapley import MAX_EXACT_ROWS
 from captum_spectral.cli import demo as demonstration
 from captum_spectral.cli import explanation, report
 from captum_spectral.cli.figures import FORMATS, figure_of_explanation
 from captum_spectral.cli.files import check_folder, make_folder, write
+from captum_spectral.coalitions import MAX_EXACT_ROWS
 from captum_spectral.sources.images import load_photograph
 from captum_spectral.sources.models import LoadedModel, load_model
 

@@ -1,0 +1,62 @@
+"""Random numbers that belong to an image: the same whatever batch or process it is in."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+__all__ = ["ImageDraws"]
+
+
+class ImageDraws:
+    """A stream of random numbers for every image of a batch, seeded by its content.
+
+    What is drawn for an image then depends on nothing but the seed and the image: not on its
+    neighbours, the order of the data, or how many processes share them.
+
+    Args:
+        images: ``(B, ...)`` floating.
+        seed: Another seed gives every image other numbers.
+    """
+
+    def __init__(self, images: Tensor, seed: int) -> None:
+        self._generators = [
+            torch.Generator().manual_seed(_digest(key, seed)) for key in _keys(images)
+        ]
+
+    def orderings(self, num_players: int, n_samples: int) -> Tensor:
+        """``(B, n, M)`` random orderings."""
+        noise = [
+            torch.rand(n_samples, num_players, generator=g, dtype=torch.float64)
+            for g in self._generators
+        ]
+        return torch.stack(noise).argsort(-1)
+
+    def integers(self, limit: int) -> Tensor:
+        """``(B,)`` integers from 0 to ``limit - 1``."""
+        return torch.cat([torch.randint(limit, (1,), generator=g) for g in self._generators])
+
+    def normal(self, like: Tensor) -> Tensor:
+        """Standard normal numbers of the shape and on the device of ``like (B, ...)``."""
+        shape = like.shape[1:]
+        return torch.stack([torch.randn(shape, generator=g) for g in self._generators]).to(like)
+
+
+def _keys(images: Tensor) -> list[int]:
+    """A number per image: its bits, weighted by position, summed modulo 2^64.
+
+    Integer sums do not depend on their order, so every device gives the same.
+    """
+    flat = images.detach().flatten(1).contiguous()
+    whole = {2: torch.int16, 4: torch.int32, 8: torch.int64}[flat.element_size()]
+    weights = torch.arange(1, flat.shape[1] + 1, device=flat.device) * -7046029254386353131 | 1
+    sums = [(bits.long() * weights).sum() for bits in flat.view(whole)]  # one by one: less memory
+    keys: list[int] = torch.stack(sums).tolist()
+    return keys
+
+
+def _digest(key: int, seed: int) -> int:
+    digest = hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1

@@ -1,0 +1,84 @@
+"""Sums over images from which means and their covariance follow, in one matrix.
+
+An image contributes its record ``z``: a 1, the model rows it took, whether its label is known,
+whether the model found it, the values of the grand and of the empty coalition, and its band
+attributions. The sums of ``z z'`` over images hold the count, the sums and the products of all
+pairs. They are added, so any split of the images, over batches or processes, gives the same.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Statistics", "add_records", "empty_moments", "record_of", "statistics"]
+
+_ONE, _ROWS, _LABELLED, _CORRECT, _FULL, _EMPTY = range(6)
+_BANDS = 6  # where the attributions begin
+
+
+def empty_moments(num_bands: int, groups: int = 1) -> Tensor:
+    """``(groups, V, V)`` zeros: the moments of no images."""
+    size = _BANDS + num_bands
+    return torch.zeros(groups, size, size, dtype=torch.float64)
+
+
+def record_of(
+    phi: Tensor, full: Tensor, empty: Tensor, correct: Tensor, labelled: Tensor, rows: int
+) -> Tensor:
+    """The records ``(B, V)`` of images: attributions ``(B, M)``, all else ``(B,)``."""
+    one = torch.ones(len(phi))
+    scalars = torch.stack(
+        [x.to("cpu", torch.float64) for x in (one, one * rows, labelled, correct, full, empty)], 1
+    )
+    return torch.cat([scalars, phi.to("cpu", torch.float64)], 1)
+
+
+def add_records(moments: Tensor, records: Tensor, groups: Tensor) -> Tensor:
+    """The moments ``(G, V, V)`` with those of records ``(B, V)`` of groups ``(B,)`` added.
+
+    Images are added one after the other, so that the result does not depend on how they were cut
+    into batches, to the last bit.
+    """
+    total = moments.clone()
+    products = records[:, :, None] * records[:, None, :]
+    for group, product in zip(groups.tolist(), products.to(moments.device), strict=True):
+        total[group] += product
+    return total
+
+
+class Statistics(NamedTuple):
+    """Means over images, in float64 on the CPU; see ``ImportanceResult`` for what they are."""
+
+    num_examples: int
+    num_rows: int
+    accuracy: float | None
+    full_value: float
+    empty_value: float
+    attributions: Tensor
+    covariance: Tensor
+
+
+def statistics(moments: Tensor) -> Statistics:
+    """The means that one matrix ``(V, V)`` of moments holds, and the covariance of the mean."""
+    moments = moments.to("cpu", torch.float64)
+    sums = moments[_ONE]
+    count = float(sums[_ONE])
+    mean = sums / count
+    bands = slice(_BANDS, None)
+    scatter = moments[bands, bands] - count * mean[bands, None] * mean[None, bands]
+    covariance = scatter / (count - 1) / count if count > 1 else torch.full_like(scatter, torch.nan)
+    # What is 0 may come out as -1e-17.
+    covariance.diagonal().clamp_(min=0)
+    labelled = float(sums[_LABELLED])
+    return Statistics(
+        num_examples=round(count),
+        num_rows=round(float(sums[_ROWS])),
+        accuracy=float(sums[_CORRECT]) / labelled if labelled else None,
+        full_value=float(mean[_FULL]),
+        empty_value=float(mean[_EMPTY]),
+        attributions=mean[bands].clone(),
+        covariance=covariance,
+    )

@@ -1,0 +1,386 @@
+"""What is known of a model after some images: attributions, errors, scores."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from captum_spectral.importance.scores import (
+    Estimate,
+    Normalization,
+    normalize,
+    signed_spectral_score,
+    spectral_score,
+    with_standard_error,
+)
+from captum_spectral.visualization import visualize_band_attr
+
+__all__ = ["ImportanceResult"]
+
+_FIELDS = (
+    "attributions",
+    "covariance",
+    "full_value",
+    "empty_value",
+    "num_examples",
+    "num_rows",
+    "accuracy",
+    "frequencies",
+    "unit",
+    "per_class",
+)
+
+
+class ImportanceResult:
+    r"""The spectral importance of a model over some images, with standard errors; immutable.
+
+    :class:`SpectralImportance` makes it; :meth:`from_json` reads one back.
+
+    Args:
+        attributions: ``(M,)`` mean Shapley values of the bands, low frequencies first.
+        covariance: ``(M, M)`` of ``attributions``, over images; NaN for a single image.
+        full_value: Mean value of the whole images, ``v(all)``.
+        empty_value: Mean value of the baselines, ``v(none)``.
+        num_examples: How many images.
+        num_rows: How many model rows they took.
+        accuracy: Share of the images whose label has the largest output on the full image, of those
+            with a label; None if none had one.
+        frequencies: ``(M, 2)`` where every band begins and ends, in cycles/pixel. Default: None
+        unit: Unit of the values. Default: "nats"
+        per_class: Class to the result of its images alone. Default: None
+
+    Attributes:
+        standard_error (Tensor): ``(M,)`` of ``attributions``, over images.
+        efficiency_gap (float): :math:`\sum_i \phi_i - (v(\text{all}) - v(\text{none}))`, 0 to
+            rounding.
+
+    Raises:
+        AttributeError: On an attempt to change it.
+        ValueError: Shapes that do not fit each other.
+
+    Cost: no model rows.
+
+    Example::
+
+        >>> import torch
+        >>> from captum_spectral import ImportanceResult
+        >>> result = ImportanceResult(
+        ...     attributions=torch.tensor([2.0, 0.5, -0.1]), covariance=0.01 * torch.eye(3),
+        ...     full_value=-0.6, empty_value=-3.0, num_examples=50, num_rows=400, accuracy=0.8)
+        >>> result.normalized("positive")
+        tensor([0.8000, 0.2000, 0.0000], dtype=torch.float64)
+        >>> score = result.signed_score()
+        >>> print(f"{score.value:.2f} ± {score.standard_error:.2f}")
+        0.78 ± 0.04
+        >>> ImportanceResult.from_json(result.to_json()) == result
+        True
+    """
+
+    attributions: Tensor
+    covariance: Tensor
+    full_value: float
+    empty_value: float
+    num_examples: int
+    num_rows: int
+    accuracy: float | None
+    frequencies: Tensor | None
+    unit: str
+    per_class: Mapping[int, ImportanceResult] | None
+
+    # Not a dataclass: torchmetrics would take one apart, and fail on a frozen one.
+    __slots__ = _FIELDS
+
+    def __init__(
+        self,
+        attributions: Tensor,
+        covariance: Tensor,
+        full_value: float,
+        empty_value: float,
+        num_examples: int,
+        num_rows: int,
+        accuracy: float | None = None,
+        frequencies: Tensor | None = None,
+        unit: str = "nats",
+        per_class: Mapping[int, ImportanceResult] | None = None,
+    ) -> None:
+        attributions, covariance = (_float64(x) for x in (attributions, covariance))
+        size = len(attributions)
+        if attributions.dim() != 1 or covariance.shape != (size, size):
+            raise ValueError(
+                f"attributions must be (M,) and covariance (M, M), got {tuple(attributions.shape)} "
+                f"and {tuple(covariance.shape)}"
+            )
+        if frequencies is not None:
+            frequencies = _float64(frequencies)
+            if frequencies.shape != (size, 2):
+                raise ValueError(
+                    f"frequencies must be ({size}, 2), got shape {tuple(frequencies.shape)}"
+                )
+        if per_class is not None:
+            per_class = dict(per_class)
+        given = locals()
+        for name in _FIELDS:
+            object.__setattr__(self, name, given[name])
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable, {name} cannot be set")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable, {name} cannot be deleted")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), tuple(getattr(self, name) for name in _FIELDS)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ImportanceResult) and self.to_json() == other.to_json()
+
+    def __hash__(self) -> int:
+        return hash(self.to_json())
+
+    @property
+    def num_bands(self) -> int:
+        """``M``."""
+        return len(self.attributions)
+
+    @property
+    def standard_error(self) -> Tensor:
+        """``(M,)`` standard errors of ``attributions``, over images; NaN for a single image."""
+        return self.covariance.diagonal().sqrt()
+
+    @property
+    def efficiency_gap(self) -> float:
+        """What rounding leaves of the sum of the bands less ``v(all) - v(none)``."""
+        return math.fsum(self.attributions.tolist()) - (self.full_value - self.empty_value)
+
+    def normalized(self, normalization: Normalization = "min_shift") -> Tensor:
+        """The attributions as shares that sum to 1.
+
+        Args:
+            normalization: "min_shift": less the smallest, over their sum, as the authors do it.
+                "positive": negative ones as 0, over the sum. Default: "min_shift"
+
+        Returns:
+            ``(M,)`` shares; NaN where they would be 0/0.
+
+        Raises:
+            ValueError: An unknown normalization.
+        """
+        return normalize(self.attributions, normalization)
+
+    def score(self, beta: float = 0.75, normalization: Normalization = "min_shift") -> Estimate:
+        """The authors' score, see :func:`~captum_spectral.spectral_score`.
+
+        Args:
+            beta: Decay of the weights. Default: 0.75
+            normalization: See :meth:`normalized`. Default: "min_shift"
+
+        Returns:
+            The score and its standard error by the delta method: a linear approximation, rough
+            where the score has a kink within the error (the modulus at 0, the smallest band).
+
+        Raises:
+            ValueError: ``beta`` outside of (0, 1), an unknown normalization.
+        """
+        phi = self.attributions.clone().requires_grad_()
+        with torch.enable_grad():
+            return with_standard_error(
+                spectral_score(phi, beta, normalization), phi, self.covariance
+            )
+
+    def signed_score(
+        self, beta: float = 0.75, normalization: Normalization = "positive"
+    ) -> Estimate:
+        """1 for all power in the lowest band, 0 for an even spread, negative for high frequencies.
+
+        See :func:`~captum_spectral.signed_spectral_score`.
+
+        Args:
+            beta: Decay of the weights. Default: 0.75
+            normalization: See :meth:`normalized`. Default: "positive"
+
+        Returns:
+            The score and its standard error by the delta method.
+
+        Raises:
+            ValueError: ``beta`` outside of (0, 1), an unknown normalization.
+        """
+        phi = self.attributions.clone().requires_grad_()
+        with torch.enable_grad():
+            return with_standard_error(
+                signed_spectral_score(phi, beta, normalization), phi, self.covariance
+            )
+
+    def to_json(self) -> str:
+        """Everything as a JSON object; numbers keep all their digits, NaN becomes null.
+
+        Returns:
+            The document. :meth:`from_json` gives an equal result.
+        """
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What :meth:`to_json` writes, as plain Python.
+
+        Returns:
+            A dictionary; what follows from the other entries (standard errors, scores, shares) is
+            there for readers and ignored by :meth:`from_json`.
+        """
+        scores = {}
+        if self.num_bands > 1:
+            for name, score in (("score", self.score()), ("signed_score", self.signed_score())):
+                scores[name] = {key: _null(x) for key, x in score._asdict().items()}
+        per_class = None
+        if self.per_class is not None:
+            per_class = {str(c): result.to_dict() for c, result in self.per_class.items()}
+        return {
+            "unit": self.unit,
+            "attributions": self.attributions.tolist(),
+            "standard_error": _null(self.standard_error.tolist()),
+            "frequencies": None if self.frequencies is None else _null(self.frequencies.tolist()),
+            "frequency_unit": "cycles/pixel",
+            "normalized": {
+                "min_shift": _null(self.normalized("min_shift").tolist()),
+                "positive": _null(self.normalized("positive").tolist()),
+            },
+            **scores,
+            "full_value": self.full_value,
+            "empty_value": self.empty_value,
+            "efficiency_gap": self.efficiency_gap,
+            "num_examples": self.num_examples,
+            "num_rows": self.num_rows,
+            "accuracy": self.accuracy,
+            "covariance": _null(self.covariance.tolist()),
+            "per_class": per_class,
+        }
+
+    @classmethod
+    def from_json(cls, text: str) -> ImportanceResult:
+        """The result that :meth:`to_json` wrote.
+
+        Args:
+            text: The document.
+
+        Returns:
+            An equal result.
+
+        Raises:
+            ValueError: It is no such document; the message says what is missing.
+        """
+        try:
+            content = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"this is not the JSON of an ImportanceResult: {error}") from error
+        return cls.from_dict(content)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> ImportanceResult:
+        """The result that :meth:`to_dict` gave.
+
+        Args:
+            content: The dictionary.
+
+        Returns:
+            An equal result.
+
+        Raises:
+            ValueError: It is no such dictionary; the message says what is missing.
+        """
+        missing = (
+            [name for name in _FIELDS if name not in content]
+            if isinstance(content, Mapping)
+            else list(_FIELDS)
+        )
+        if missing:
+            raise ValueError(f"an ImportanceResult needs {', '.join(missing)}")
+        fields = {name: content[name] for name in _FIELDS}
+        for name in ("attributions", "covariance", "frequencies"):
+            if fields[name] is not None:
+                fields[name] = torch.tensor(_nan(fields[name]), dtype=torch.float64)
+        if fields["per_class"] is not None:
+            fields["per_class"] = {int(c): cls.from_dict(r) for c, r in fields["per_class"].items()}
+        return cls(**fields)
+
+    def plot(
+        self,
+        *,
+        title: str | None = None,
+        num_standard_errors: float = 1.0,
+        plt_fig_axis: tuple[Figure, Axes] | None = None,
+        use_pyplot: bool = True,
+    ) -> tuple[Figure, Axes]:
+        """The attributions as bars with whiskers.
+
+        Args:
+            title: Title of the axes. Default: None
+            num_standard_errors: Half length of a whisker in standard errors. Default: 1.0
+            plt_fig_axis: Figure and axes to draw in. None makes a figure. Default: None
+            use_pyplot: Make the figure with pyplot and show it; False leaves pyplot alone.
+                Default: True
+
+        Returns:
+            Figure and axes.
+
+        Raises:
+            ValueError: ``num_standard_errors`` that is not positive.
+        """
+        errors = self.standard_error
+        return visualize_band_attr(
+            self.attributions,
+            self.frequencies,
+            None if errors.isnan().any() else errors,
+            unit=self.unit,
+            num_standard_errors=num_standard_errors,
+            title=title,
+            plt_fig_axis=plt_fig_axis,
+            use_pyplot=use_pyplot,
+        )
+
+    def __repr__(self) -> str:
+        unit = self.unit
+        images = f"{self.num_examples} image{'s' if self.num_examples > 1 else ''}"
+        lines = [f"ImportanceResult over {images}, {self.num_rows} model rows, in {unit}"]
+        for band, (value, error) in enumerate(
+            zip(self.attributions.tolist(), self.standard_error.tolist(), strict=True)
+        ):
+            ends = ""
+            if self.frequencies is not None:
+                low, high = self.frequencies[band].tolist()
+                ends = f"  {low:.3f}-{high:.3f}"
+            lines.append(f"  band {band:2d}{ends}  {value:+9.4f} ± {error:.4f}")
+        lines.append(
+            f"  v(all) {self.full_value:+.4f}, v(none) {self.empty_value:+.4f}, "
+            f"efficiency gap {self.efficiency_gap:+.1e}"
+        )
+        if self.num_bands > 1:
+            signed, score = self.signed_score(), self.score()
+            lines.append(
+                f"  signed score {signed.value:.3f} ± {signed.standard_error:.3f}, "
+                f"authors' score {score.value:.3f} ± {score.standard_error:.3f}"
+            )
+        if self.accuracy is not None:
+            lines.append(f"  accuracy {self.accuracy:.4f}")
+        return "\n".join(lines)
+
+
+def _float64(x: Tensor) -> Tensor:
+    return torch.as_tensor(x).detach().to("cpu", torch.float64).clone()
+
+
+def _null(x: Any) -> Any:
+    """NaN as None, in lists of any depth: JSON has no NaN."""
+    if isinstance(x, list):
+        return [_null(y) for y in x]
+    return None if math.isnan(x) else x
+
+
+def _nan(x: Any) -> Any:
+    if isinstance(x, list):
+        return [_nan(y) for y in x]
+    return math.nan if x is None else x

@@ -1,0 +1,118 @@
+"""What a coalition is worth: a number per row from the model's outputs and the label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+__all__ = ["Value", "ValueOfRows", "format_value"]
+
+Value = Literal["log_likelihood", "logit"] | Callable[[Any, Tensor], Tensor]
+
+_UNITS = {"log_likelihood": "nats", "logit": "logits"}
+
+
+def format_value(value: Value) -> str:
+    """The unit of a value; an error if there is no such value."""
+    if isinstance(value, str) and value in _UNITS:
+        return _UNITS[value]
+    if isinstance(value, str):
+        raise ValueError(
+            f"value must be 'log_likelihood', 'logit' or a function of (outputs, labels), got "
+            f"{value!r}"
+        )
+    if not callable(value):
+        raise TypeError(
+            "value must be 'log_likelihood', 'logit' or a function of (outputs, labels), got "
+            f"{type(value).__name__}"
+        )
+    return "value"
+
+
+class ValueOfRows:
+    """The forward function of the game: a model, and what its outputs are worth at a label.
+
+    One object for all batches, because the engine remembers what it learns about a forward
+    function.
+
+    Args:
+        forward_func: The model.
+        value: See ``SpectralImportance``.
+    """
+
+    def __init__(self, forward_func: Callable[..., Any], value: Value) -> None:
+        self._forward_func = forward_func
+        self._value = value
+
+    def logits(self, images: Tensor) -> Tensor:
+        """The model's outputs ``(B, classes)``."""
+        outputs: Tensor = self._forward_func(images)
+        if not _is_logits(outputs, images):
+            raise ValueError(
+                "labels=None takes the model's own prediction, which needs a forward_func that "
+                f"returns logits (B, classes), got {_describe(outputs)} for {len(images)} images"
+            )
+        return outputs
+
+    def of(self, images: Tensor, labels: Tensor, highest: int) -> Tensor:
+        """Value and whether the label has the largest output, ``(rows, 2)``.
+
+        The second is -1 where outputs are not ``(rows, classes)``, which only a value of one's own
+        can make something of.
+        """
+        outputs = self._forward_func(images)
+        is_logits = _is_logits(outputs, images)
+        if callable(self._value):
+            values = self._of_callable(outputs, labels)
+        elif not is_logits:
+            raise ValueError(
+                f"value={self._value!r} needs a forward_func that returns logits (B, classes), got "
+                f"{_describe(outputs)} for {len(images)} images; give value a function of "
+                "(outputs, labels)"
+            )
+        else:
+            values = self._of_logits(outputs, labels, highest)
+        correct = torch.full_like(values, -1)
+        if is_logits:
+            correct = (outputs.argmax(1) == labels.to(outputs.device)).to(values)
+        return torch.stack([values, correct], 1)
+
+    def _of_logits(self, outputs: Tensor, labels: Tensor, highest: int) -> Tensor:
+        # Looking for the largest label here would wait for the device.
+        if highest >= outputs.shape[1]:
+            raise ValueError(
+                f"labels reach {highest}, but forward_func returns {outputs.shape[1]} outputs per "
+                f"image, classes 0..{outputs.shape[1] - 1}"
+            )
+        outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+        if self._value == "log_likelihood":
+            outputs = outputs.log_softmax(1)
+        return outputs.gather(1, labels.to(outputs.device)[:, None])[:, 0]
+
+    def _of_callable(self, outputs: Any, labels: Tensor) -> Tensor:
+        assert callable(self._value)
+        values = self._value(outputs, labels)
+        if not isinstance(values, Tensor) or values.shape != labels.shape:
+            raise ValueError(
+                f"value must return one number per row, shape {tuple(labels.shape)}, got "
+                f"{_describe(values)}"
+            )
+        return values.detach().to(torch.promote_types(values.dtype, torch.float32))
+
+
+def _is_logits(outputs: Any, images: Tensor) -> bool:
+    return (
+        isinstance(outputs, Tensor)
+        and outputs.dtype.is_floating_point
+        and outputs.dim() == 2
+        and len(outputs) == len(images)
+    )
+
+
+def _describe(outputs: Any) -> str:
+    if isinstance(outputs, Tensor):
+        return f"a {outputs.dtype} tensor of shape {tuple(outputs.shape)}"
+    return type(outputs).__name__
