@@ -411,7 +411,7 @@ def test_efficientnet_explains_a_real_photograph(tmp_path, monkeypatch):
 def small_demo(place, monkeypatch):
     """The demo with two photographs and a small network."""
     network = load_model(f"{place}:net")
-    monkeypatch.setattr("captum_spectral.cli.commands.load_model", lambda *args: network)
+    monkeypatch.setattr("captum_spectral.cli.options.load_model", lambda *args: network)
     monkeypatch.setattr(demonstration, "_NAMES", ("chelsea", "camera"))
 
 

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-__all__ = ["AutomaticSize", "ChunkSize", "FixedSize", "automatic_size"]
+__all__ = ["AutomaticSize", "ChunkSize", "FixedSize", "automatic_size", "first_guess"]
 
 # The first guess is a number of input bytes per chunk: four 224 x 224 RGB images in float32 on the
 # CPU, where small chunks stay in the caches, 64 elsewhere.
@@ -175,12 +175,13 @@ def automatic_size(
     except TypeError:
         known = {}
     if key not in known:
-        known[key] = AutomaticSize(_first_guess(inputs))
+        known[key] = AutomaticSize(first_guess(inputs))
     known[key].start_run()
     return known[key]
 
 
-def _first_guess(inputs: tuple[Tensor, ...]) -> int:
+def first_guess(inputs: tuple[Tensor, ...]) -> int:
+    """Rows per chunk where nothing has been measured; depends on sizes and kind of device alone."""
     row = sum(x[0].numel() for x in inputs) * 4
     on_cpu = inputs[0].device.type == "cpu"
     rows = (CPU_BYTES if on_cpu else ACCELERATOR_BYTES) // row

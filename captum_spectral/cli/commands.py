@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 import torch
-from torch import nn
 
 import captum_spectral
 from captum_spectral.cli import demo as demonstration
 from captum_spectral.cli import explanation, report
 from captum_spectral.cli.figures import FORMATS, figure_of_explanation
 from captum_spectral.cli.files import check_folder, make_folder, write
+from captum_spectral.cli.options import (
+    device_option,
+    existing_file,
+    load,
+    new_file,
+    one_line,
+    progress_option,
+    shown,
+    suffix,
+)
 from captum_spectral.coalitions import MAX_EXACT_ROWS
 from captum_spectral.sources.images import load_photograph
-from captum_spectral.sources.models import LoadedModel, load_model
 
 __all__ = ["main"]
 
@@ -46,41 +51,6 @@ Examples:
 """
 
 
-def _existing_file() -> click.Path:
-    return click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
-
-
-def _new_file() -> click.Path:
-    return click.Path(dir_okay=False, path_type=Path)
-
-
-def _device(context: click.Context, parameter: click.Parameter, value: str) -> torch.device:
-    """A device that holds numbers and gives them back."""
-    try:
-        device = torch.device(value)
-        torch.zeros(1, device=device).item()
-    except Exception as error:  # one type per device
-        raise click.BadParameter(
-            f"{value!r} cannot be used here: {_first_line(error)}", context, parameter
-        ) from error
-    return device
-
-
-_device_option = click.option(
-    "--device",
-    default="cpu",
-    metavar="NAME",
-    show_default=True,
-    callback=_device,
-    help="cpu, cuda, cuda:1, mps, ...",
-)
-_progress_option = click.option(
-    "--progress/--no-progress",
-    default=None,
-    help="Show progress on the error stream.  [default: where it is a terminal]",
-)
-
-
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=_EXAMPLES,
@@ -98,7 +68,7 @@ def main() -> None:
 @main.command(
     epilog=_EXPLAIN_EXAMPLES, short_help="Explain the class that a model gives to an image."
 )
-@click.argument("image", type=_existing_file())
+@click.argument("image", type=existing_file())
 @click.option(
     "--model",
     "name",
@@ -112,7 +82,7 @@ def main() -> None:
 )
 @click.option(
     "--weights",
-    type=_existing_file(),
+    type=existing_file(),
     help="Weights for the model: .safetensors, or torch.save of a state dict or of "
     '{"state_dict": ...}. Other pickles are refused.',
 )
@@ -162,12 +132,12 @@ def main() -> None:
 )
 @click.option(
     "--out",
-    type=_new_file(),
+    type=new_file(),
     help="Write a figure: bars, spectrum, and the image next to its bands (.png, .pdf, .svg, ...).",
 )
-@click.option("--json", "json_file", type=_new_file(), help="Write everything as a JSON document.")
-@_device_option
-@_progress_option
+@click.option("--json", "json_file", type=new_file(), help="Write everything as a JSON document.")
+@device_option
+@progress_option
 def explain(
     image: Path,
     name: str,
@@ -190,16 +160,16 @@ def explain(
     photograph less that for an input of zeros; the efficiency gap is what rounding leaves of the
     difference.
     """
-    settings = explanation.Settings(bands, norm, spacing, samples, seed, _shown(progress))
+    settings = explanation.Settings(bands, norm, spacing, samples, seed, shown(progress))
     if samples is None and 2**bands > MAX_EXACT_ROWS:
         raise click.UsageError(
             f"exact values of {bands} bands need 2^{bands} model rows; add --samples 32 (at most "
             f"{64 * (bands - 1) + 2} rows) or use fewer --bands"
         )
-    with _one_line():
+    with one_line():
         _check_outputs(image, out, json_file)
         photograph = load_photograph(image)
-        model = _load(name, weights, device)
+        model = load(name, weights, device)
         explained = explanation.explain(model, photograph, settings, target, device)
         size = "{} x {}".format(*photograph.size)
         shape = " x ".join(map(str, explained.inputs.shape[1:]))
@@ -209,7 +179,7 @@ def explain(
         click.echo(f"\n{report.table(explained)}")
         if out is not None:
             title = f"{click.format_filename(image.name)}: {report.summary(explained)}"
-            write(out, figure_of_explanation(explained, title, _suffix(out)))
+            write(out, figure_of_explanation(explained, title, suffix(out)))
         if json_file is not None:
             document = report.to_json(
                 explained,
@@ -235,8 +205,8 @@ def explain(
     show_default=True,
     help="Folder for the figures.",
 )
-@_device_option
-@_progress_option
+@device_option
+@progress_option
 def demo(out: Path, device: torch.device, progress: bool | None) -> None:
     """Explain what an ImageNet network sees in real photographs; takes about a minute.
 
@@ -245,52 +215,19 @@ def demo(out: Path, device: torch.device, progress: bool | None) -> None:
     Captum's IntegratedGradients on the same game, whose efficiency gap is the error of integrating
     over 64 points.
     """
-    with _one_line():
+    with one_line():
         make_folder(out)
-        model = _load("efficientnet-lite0", None, device)
-        settings = explanation.Settings(show_progress=_shown(progress))
+        model = load("efficientnet-lite0", None, device)
+        settings = explanation.Settings(show_progress=shown(progress))
         demonstration.run(model, out, device, settings)
-
-
-def _load(name: str, weights: Path | None, device: torch.device) -> LoadedModel:
-    model = load_model(name, weights)
-    if isinstance(model.module, nn.Module):
-        model.module.to(device)
-    return model
 
 
 def _check_outputs(image: Path, out: Path | None, json_file: Path | None) -> None:
     """Doubts about the files to write, before anything is computed."""
-    if out is not None and _suffix(out) not in FORMATS:
+    if out is not None and suffix(out) not in FORMATS:
         raise click.UsageError(f"--out {out} must end in one of .{', .'.join(FORMATS)}")
     paths = [path for path in (out, json_file) if path is not None]
     if len({path.resolve() for path in (*paths, image)}) <= len(paths):
         raise click.UsageError("IMAGE, --out and --json must be different files")
     for path in paths:
         check_folder(path.parent)
-
-
-def _suffix(path: Path) -> str:
-    return path.suffix.lower().removeprefix(".")
-
-
-def _shown(progress: bool | None) -> bool:
-    return sys.stderr.isatty() if progress is None else progress
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
-
-
-@contextlib.contextmanager
-def _one_line() -> Iterator[None]:
-    """What can go wrong with somebody's files, models and arguments, as one line."""
-    try:
-        yield
-    except BrokenPipeError:  # the reader of our output left, which click knows how to take
-        raise
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        raise click.ClickException(" ".join(str(error).split())) from error
-    except (RuntimeError, MemoryError) as error:  # of PyTorch: out of memory, no such kernel
-        raise click.ClickException(f"the computation failed: {_first_line(error)}") from error

@@ -12,7 +12,7 @@ from typing import Any
 import captum_spectral
 from captum_spectral.cli.explanation import Explanation, Settings
 
-__all__ = ["summary", "table", "to_json"]
+__all__ = ["aligned", "summary", "table", "to_json"]
 
 _DIGITS = 5  # of the largest number in a column
 
@@ -70,7 +70,7 @@ def table(explained: Explanation, others: Mapping[str, Sequence[float]] | None =
             ("v(none)", explained.value_none, "an input of zeros"),
         )
     ]
-    return "\n".join(["Values in logits", *_aligned(rows), *ends])
+    return "\n".join(["Values in logits", *aligned(rows), *ends])
 
 
 def to_json(
@@ -135,7 +135,7 @@ def _decimals(numbers: Sequence[float]) -> int:
     return min(max(_DIGITS - 1 - math.floor(math.log10(largest)), 0), 12)
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """The first column to the left, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 import torch
@@ -176,6 +177,8 @@ def with_standard_error(score: Tensor, attributions: Tensor, covariance: Tensor)
         covariance: ``(M, M)`` of ``attributions``.
     """
     (gradient,) = torch.autograd.grad(score, attributions)
+    if score.isnan():
+        return Estimate(math.nan, math.nan)
     variance = gradient @ covariance @ gradient
     return Estimate(float(score.detach()), float(variance.clamp(min=0).sqrt()))
 

@@ -7,6 +7,12 @@ package.
 
 from captum_spectral.visualization.band_attr import visualize_band_attr
 from captum_spectral.visualization.bands import visualize_bands
+from captum_spectral.visualization.shares import visualize_cumulative_shares
 from captum_spectral.visualization.spectrum import visualize_spectrum
 
-__all__ = ["visualize_band_attr", "visualize_bands", "visualize_spectrum"]
+__all__ = [
+    "visualize_band_attr",
+    "visualize_bands",
+    "visualize_cumulative_shares",
+    "visualize_spectrum",
+]

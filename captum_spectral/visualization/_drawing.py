@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,11 @@ Array = Tensor | npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 
 __all__ = [
+    "COLOURS",
     "Array",
     "Floats",
     "centred",
+    "check_labels",
     "new_figure",
     "range_labels",
     "show",
@@ -26,6 +29,9 @@ __all__ = [
     "to_frequencies",
     "with_unit",
 ]
+
+# Okabe and Ito's colours, told apart by readers of every colour vision; black is for the lines.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
 
 
 def to_array(
@@ -107,3 +113,18 @@ def show(use_pyplot: bool) -> None:
         from matplotlib import pyplot as plt
 
         plt.show()
+
+
+def check_labels(
+    labels: Sequence[str] | None, rows: int, one_row: bool, what: str = "attributions"
+) -> list[str]:
+    """One name per row, or none where a single row needs none."""
+    if labels is None:
+        return [] if one_row or rows == 1 else [f"example {i}" for i in range(rows)]
+    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
+        raise TypeError(f"labels must be a sequence of {rows} strings, got {labels!r}")
+    if len(labels) != rows:
+        raise ValueError(
+            f"labels must have one name for each of the {rows} rows of {what}, got {len(labels)}"
+        )
+    return list(labels)

@@ -10,8 +10,10 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 from captum_spectral.visualization._drawing import (
+    COLOURS,
     Array,
     Floats,
+    check_labels,
     new_figure,
     range_labels,
     show,
@@ -22,8 +24,6 @@ from captum_spectral.visualization._drawing import (
 
 __all__ = ["visualize_band_attr"]
 
-# Okabe and Ito's colours, told apart by readers of every colour vision; black is for the lines.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
 _GROUP_WIDTH = 0.8
 _LEGEND_SIZE = 9.0  # points
 _TICK_SIZE = 8.5
@@ -103,12 +103,12 @@ def visualize_band_attr(
     values = np.atleast_2d(values)
     rows, num_bands = values.shape
     ranges = to_frequencies(frequencies, num_bands)
-    if rows > len(_COLOURS):
+    if rows > len(COLOURS):
         raise ValueError(
-            f"attributions has {rows} rows and at most {len(_COLOURS)} can be told apart as bars; "
+            f"attributions has {rows} rows and at most {len(COLOURS)} can be told apart as bars; "
             "draw their mean with its standard error, or several figures"
         )
-    names = _check_labels(labels, rows, one_row)
+    names = check_labels(labels, rows, one_row)
 
     if plt_fig_axis is None:
         per_band = max(0.7 if num_bands <= 8 else 0.48, 0.13 * rows + 0.25)
@@ -123,7 +123,7 @@ def visualize_band_attr(
             x,
             values[row],
             width,
-            color=_COLOURS[row],
+            color=COLOURS[row],
             edgecolor="0.2",
             linewidth=0.5,
             label=names[row] if names else None,
@@ -223,17 +223,3 @@ def _check_errors(
     if errors.min() < 0:
         raise ValueError(f"standard_error must not be negative, got {errors.min():g}")
     return np.atleast_2d(errors)
-
-
-def _check_labels(labels: Sequence[str] | None, rows: int, one_row: bool) -> list[str]:
-    """One name per row, or none where a single row needs none."""
-    if labels is None:
-        return [] if one_row or rows == 1 else [f"example {i}" for i in range(rows)]
-    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
-        raise TypeError(f"labels must be a sequence of {rows} strings, got {labels!r}")
-    if len(labels) != rows:
-        raise ValueError(
-            f"labels must have one name for each of the {rows} rows of attributions, got "
-            f"{len(labels)}"
-        )
-    return list(labels)

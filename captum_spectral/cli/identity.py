@@ -1,0 +1,52 @@
+"""What the numbers of a run depend on, to tell one run from another."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import captum_spectral
+
+__all__ = ["check_same", "digest_of", "digest_of_module", "versions"]
+
+
+def versions() -> dict[str, str]:
+    """The releases that may change a number."""
+    others = {name: version(name) for name in ("torch", "torchvision", "pillow")}
+    return {"captum_spectral": captum_spectral.__version__, **others}
+
+
+def check_same(there: dict[str, Any], here: dict[str, Any], where: str) -> None:
+    """Refuse to go on with the state of another run.
+
+    Raises:
+        ValueError: Something differs; the message names it.
+    """
+    keys = [key for key in {**there, **here} if there.get(key) != here.get(key)]
+    if keys:
+        differences = ", ".join(
+            f"{key}: {there.get(key)} there, {here.get(key)} here" for key in keys
+        )
+        raise ValueError(f"{where} is of another run and cannot be continued ({differences})")
+
+
+def digest_of_module(module: Callable[..., Any]) -> str | None:
+    """A digest of the weights, None where a function has them somewhere else."""
+    if not isinstance(module, nn.Module):
+        return None
+    state = module.state_dict()
+    return digest_of([x for _, x in sorted(state.items()) if isinstance(x, Tensor)])
+
+
+def digest_of(tensors: list[Tensor]) -> str:
+    """A digest of what tensors hold."""
+    digest = hashlib.blake2b(digest_size=8)
+    for x in tensors:
+        digest.update(f"{tuple(x.shape)} {x.dtype}".encode())
+        digest.update(x.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,121 @@
+"""Pictures to batches of inputs, in the order of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from captum_spectral.sources.models import LoadedModel
+from captum_spectral.sources.pictures import Pictures
+
+__all__ = ["Batch", "Plan", "batches"]
+
+
+class Batch(NamedTuple):
+    """The readable pictures of a batch as inputs, and the others with the reason.
+
+    Attributes:
+        indices: Which pictures the rows of ``images`` are.
+        labels: Their classes, where the data set has labels; else empty.
+        images: ``(B, C, H, W)``, None where nothing could be read.
+        skipped: ``(name, reason)`` of the pictures that could not be read.
+    """
+
+    indices: list[int]
+    labels: list[int]
+    images: Tensor | None
+    skipped: list[tuple[str, str]]
+
+
+class Plan:
+    """Which pictures are looked at, in which order, in which batches.
+
+    The order is random, so that the first pictures of a folder sorted by class are a fair sample,
+    and the same for every model and number of processes. Batches differ in size by one at most.
+
+    Args:
+        num_pictures: How many there are.
+        max_examples: How many are looked at; None: all.
+        batch_size: How many share a batch at most.
+        seed: Seed of the order.
+    """
+
+    def __init__(
+        self, num_pictures: int, max_examples: int | None, batch_size: int, seed: int
+    ) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.randperm(num_pictures, generator=generator)[:max_examples]
+        count = -(-len(order) // batch_size)
+        self.batches: list[list[int]] = [part.tolist() for part in order.tensor_split(count)]
+        self.num_examples = len(order)
+
+
+class _Entry(NamedTuple):
+    """A picture as an input, or the reason why there is none."""
+
+    number: int
+    x: Tensor | None
+    label: int | None
+    reason: str
+
+
+class _Inputs(Dataset[_Entry]):
+    """Index to entry."""
+
+    def __init__(self, pictures: Pictures, model: LoadedModel, labelled: bool) -> None:
+        self._pictures, self._model, self._labelled = pictures, model, labelled
+
+    def __getitem__(self, index: int) -> _Entry:
+        try:
+            picture = self._pictures.load(index)
+            label = self._pictures.label(index) if self._labelled else None
+        except (OSError, ValueError) as error:
+            return _Entry(index, None, None, " ".join(str(error).split()))
+        if self._labelled and label is None:
+            return _Entry(index, None, None, "it has no label")
+        return _Entry(index, self._model.prepare(picture)[0], label, "")
+
+
+def batches(
+    pictures: Pictures,
+    model: LoadedModel,
+    parts: Sequence[list[int]],
+    labelled: bool,
+    workers: int,
+) -> Iterator[Batch]:
+    """Read and prepare the pictures.
+
+    Args:
+        pictures: The data set.
+        model: Whose transform prepares them.
+        parts: The pictures of each batch.
+        labelled: Whether the pictures have classes; one without is then skipped.
+        workers: How many processes read ahead; 0: this one reads when asked.
+
+    Raises:
+        ValueError: The transform fails, or gives inputs of different sizes.
+    """
+    loader = DataLoader(
+        _Inputs(pictures, model, labelled),
+        batch_sampler=parts,
+        num_workers=workers,
+        collate_fn=list,
+    )
+    for entries in loader:
+        read = [entry for entry in entries if entry.x is not None]
+        shapes = {tuple(entry.x.shape) for entry in read}
+        if len(shapes) > 1:
+            raise ValueError(
+                f"the transform of {model.name} must give inputs of one size, got "
+                f"{' and '.join(map(str, sorted(shapes)[:2]))}; crop or resize to a fixed size"
+            )
+        yield Batch(
+            [entry.number for entry in read],
+            [entry.label for entry in read if entry.label is not None],
+            torch.stack([entry.x for entry in read]) if read else None,
+            [(pictures.name_of(e.number), e.reason) for e in entries if e.x is None],
+        )

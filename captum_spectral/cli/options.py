@@ -1,0 +1,98 @@
+"""What the commands share: options, models on their device, and every error as one line."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import torch
+from torch import nn
+
+from captum_spectral.sources.models import LoadedModel, load_model
+
+__all__ = [
+    "device_option",
+    "existing_file",
+    "load",
+    "new_file",
+    "one_line",
+    "progress_option",
+    "shown",
+    "suffix",
+]
+
+
+def existing_file() -> click.Path:
+    """An option's file that can be read."""
+    return click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
+
+
+def new_file() -> click.Path:
+    """An option's file to write."""
+    return click.Path(dir_okay=False, path_type=Path)
+
+
+def _device(context: click.Context, parameter: click.Parameter, value: str) -> torch.device:
+    """A device that holds numbers and gives them back."""
+    try:
+        device = torch.device(value)
+        torch.zeros(1, device=device).item()
+    except Exception as error:  # one type per device
+        raise click.BadParameter(
+            f"{value!r} cannot be used here: {_first_line(error)}", context, parameter
+        ) from error
+    return device
+
+
+device_option = click.option(
+    "--device",
+    default="cpu",
+    metavar="NAME",
+    show_default=True,
+    callback=_device,
+    help="cpu, cuda, cuda:1, mps, ...",
+)
+progress_option = click.option(
+    "--progress/--no-progress",
+    default=None,
+    help="Show progress on the error stream.  [default: where it is a terminal]",
+)
+
+
+def load(name: str, weights: Path | None, device: torch.device) -> LoadedModel:
+    """A model by name, on the device."""
+    model = load_model(name, weights)
+    if isinstance(model.module, nn.Module):
+        model.module.to(device)
+    return model
+
+
+def suffix(path: Path) -> str:
+    """The format of a file by its name."""
+    return path.suffix.lower().removeprefix(".")
+
+
+def shown(progress: bool | None) -> bool:
+    """Whether to show progress: as asked for, else on terminals."""
+    return sys.stderr.isatty() if progress is None else progress
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+@contextlib.contextmanager
+def one_line() -> Iterator[None]:
+    """What can go wrong with somebody's files, models and arguments, as one line."""
+    try:
+        yield
+    except BrokenPipeError:  # the reader of our output left, which click knows how to take
+        raise
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        raise click.ClickException(" ".join(str(error).split())) from error
+    except (RuntimeError, MemoryError) as error:  # of PyTorch: out of memory, no such kernel
+        raise click.ClickException(f"the computation failed: {_first_line(error)}") from error

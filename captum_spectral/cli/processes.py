@@ -1,0 +1,67 @@
+"""The processes of one run: who does which part, and how the parts come together."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+__all__ = ["Processes"]
+
+T = TypeVar("T")
+
+
+class Processes:
+    """This process among those that ``torchrun`` started, or alone.
+
+    Attributes:
+        rank (int): Which of them this is; 0 reports and writes.
+        count (int): How many there are.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        """Meet the others, if there are any."""
+        self.rank = int(os.environ.get("RANK", 0))
+        self.count = int(os.environ.get("WORLD_SIZE", 1))
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        if self.count > 1:
+            # What is exchanged lies on the CPU; NCCL is there for a model that wants it.
+            backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+            dist.init_process_group(backend)
+
+    @staticmethod
+    def own_device(device: torch.device) -> torch.device:
+        """The device of this process: of several without an index each takes its own."""
+        if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
+            return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        return device
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that reports and writes."""
+        return self.rank == 0
+
+    def gather(self, part: T) -> list[T]:
+        """The parts of all processes, in the order of their ranks, for every process."""
+        if self.count == 1:
+            return [part]
+        parts: list[Any] = [None] * self.count
+        dist.all_gather_object(parts, part)
+        return parts
+
+    def from_first(self, what: T) -> T:
+        """What the first process has, for every process."""
+        if self.count == 1:
+            return what
+        box = [what]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def part(self) -> None:
+        """Leave together; not after an error, where others may never come."""
+        if self.count > 1:
+            dist.barrier()
+            dist.destroy_process_group()

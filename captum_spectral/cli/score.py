@@ -1,0 +1,358 @@
+"""The command ``score``: the spectral importance of models over a data set."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+
+import click
+import torch
+
+from captum_spectral.cli import score_report
+from captum_spectral.cli.files import make_folder, write
+from captum_spectral.cli.options import (
+    device_option,
+    existing_file,
+    load,
+    one_line,
+    progress_option,
+    shown,
+)
+from captum_spectral.cli.processes import Processes
+from captum_spectral.cli.scoring import Scored, ScoreSettings, Scoring
+from captum_spectral.sources.datasets import open_folder, open_torchvision, shipped_views
+from captum_spectral.sources.labels import read_label_map
+from captum_spectral.sources.pictures import Pictures
+
+__all__ = ["score"]
+
+_MOST_MODELS = 7  # that a figure can tell apart
+_EXAMPLES = """
+\b
+Examples:
+  captum-spectral score
+  captum-spectral score --model torchvision:resnet50 --data imagenet/val --label-map synsets.txt
+  captum-spectral score --model torchvision:resnet50 --model torchvision:vit_b_16 --data photos
+  captum-spectral score --model nets:make --data FashionMNIST --root data --samples exact
+  torchrun --nproc-per-node=8 -m captum_spectral score --device cuda --data imagenet/val ...
+"""
+
+
+def _samples(value: str) -> int:
+    """A count; 0 stands for exact."""
+    if value == "exact":
+        return 0
+    if not value.isdigit() or int(value) == 0:
+        raise click.BadParameter(f"{value!r} is neither a positive number nor 'exact'")
+    return int(value)
+
+
+def _baseline(value: str) -> str | float:
+    """A name or a number."""
+    if value in ("noise", "donor"):
+        return value
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise click.BadParameter(f"{value!r} is neither a number nor 'noise' or 'donor'")
+    return number
+
+
+class _Terminated(BaseException):
+    """Somebody asked this process to end (SIGTERM)."""
+
+
+@click.command(
+    epilog=_EXAMPLES, short_help="Say which frequencies models rely on, over a whole data set."
+)
+@click.option(
+    "--model",
+    "names",
+    multiple=True,
+    default=("efficientnet-lite0",),
+    show_default=True,
+    metavar="NAME",
+    help="As in explain; several are compared.",
+)
+@click.option(
+    "--weights",
+    type=existing_file(),
+    help="Weights for the model, as in explain; with one --model.",
+)
+@click.option(
+    "--data",
+    metavar="DIR|NAME",
+    help="A folder whose sub folders are classes, a flat folder of pictures (the label of each is "
+    "then the model's prediction), or the name of a torchvision data set, with --root.  [default: "
+    "views of the photographs in scikit-image and scikit-learn]",
+)
+@click.option(
+    "--root",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the torchvision data set; nothing is downloaded.",
+)
+@click.option(
+    "--label-map",
+    type=existing_file(),
+    help="Which output of the model each sub folder of DIR stands for: a JSON object "
+    '{"folder": id}, imagenet_class_index.json, or lines "folder id".',
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("report"),
+    show_default=True,
+    help="Folder for importance.json, importance.png, importance.svg and summary.txt.",
+)
+@click.option(
+    "--bands",
+    type=click.IntRange(min=2),
+    default=8,
+    show_default=True,
+    metavar="M",
+    help="How many bands.",
+)
+@click.option(
+    "--samples",
+    type=_samples,
+    metavar="N|exact",
+    help="Random orderings of the bands per picture, each with its reverse: 2 N (M - 1) + 2 model "
+    "rows; or exact: 2^M rows. Over many pictures 1 has the smallest errors for its cost.  "
+    "[default: 1; exact without --data]",
+)
+@click.option(
+    "--baseline",
+    type=_baseline,
+    default="0",
+    show_default=True,
+    metavar="X|noise|donor",
+    help="What an absent band holds: a number, noise with the energies of the picture, or another "
+    "picture of the batch.",
+)
+@click.option(
+    "--max-examples", type=click.IntRange(min=1), metavar="N", help="Look at N pictures at most."
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="X",
+    help="Stop when every band's confidence interval is within X times the largest attribution.",
+)
+@click.option(
+    "--confidence",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.95,
+    show_default=True,
+    metavar="X",
+    help="Level of that interval.",
+)
+@click.option(
+    "--per-class", is_flag=True, help="Keep the classes apart as well, in importance.json."
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Pictures per batch.  [default: by the size of the input]",
+)
+@click.option(
+    "--perturbations-per-eval",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Coalitions of the whole batch per forward pass.  [default: by the size of the input]",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Processes that read pictures ahead.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Seed of the order of the pictures and of all that is drawn.",
+)
+@click.option("--resume", is_flag=True, help="Go on where an interrupted run was.")
+@click.option(
+    "--save-every",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often the state is saved.",
+)
+@device_option
+@progress_option
+def score(
+    names: tuple[str, ...],
+    weights: Path | None,
+    data: str | None,
+    root: Path | None,
+    label_map: Path | None,
+    out: Path,
+    bands: int,
+    samples: int | None,
+    baseline: str | float,
+    max_examples: int | None,
+    tolerance: float | None,
+    confidence: float,
+    per_class: bool,
+    batch_size: int | None,
+    perturbations_per_eval: int | None,
+    workers: int,
+    seed: int,
+    resume: bool,
+    save_every: float,
+    device: torch.device,
+    progress: bool | None,
+) -> None:
+    """Say how much of a model's predictive information sits in which frequencies.
+
+    The bands of every picture play for the log-likelihood of its label; their Shapley values are
+    averaged over the pictures (I-ASIDE), with standard errors. Several models are compared in one
+    table and one figure.
+
+    Ctrl-C and SIGTERM save the state, and it is saved once a minute; --resume goes on from there.
+    Under torchrun the processes share the pictures and give the numbers of one.
+    """
+    if weights is not None and len(names) > 1:
+        raise click.UsageError("--weights goes with one --model")
+    if len(names) > _MOST_MODELS or len(set(names)) < len(names):
+        raise click.UsageError(f"--model takes up to {_MOST_MODELS} different models")
+    if samples is None:
+        samples = 0 if data is None else 1
+    settings = ScoreSettings(
+        num_bands=bands,
+        n_samples=samples or None,
+        baseline=baseline,
+        max_examples=max_examples,
+        tolerance=tolerance,
+        confidence=confidence,
+        batch_size=batch_size,
+        perturbations_per_eval=perturbations_per_eval,
+        seed=seed,
+        per_class=per_class,
+    )
+    with one_line():
+        pictures = _open(data, root)
+        ids = None if label_map is None else read_label_map(label_map)
+        own = Processes.own_device(device)
+        processes = Processes(own)
+        if processes.is_first:
+            make_folder(out)
+        paths = [out / f"checkpoint-{_slug(name)}.safetensors" for name in names]
+        _check_old_state(paths, resume)
+        scored = []
+        for name, path in zip(names, paths, strict=True):
+            run = Scoring(
+                load(name, weights, own),
+                pictures,
+                settings,
+                processes,
+                own,
+                path,
+                ids,
+                workers,
+                save_every,
+            )
+            if resume:
+                run.resume()
+            scored.append(_run(run, path, processes, shown(progress)))
+        if processes.is_first:
+            _write(out, scored, settings, pictures, data is None, str(device), processes.count)
+            for path in paths:
+                path.unlink(missing_ok=True)
+        processes.part()
+
+
+def _open(data: str | None, root: Path | None) -> Pictures:
+    if data is None:
+        return shipped_views()
+    if Path(data).is_dir() or root is None:
+        return open_folder(Path(data))
+    return open_torchvision(data, root)
+
+
+def _check_old_state(paths: Sequence[Path], resume: bool) -> None:
+    """Refuse to write over what an interrupted run has saved."""
+    found = [path for path in paths if path.exists()]
+    if found and not resume:
+        raise ValueError(
+            f"{found[0]} is the state of an interrupted run; add --resume to go on with it, or "
+            "remove it to start from the beginning"
+        )
+
+
+def _run(run: Scoring, path: Path, processes: Processes, show_progress: bool) -> Scored:
+    try:
+        with _sigterm_as_exception():
+            return run.run(show_progress)
+    except (KeyboardInterrupt, _Terminated) as end:
+        if processes.is_first:
+            done = f"stopped after {run.num_done} of {run.num_examples} pictures"
+            click.echo(f"{done}; the state is saved in {path}, add --resume to go on", err=True)
+        sys.exit(128 + (signal.SIGTERM if isinstance(end, _Terminated) else signal.SIGINT))
+
+
+@contextlib.contextmanager
+def _sigterm_as_exception() -> Iterator[None]:
+    """Let SIGTERM end the run like Ctrl-C; only the main thread may ask for that."""
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _write(
+    out: Path,
+    scored: list[Scored],
+    settings: ScoreSettings,
+    pictures: Pictures,
+    is_default: bool,
+    device: str,
+    processes: int,
+) -> None:
+    about = {
+        "name": pictures.name,
+        "num_pictures": len(pictures),
+        "num_classes": None if pictures.classes is None else len(pictures.classes),
+        "fingerprint": pictures.fingerprint(),
+    }
+    document = score_report.to_json(
+        scored, settings, pictures.skipped, data=about, device=device, processes=processes
+    )
+    write(out / "importance.json", document.encode())
+    used = {s.result.num_examples for s in scored}
+    title = f"Spectral importance on {pictures.name}, {' / '.join(map(str, sorted(used)))} pictures"
+    for file_format, content in score_report.figure_of_scores(scored, title).items():
+        write(out / f"importance.{file_format}", content)
+    text = score_report.summary(scored, pictures, is_default)
+    write(out / "summary.txt", text.encode())
+    click.echo(text)
+    click.echo(f"written {click.format_filename(out)}: importance.json, .png, .svg, summary.txt")
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)

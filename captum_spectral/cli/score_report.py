@@ -1,0 +1,204 @@
+"""Scores of models as text for people, as JSON for programs, and as a figure."""
+
+from __future__ import annotations
+
+import io
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+
+from captum_spectral.cli.identity import versions
+from captum_spectral.cli.report import aligned
+from captum_spectral.cli.scoring import Scored, ScoreSettings
+from captum_spectral.importance import Estimate
+from captum_spectral.sources.pictures import Pictures
+from captum_spectral.visualization import visualize_band_attr, visualize_cumulative_shares
+
+__all__ = ["figure_of_scores", "remarks", "summary", "table", "to_json"]
+
+_LISTED = 20  # skipped pictures in the summary; the JSON document has all
+_DPI = 150
+
+
+def table(scored: Sequence[Scored]) -> str:
+    """The bands and what they are worth to each model, in aligned columns."""
+    results = [s.result for s in scored]
+    frequencies = results[0].frequencies
+    assert frequencies is not None
+    head = [text for s in scored for text in (s.model, "share")]
+    rows = [["band   cycles/pixel", *head]]
+    shares = [result.normalized("positive") for result in results]
+    for band, (low, high) in enumerate(frequencies.tolist()):
+        cells = []
+        for result, share in zip(results, shares, strict=True):
+            value, error = float(result.attributions[band]), float(result.standard_error[band])
+            cells += [f"{value:+.4f} ± {error:.4f}", f"{float(share[band]):6.1%}"]
+        rows.append([f"{band:4d}   {low:.3f} to {high:.3f}", *cells])
+
+    def line(label: str, values: Sequence[str]) -> list[str]:
+        return [f"       {label}", *(text for value in values for text in (value, ""))]
+
+    rows += [
+        line("sum of the bands", [f"{float(r.attributions.sum()):+.4f}" for r in results]),
+        line("v(all)", [f"{r.full_value:+.4f}" for r in results]),
+        line("v(none)", [f"{r.empty_value:+.4f}" for r in results]),
+        line("efficiency gap", [f"{r.efficiency_gap:+.1e}" for r in results]),
+        line("accuracy", ["-" if r.accuracy is None else f"{r.accuracy:.4f}" for r in results]),
+        line("pictures", [str(r.num_examples) for r in results]),
+        line("model rows", [str(r.num_rows) for r in results]),
+    ]
+    if results[0].num_bands > 1:
+        rows += [
+            line("signed score", [_estimate(r.signed_score()) for r in results]),
+            line("authors' score", [_estimate(r.score()) for r in results]),
+        ]
+    return "\n".join([f"Values in {results[0].unit}, mean ± standard error", *aligned(rows)])
+
+
+def summary(scored: Sequence[Scored], pictures: Pictures, views_of_few: bool) -> str:
+    """The table and what it says, in sentences."""
+    parts = [f"Spectral importance on {pictures.name}", "", table(scored), ""]
+    parts += [_reading(s) for s in scored]
+    parts += ["", *remarks(scored, views_of_few)]
+    skipped = _skipped(scored, pictures.skipped)
+    if skipped:
+        parts += ["", f"Pictures that were not used ({len(skipped)}):"]
+        parts += [f"  {name}: {reason}" for name, reason in skipped[:_LISTED]]
+        if len(skipped) > _LISTED:
+            parts.append(f"  and {len(skipped) - _LISTED} more, see importance.json")
+    return "\n".join(parts) + "\n"
+
+
+def remarks(scored: Sequence[Scored], views_of_few: bool) -> list[str]:
+    """What a reader must know to read the numbers rightly."""
+    lines = [
+        "Signed score: 1 all power in the lowest band, 0 an even spread, negative: high "
+        "frequencies. Shares leave out bands that lower the value.",
+        "Standard errors are those of the mean over pictures; they say nothing about pictures of "
+        "another kind.",
+    ]
+    if any(s.labels == "predictions" for s in scored):
+        lines.append(
+            "The data has no labels, so the label of a picture is the model's own prediction: the "
+            "values say what its decisions rest on, not whether they are right."
+        )
+    if views_of_few:
+        lines.append(
+            "The pictures are views of seven photographs and resemble each other: standard errors "
+            "over them are too small. Use --data for a claim about a model."
+        )
+    lines += [
+        f"{s.model}: stopped when the tolerance was reached, before the end of the data."
+        for s in scored
+        if s.stopped_early
+    ]
+    return lines
+
+
+def to_json(
+    scored: Sequence[Scored],
+    settings: ScoreSettings,
+    refused: Sequence[tuple[str, str]],
+    *,
+    data: dict[str, Any],
+    device: str,
+    processes: int,
+) -> str:
+    """Everything about a run as a JSON document."""
+    document = {
+        "method": "I-ASIDE",
+        "data": data,
+        "settings": asdict(settings),
+        "device": device,
+        "processes": processes,
+        "models": [
+            {
+                "model": s.model,
+                "labels": s.labels,
+                "batch_size": s.batch_size,
+                "perturbations_per_eval": s.perturbations_per_eval,
+                "stopped_early": s.stopped_early,
+                "result": s.result.to_dict(),
+            }
+            for s in scored
+        ],
+        "skipped": [{"name": name, "reason": reason} for name, reason in _skipped(scored, refused)],
+        "versions": {**versions(), "python": platform.python_version()},
+    }
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+
+def figure_of_scores(scored: Sequence[Scored], title: str) -> dict[str, bytes]:
+    """Values of the bands, and their shares from low to high frequencies, as PNG and SVG."""
+    results = [s.result for s in scored]
+    values = torch.stack([result.attributions for result in results])
+    errors = torch.stack([result.standard_error for result in results])
+    shares = torch.stack([result.normalized("positive") for result in results])
+    with_shares = bool(shares.isfinite().all()) and results[0].num_bands > 1
+    width = max(5.0, 1.5 + results[0].num_bands * (0.55 + 0.14 * len(scored)))
+    figure = Figure(figsize=(width + 4.6 * with_shares, 4.2), layout="constrained")
+    figure.suptitle(title, parse_math=False)
+    cells = figure.subplots(
+        1, 1 + with_shares, squeeze=False, width_ratios=[width, 4.6][: 1 + with_shares]
+    )
+    names = [s.model for s in scored]
+    visualize_band_attr(
+        values,
+        results[0].frequencies,
+        None if errors.isnan().any() else errors,
+        names,
+        unit=results[0].unit,
+        plt_fig_axis=(figure, cells[0, 0]),
+        use_pyplot=False,
+    )
+    if with_shares:
+        visualize_cumulative_shares(
+            shares,
+            results[0].frequencies,
+            [f"{s.model}: signed score {_estimate(s.result.signed_score(), 2)}" for s in scored],
+            plt_fig_axis=(figure, cells[0, 1]),
+            use_pyplot=False,
+        )
+    files = {}
+    for file_format in ("png", "svg"):
+        file = io.BytesIO()
+        figure.savefig(file, format=file_format, dpi=_DPI)
+        files[file_format] = file.getvalue()
+    return files
+
+
+def _reading(scored: Scored) -> str:
+    result = scored.result
+    gain = result.full_value - result.empty_value
+    if result.num_bands < 2 or result.normalized("positive").isnan().any():
+        return f"{scored.model}: its bands add {gain:+.3f} {result.unit} together."
+    shares = result.normalized("positive")
+    top = int(shares.argmax())
+    assert result.frequencies is not None
+    low, high = result.frequencies[top].tolist()
+    half = float(shares[: result.num_bands // 2].sum())
+    negative = (result.attributions < -2 * result.standard_error).nonzero().flatten().tolist()
+    text = (
+        f"{scored.model}: a picture is worth {gain:+.2f} {result.unit} to it. "
+        f"{float(shares[top]):.0%} of that power sits in band {top} ({low:.3f} to {high:.3f} "
+        f"cycles/pixel) and {half:.0%} in the lower half of the bands; signed score "
+        f"{_estimate(result.signed_score(), 2)}."
+    )
+    if negative:
+        bands = ", ".join(map(str, negative))
+        text += f" Below 0 by more than two standard errors, and so harmful to it: band {bands}."
+    return text
+
+
+def _skipped(scored: Sequence[Scored], refused: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Every picture that was not used once, whatever model skipped it."""
+    return list(dict.fromkeys([*refused, *(pair for s in scored for pair in s.skipped)]))
+
+
+def _estimate(estimate: Estimate, digits: int = 4) -> str:
+    return f"{estimate.value:.{digits}f} ± {estimate.standard_error:.{digits}f}"
