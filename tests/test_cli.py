@@ -270,7 +270,7 @@ def test_progress_goes_to_the_error_stream_when_asked_for(place):
         (["--model", "{net}:net", "--weights", "photo.png"], "photo.png cannot be read as weights"),
         (["--model", "{net}:nothing"], "has no 'nothing'"),
         (["--model", "no_such_nets:net"], "there is no module 'no_such_nets'"),
-        (["--model", "resnet18"], "there is no model 'resnet18'; a name is 'efficientnet-lite0'"),
+        (["--model", "resnet18"], "no model 'resnet18'; a name is 'efficientnet-lite0' (or 1, 2)"),
         (["--model", "torchvision:resnet81"], "did you mean"),
         (
             ["--model", "{net}:one_number"],

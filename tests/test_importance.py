@@ -3,7 +3,11 @@
 import copy
 import itertools
 import math
+import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +15,7 @@ from helpers import Counting, brute_force, linear_oracle, tiny_cnn
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MetricCollection
 
-from captum_spectral import SpectralImportance, band_mask, split_bands
+from captum_spectral import ImportanceResult, SpectralImportance, band_mask, split_bands
 from captum_spectral.importance.draws import ImageDraws
 
 
@@ -404,6 +408,31 @@ def test_the_state_is_saved_and_the_model_is_no_part_of_it():
     assert torch.equal(clone.moments, importance.moments)
     clone.update(images, labels)
     assert importance.compute().num_examples == 6
+
+
+def test_processes_are_summed(tmp_path):
+    images, labels = images_and_labels(count=7)
+    torch.save((images, labels), tmp_path / "data.pt")
+    script = Path(__file__).parent / "metric_in_processes.py"
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--rdzv-backend=c10d"]
+    subprocess.run(
+        [sys.executable, *torchrun, "--rdzv-endpoint=localhost:0", script, tmp_path / "data.pt"],
+        check=True,
+        capture_output=True,
+        timeout=120,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    importance = SpectralImportance(tiny_cnn(), num_bands=4, n_samples=1, num_classes=5)
+    importance.update(images, labels)
+    alone = importance.compute()
+    for rank, own in ((0, 4), (1, 3)):
+        text = (tmp_path / f"data.pt.{rank}.json").read_text()
+        together = ImportanceResult.from_json(text)
+        torch.testing.assert_close(together.attributions, alone.attributions)
+        torch.testing.assert_close(together.covariance, alone.covariance)
+        assert sorted(together.per_class) == sorted(alone.per_class)
+        assert together.num_examples == 7
+        assert (tmp_path / f"data.pt.{rank}.own").read_text() == str(own)
 
 
 def test_forward_gives_the_batch_and_keeps_the_whole():

@@ -14,6 +14,7 @@ from matplotlib import pyplot as plt
 from captum_spectral.visualization import (
     visualize_band_attr,
     visualize_bands,
+    visualize_cumulative_shares,
     visualize_spectrum,
 )
 
@@ -564,3 +565,44 @@ def test_bad_spectra_are_explained(painted, image, message):
 def test_a_bad_opacity_is_explained():
     with pytest.raises(ValueError, match="alpha_overlay must be between 0 and 1, got 2"):
         visualize_spectrum(torch.ones(8, 8), torch.rand(3, 8, 8), alpha_overlay=2, use_pyplot=False)
+
+
+# --------------------------------------------------------------------------- cumulative shares
+
+
+def test_lines_rise_from_nothing_to_everything_at_the_ends_of_the_bands():
+    shares = torch.tensor([[0.5, 0.3, 0.2, 0.0], [0.25] * 4])
+    figure, axes = visualize_cumulative_shares(
+        shares, FREQUENCIES, ["low", "even"], title="two", use_pyplot=False
+    )
+    even, low, flat = axes.get_lines()
+    assert low.get_xdata().tolist() == pytest.approx([0, 0.12, 0.24, 0.37, 0.5])
+    assert low.get_ydata().tolist() == pytest.approx([0, 0.5, 0.8, 1, 1])
+    assert flat.get_ydata().tolist() == even.get_ydata().tolist()
+    assert len({line.get_marker() for line in (low, flat)}) == 2  # not by colour alone
+    assert legend_texts(axes) == ["even spread", "low", "even"]
+    assert axes.get_xlabel() == "frequency (cycles/pixel)"
+    assert axes.get_title() == "two"
+    assert isinstance(figure, Figure)
+
+
+def test_without_frequencies_the_axis_counts_bands():
+    _, axes = visualize_cumulative_shares(torch.tensor([0.5, 0.5]), use_pyplot=False)
+    assert axes.get_xlabel() == "bands"
+    assert axes.get_lines()[1].get_xdata().tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("shares", "options", "message"),
+    [
+        (torch.tensor([0.5, 0.4]), {}, "sum to 1 in every row"),
+        (torch.tensor([1.5, -0.5]), {}, "must not be negative"),
+        (torch.full((8, 2), 0.5), {}, "at most 7 can be told apart"),
+        (torch.full((2, 2), 0.5), {"labels": ["one"]}, "each of the 2 rows of shares, got 1"),
+        (torch.tensor([0.5, float("nan")]), {}, "shares must be finite"),
+        (torch.tensor([0.5, 0.5]), {"frequencies": FREQUENCIES}, r"here \(2, 2\)"),
+    ],
+)
+def test_bad_shares_are_explained(shares, options, message):
+    with pytest.raises(ValueError, match=message):
+        visualize_cumulative_shares(shares, use_pyplot=False, **options)

