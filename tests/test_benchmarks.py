@@ -1,10 +1,12 @@
 """The benchmark scripts run and report; what they measure decides nothing here."""
 
 import json
+import struct
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 SMALL = ["--networks", "MobileNetV3-small", "--bands", "2", "--rounds", "1"]
@@ -50,3 +52,61 @@ def test_without_a_gpu_nothing_is_claimed(run, monkeypatch):
         "Not measured: no CUDA device. Where there is one: python benchmarks/gpu.py\n"
     )
     assert record is None
+
+
+@pytest.fixture
+def fashion(tmp_path):
+    """A folder as that of Fashion-MNIST, with 40 random images in each half."""
+    folder = tmp_path / "FashionMNIST" / "raw"
+    folder.mkdir(parents=True)
+    generator = torch.Generator().manual_seed(0)
+    for half in ("train", "t10k"):
+        for name, sizes, limit in (("images-idx3", (40, 28, 28), 256), ("labels-idx1", (40,), 10)):
+            content = torch.randint(limit, sizes, generator=generator, dtype=torch.uint8)
+            head = struct.pack(f">{len(sizes) + 1}i", 0x0800 + len(sizes), *sizes)
+            (folder / f"{half}-{name}-ubyte").write_bytes(head + content.numpy().tobytes())
+    return ["--root", str(tmp_path), "--epochs", "1", "--bands", "2"]
+
+
+def test_views_are_distinct_and_the_same_every_time(monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    from data import crops
+
+    made = crops(20)
+    assert len({image.tobytes() for image in made}) == 20
+    assert [image.tobytes() for image in made] == [image.tobytes() for image in crops(20)]
+
+
+def test_rows_to_error(run, fashion, tmp_path):
+    cache = ["--cache", str(tmp_path / "values.safetensors")]
+    options = [*fashion, "--views", "9", "--images", "12", "--samples", "1", "2", *cache]
+    printed, record = run("rows_to_error", *options)
+    assert "The CNN classifies" in printed
+    assert [(row["N"], row["n_samples"]) for row in record["rows"]] == [
+        *((9, 1), (9, 2), (7, 1), (7, 2)),  # views, and one of each photograph
+        *((12, 1), (12, 2)),
+    ]
+    # Two orderings of two bands are all there are: nothing is missed, and rows decide.
+    assert [row["rows per image"] for row in record["rows"][:2]] == [4, 6]
+    assert [row["band 0"] for row in record["rows"][:2]] == [1.0, 0.7]
+    _, again = run("rows_to_error", *options)
+    assert again["rows"] == record["rows"]
+
+
+def test_calibration(run, fashion):
+    printed, record = run("calibration", *fashion, "--repetitions", "5", "--images", "10")
+    assert len(record["rows"]) == 2
+    assert all(ratio > 0 for ratio in record["reported / true"])
+    assert "standard errors off the exact mean" in printed
+
+
+def test_research_recipe(run):
+    options = ["--bands", "2", "--images", "3", "--seeds", "2"]
+    _, record = run("research_recipe", *options)
+    shuffled, recipe, exact, sampled = record["rows"]
+    assert [row["files read"] for row in record["rows"]] == [12, 12, 3, 3]
+    assert [row["model rows"] for row in record["rows"]] == [12, 12, 12, 12]
+    assert recipe["recipe / this"] == 1
+    assert exact["mean squared standard error"] == recipe["mean squared standard error"]
+    assert sampled["rows to the recipe's error"] == 12
+    assert shuffled["seconds"] == recipe["seconds"]

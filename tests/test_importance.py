@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MetricCollection
 
 from captum_spectral import ImportanceResult, SpectralImportance, band_mask, split_bands
+from captum_spectral._engine.chunk_size import _sizes
 from captum_spectral.importance.draws import ImageDraws
 
 
@@ -485,6 +486,19 @@ def test_of_a_batch_that_fails_nothing_is_taken_in():
     assert importance.compute().num_examples == 2
     rest = batches_of(images[2:], labels[2:], 2)
     assert importance.evaluate(rest, show_progress=False).num_examples == 6
+
+
+def test_what_is_learnt_of_a_model_s_speed_serves_the_next_metric():
+    images, labels = images_and_labels(count=40)
+    model = Counting(tiny_cnn())
+    sizes = []
+    for _ in range(2):
+        model.shapes.clear()
+        SpectralImportance(model, num_bands=4).update(images, labels)
+        sizes.append({shape[0] for shape in model.shapes})
+    remembered = _sizes[model]
+    assert [key[0] for key in remembered] == ["of"]
+    assert len(sizes[1]) <= len(sizes[0])
 
 
 # -------------------------------------------------------------------- the loop

@@ -16,6 +16,8 @@ FIGURES = [f"visualization.{n}" for n in captum_spectral.visualization.__all__]
 
 def test_the_promised_names_are_there():
     promised = ["SpectralShapley", "BandGame", "band_mask", "split_bands", "paint", "visualization"]
+    promised += ["SpectralImportance", "ImportanceResult"]
+    promised += ["spectral_score", "signed_spectral_score"]
     assert set(promised) <= set(captum_spectral.__all__)
 
 
@@ -46,5 +48,6 @@ def test_the_code_of_the_readme_runs(monkeypatch):
     names = {"model": tiny_cnn(dtype=torch.float32), "inputs": inputs, "target": target}
     for block in blocks:
         exec(block, names)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
+    assert names["result"].num_examples == 2
     assert names["bands"].shape == (2, 8)

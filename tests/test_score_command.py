@@ -17,7 +17,7 @@ from PIL import Image
 
 from captum_spectral import ImportanceResult, SpectralImportance
 from captum_spectral.cli import main
-from captum_spectral.cli.loading import Plan
+from captum_spectral.cli.score.loading import Plan
 from captum_spectral.sources.checkpoints import read_checkpoint
 from captum_spectral.sources.datasets import open_folder
 from captum_spectral.sources.models import load_model

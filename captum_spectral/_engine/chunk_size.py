@@ -162,6 +162,7 @@ def automatic_size(
     """
     device = inputs[0].device
     owner = getattr(forward_func, "__self__", forward_func)
+    owner = getattr(owner, "forward_func", owner)  # of one that only wraps a model
     key = (
         getattr(forward_func, "__name__", None),
         tuple((tuple(x.shape[1:]), x.dtype) for x in inputs),

@@ -35,8 +35,8 @@ def format_value(value: Value) -> str:
 class ValueOfRows:
     """The forward function of the game: a model, and what its outputs are worth at a label.
 
-    One object for all batches, because the engine remembers what it learns about a forward
-    function.
+    What the engine learns about its speed it remembers for the model, which it finds under the name
+    ``forward_func``.
 
     Args:
         forward_func: The model.
@@ -44,12 +44,12 @@ class ValueOfRows:
     """
 
     def __init__(self, forward_func: Callable[..., Any], value: Value) -> None:
-        self._forward_func = forward_func
+        self.forward_func = forward_func
         self._value = value
 
     def logits(self, images: Tensor) -> Tensor:
         """The model's outputs ``(B, classes)``."""
-        outputs: Tensor = self._forward_func(images)
+        outputs: Tensor = self.forward_func(images)
         if not _is_logits(outputs, images):
             raise ValueError(
                 "labels=None takes the model's own prediction, which needs a forward_func that "
@@ -63,7 +63,7 @@ class ValueOfRows:
         The second is -1 where outputs are not ``(rows, classes)``, which only a value of one's own
         can make something of.
         """
-        outputs = self._forward_func(images)
+        outputs = self.forward_func(images)
         is_logits = _is_logits(outputs, images)
         if callable(self._value):
             values = self._of_callable(outputs, labels)

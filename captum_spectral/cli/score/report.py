@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from captum_spectral.cli.identity import versions
 from captum_spectral.cli.report import aligned
-from captum_spectral.cli.scoring import Scored, ScoreSettings
+from captum_spectral.cli.score.identity import versions
+from captum_spectral.cli.score.run import Scored, ScoreSettings
 from captum_spectral.importance import Estimate
 from captum_spectral.sources.pictures import Pictures
 from captum_spectral.visualization import visualize_band_attr, visualize_cumulative_shares

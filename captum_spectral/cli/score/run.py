@@ -13,9 +13,9 @@ from torch import Tensor
 from captum_spectral._captum import NullProgress, progress
 from captum_spectral._engine.chunk_size import first_guess
 from captum_spectral.cli.files import write
-from captum_spectral.cli.identity import check_same, digest_of, digest_of_module, versions
-from captum_spectral.cli.loading import Batch, Plan, batches
-from captum_spectral.cli.processes import Processes
+from captum_spectral.cli.score.identity import check_same, digest_of, digest_of_module, versions
+from captum_spectral.cli.score.loading import Batch, Plan, batches
+from captum_spectral.cli.score.processes import Processes
 from captum_spectral.importance import ImportanceResult
 from captum_spectral.importance.measurement import Measurement
 from captum_spectral.importance.moments import add_records, empty_moments

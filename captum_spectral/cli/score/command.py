@@ -15,7 +15,6 @@ from types import FrameType
 import click
 import torch
 
-from captum_spectral.cli import score_report
 from captum_spectral.cli.files import make_folder, write
 from captum_spectral.cli.options import (
     device_option,
@@ -25,8 +24,9 @@ from captum_spectral.cli.options import (
     progress_option,
     shown,
 )
-from captum_spectral.cli.processes import Processes
-from captum_spectral.cli.scoring import Scored, ScoreSettings, Scoring
+from captum_spectral.cli.score import report
+from captum_spectral.cli.score.processes import Processes
+from captum_spectral.cli.score.run import Scored, ScoreSettings, Scoring
 from captum_spectral.sources.datasets import open_folder, open_torchvision, shipped_views
 from captum_spectral.sources.labels import read_label_map
 from captum_spectral.sources.pictures import Pictures
@@ -340,15 +340,15 @@ def _write(
         "num_classes": None if pictures.classes is None else len(pictures.classes),
         "fingerprint": pictures.fingerprint(),
     }
-    document = score_report.to_json(
+    document = report.to_json(
         scored, settings, pictures.skipped, data=about, device=device, processes=processes
     )
     write(out / "importance.json", document.encode())
     used = {s.result.num_examples for s in scored}
     title = f"Spectral importance on {pictures.name}, {' / '.join(map(str, sorted(used)))} pictures"
-    for file_format, content in score_report.figure_of_scores(scored, title).items():
+    for file_format, content in report.figure_of_scores(scored, title).items():
         write(out / f"importance.{file_format}", content)
-    text = score_report.summary(scored, pictures, is_default)
+    text = report.summary(scored, pictures, is_default)
     write(out / "summary.txt", text.encode())
     click.echo(text)
     click.echo(f"written {click.format_filename(out)}: importance.json, .png, .svg, summary.txt")
