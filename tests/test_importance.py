@@ -1,12 +1,14 @@
 """SpectralImportance: I-ASIDE over a data set, against brute force and the statistics it claims."""
 
 import copy
+import gc
 import itertools
 import math
 import os
 import pickle
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -499,6 +501,26 @@ def test_what_is_learnt_of_a_model_s_speed_serves_the_next_metric():
     remembered = _sizes[model]
     assert [key[0] for key in remembered] == ["of"]
     assert len(sizes[1]) <= len(sizes[0])
+
+
+def test_nothing_of_an_image_is_kept():
+    importance = SpectralImportance(tiny_cnn(), num_bands=4, n_samples=1, baselines="noise")
+    size = importance.moments.numel()
+    for seed in range(3):
+        images, labels = images_and_labels(seed=seed)
+        batch = weakref.ref(images)
+        importance.update(images, labels)
+        del images
+        gc.collect()
+        assert batch() is None
+    assert importance.moments.numel() == size
+
+
+def test_the_state_moves_and_the_model_does_not():
+    model = tiny_cnn()
+    importance = SpectralImportance(model, num_bands=4).to("meta")
+    assert importance.moments.is_meta
+    assert not any(p.is_meta for p in model.parameters())
 
 
 # -------------------------------------------------------------------- the loop

@@ -127,6 +127,11 @@ def fails(*args):
     return result.stderr
 
 
+def refuse(*args):
+    """What starting a worker does on systems without fork."""
+    raise AttributeError("Can't pickle local object 'make.<locals>.transform'")
+
+
 SMALL = ("--bands", 3, "--batch-size", 4)
 
 
@@ -246,6 +251,13 @@ def test_reading_ahead_in_other_processes_changes_nothing(nets):
     here, _, _ = scored(*args)
     ahead, _, _ = scored(*args, "--workers", 2)
     assert here == ahead
+
+
+def test_a_transform_that_cannot_be_sent_to_other_processes(nets, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.utils.data.dataloader.DataLoader.__iter__", refuse)
+    message = fails("--model", f"{nets}:net", "--data", "data", "--workers", 2, *SMALL)
+    assert "cannot be sent to the 2 processes" in message
+    assert "use --workers 0" in message
 
 
 def test_a_sample_of_the_data_is_a_random_one():

@@ -19,7 +19,7 @@ from torchvision.transforms import InterpolationMode
 
 from captum_spectral.sources.weights import load_weights, read_state_dict
 
-__all__ = ["LoadedModel", "load_model"]
+__all__ = ["LoadedModel", "apply_transform", "load_model"]
 
 Transform = Callable[[Image.Image], Tensor]
 
@@ -63,23 +63,31 @@ class LoadedModel:
             TypeError: The transform gives something else.
             ValueError: It fails.
         """
-        x = _run(f"the transform of {self.name}", lambda: self.transform(image))
-        if not isinstance(x, Tensor) or x.dim() != 3 or not x.dtype.is_floating_point:
-            got = (
-                f"{x.dtype} tensor of shape {tuple(x.shape)}"
-                if isinstance(x, Tensor)
-                else type(x).__name__
-            )
-            raise TypeError(
-                f"the transform of {self.name} must turn a PIL image into a floating (C, H, W) "
-                f"tensor, got {got}"
-            )
-        return x[None]
+        return apply_transform(self.name, self.transform, image)
 
     def category(self, target: int) -> str | None:
         """The name of a class, None where it is not known."""
         known = self.categories is not None and 0 <= target < len(self.categories)
         return self.categories[target] if self.categories and known else None
+
+
+def apply_transform(name: str, transform: Transform, image: Image.Image) -> Tensor:
+    """One photograph as a batch for a model, see :meth:`LoadedModel.prepare`.
+
+    A function of what another process can be sent, which a network on a device is not.
+    """
+    x = _run(f"the transform of {name}", lambda: transform(image))
+    if not isinstance(x, Tensor) or x.dim() != 3 or not x.dtype.is_floating_point:
+        got = (
+            f"{x.dtype} tensor of shape {tuple(x.shape)}"
+            if isinstance(x, Tensor)
+            else type(x).__name__
+        )
+        raise TypeError(
+            f"the transform of {name} must turn a PIL image into a floating (C, H, W) "
+            f"tensor, got {got}"
+        )
+    return x[None]
 
 
 def load_model(name: str, weights: str | os.PathLike[str] | None = None) -> LoadedModel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import re
 import signal
 import sys
@@ -173,10 +174,9 @@ class _Terminated(BaseException):
 @click.option(
     "--workers",
     type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
     metavar="N",
-    help="Processes that read pictures ahead.",
+    help="Processes that read pictures ahead.  [default: 0 on the CPU, else as many as there are "
+    "cores for this process, up to 8]",
 )
 @click.option(
     "--seed",
@@ -213,7 +213,7 @@ def score(
     per_class: bool,
     batch_size: int | None,
     perturbations_per_eval: int | None,
-    workers: int,
+    workers: int | None,
     seed: int,
     resume: bool,
     save_every: float,
@@ -254,6 +254,8 @@ def score(
         processes = Processes(own)
         if processes.is_first:
             make_folder(out)
+        if workers is None:
+            workers = 0 if own.type == "cpu" else min(8, (os.cpu_count() or 1) // processes.here)
         paths = [out / f"checkpoint-{_slug(name)}.safetensors" for name in names]
         _check_old_state(paths, resume)
         scored = []

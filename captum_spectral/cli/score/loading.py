@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from captum_spectral.sources.models import LoadedModel
+from captum_spectral.sources.models import LoadedModel, apply_transform
 from captum_spectral.sources.pictures import Pictures
 
 __all__ = ["Batch", "Plan", "batches"]
@@ -67,7 +68,8 @@ class _Inputs(Dataset[_Entry]):
     """Index to entry."""
 
     def __init__(self, pictures: Pictures, model: LoadedModel, labelled: bool) -> None:
-        self._pictures, self._model, self._labelled = pictures, model, labelled
+        self._pictures, self._labelled = pictures, labelled
+        self._name, self._transform = model.name, model.transform
 
     def __getitem__(self, index: int) -> _Entry:
         try:
@@ -77,7 +79,8 @@ class _Inputs(Dataset[_Entry]):
             return _Entry(index, None, None, " ".join(str(error).split()))
         if self._labelled and label is None:
             return _Entry(index, None, None, "it has no label")
-        return _Entry(index, self._model.prepare(picture)[0], label, "")
+        x = apply_transform(self._name, self._transform, picture)[0]
+        return _Entry(index, x, label, "")
 
 
 def batches(
@@ -105,7 +108,14 @@ def batches(
         num_workers=workers,
         collate_fn=list,
     )
-    for entries in loader:
+    try:
+        coming = iter(loader)
+    except (AttributeError, TypeError, pickle.PicklingError) as error:
+        raise ValueError(
+            f"the transform of {model.name} cannot be sent to the {workers} processes that are to "
+            f"read pictures ({error}); use --workers 0, or a transform without local functions"
+        ) from error
+    for entries in coming:
         read = [entry for entry in entries if entry.x is not None]
         shapes = {tuple(entry.x.shape) for entry in read}
         if len(shapes) > 1:

@@ -19,12 +19,14 @@ class Processes:
     Attributes:
         rank (int): Which of them this is; 0 reports and writes.
         count (int): How many there are.
+        here (int): How many of them are on this machine.
     """
 
     def __init__(self, device: torch.device) -> None:
         """Meet the others, if there are any."""
         self.rank = int(os.environ.get("RANK", 0))
         self.count = int(os.environ.get("WORLD_SIZE", 1))
+        self.here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         if device.type == "cuda":
             torch.cuda.set_device(device)
         if self.count > 1:
