@@ -53,13 +53,18 @@ if __name__ == "__main__":
     for i in range(PICTURES):
         pixels = np.random.default_rng(i).integers(0, 255, (20, 24, 3), np.uint8)
         Image.fromarray(pixels).save(f"many/{i}.png")
-    _, status = os.waitpid(run("whole"), 0)
+    begin = time.monotonic()
+    child = run("whole")
+    while not progress_of("whole"):
+        time.sleep(0.01)
+    start_up = time.monotonic() - begin
+    _, status = os.waitpid(child, 0)
     assert status == 0
     chance = random.Random(0)
     kills, furthest = 0, 0
     while kills < KILLS:
         child = run("killed", "--resume")
-        time.sleep(chance.uniform(0.02, 0.3))
+        time.sleep(chance.uniform(0.02, start_up + 0.25))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         if os.waitstatus_to_exitcode(status) == -signal.SIGKILL:

@@ -579,6 +579,7 @@ def test_label_maps_of_every_form(tmp_path, name, content, expected):
         ("a.txt", "cat 1\ncat 2\n", "line 2: the folder cat comes a second time"),
         ("a.txt", "cat -1\n", "line 1: the id must be an integer from 0, got '-1'"),
         ("a.txt", "cat 1.0\n", "line 1: the id must be an integer from 0, got '1.0'"),
+        ("a.txt", "n01 5 tench\nn02 7 hen\n", "line 1 has a number and words after the folder"),
         ("a.txt", "n01 tench\nn02\n", "line 2 must be 'folder id', .* got 'n02'"),
         ("a.txt", "n01 tench\n\nn02 hen\n", "line 2 must be"),
         ("a.txt", "n01 tench\nn01 hen\n", "line 2: the folder n01 comes a second"),

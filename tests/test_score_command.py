@@ -4,6 +4,7 @@ import errno
 import inspect
 import json
 import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -49,6 +50,8 @@ class Interrupted(nn.Module):
     def forward(self, x):
         self.calls += 1
         if self.calls == 12 and os.environ.get("INTERRUPT") == "yes":
+            if self.kind == "never":
+                return self.net(x)
             if self.kind == "error":
                 raise RuntimeError("the device is gone")
             os.kill(os.getpid(), self.kind)
@@ -64,9 +67,32 @@ def terminate():
 def fail():
     return Interrupted("error"), small
 
+def fail_second():
+    second = os.environ.get("RANK") == "1"
+    return Interrupted("error") if second else Interrupted("never"), small
+
 def slow():
     model = net()[0]
     return lambda x: (time.sleep(0.004), model(x))[1], small
+
+def standardise():
+    def transform(image):
+        x = small(image)
+        return (x - x.mean()) / x.std()
+    return net()[0], transform
+
+def refuse_black():
+    def transform(image):
+        x = small(image)
+        if x.max() == 0:
+            raise ValueError("too dark")
+        return x
+    return net()[0], transform
+
+def broken():
+    def transform(image):
+        raise ValueError("the crop is larger than the picture")
+    return net()[0], transform
 
 def no_logits():
     return lambda x: x.mean((1, 2, 3)), small
@@ -130,6 +156,18 @@ def fails(*args):
 def refuse(*args):
     """What starting a worker does on systems without fork."""
     raise AttributeError("Can't pickle local object 'make.<locals>.transform'")
+
+
+def in_two_processes(*args):
+    torchrun = ["torch.distributed.run", "--nproc-per-node=2", "--rdzv-backend=c10d"]
+    torchrun.append("--rdzv-endpoint=localhost:0")
+    return subprocess.run(
+        [sys.executable, "-m", *torchrun, "-m", "captum_spectral", "score", *args],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
 
 
 SMALL = ("--bands", 3, "--batch-size", 4)
@@ -269,7 +307,13 @@ def test_a_sample_of_the_data_is_a_random_one():
     assert Plan(1000, None, 32, seed=0).num_examples == 1000
     everything = [i for batch in Plan(1000, None, 7, seed=1).batches for i in batch]
     assert sorted(everything) == list(range(1000))
-    assert min(map(len, Plan(9, None, 4, seed=0).batches)) == 3  # never one alone
+    for count in range(2, 40):
+        for batch_size in range(2, 9):
+            sizes = [len(batch) for batch in Plan(count, None, batch_size, seed=0).batches]
+            assert min(sizes) >= 2  # a donor is another picture of the batch
+            assert max(sizes) <= max(batch_size, 3)
+            assert sum(sizes) == count
+    assert Plan(5, None, 1, seed=0).ends == [1, 2, 3, 4, 5]
 
 
 # -------------------------------------------------------------------- bad data
@@ -313,6 +357,32 @@ def test_odd_files_are_converted(nets, tmp_path):
     result, document, _ = scored("--model", f"{nets}:net", "--data", "odd", *SMALL)
     assert result.num_examples == 4
     assert document["skipped"] == []
+
+
+def test_a_picture_that_the_transform_cannot_take_is_skipped(nets, tmp_path):
+    black = np.zeros((24, 20, 3), np.uint8)
+    Image.fromarray(black).save(tmp_path / "data" / "b" / "black.png")
+    for model, reason in (("standardise", "gives NaN or infinity"), ("refuse_black", "too dark")):
+        result, document, _ = scored(
+            "--model", f"{nets}:{model}", "--data", "data", "--out", model, *SMALL
+        )
+        assert result.num_examples == 12
+        (entry,) = document["skipped"]
+        assert entry["name"] == "b/black.png"
+        assert reason in entry["reason"]
+
+
+def test_a_transform_that_never_works_is_an_error_at_once(nets):
+    message = fails("--model", f"{nets}:broken", "--data", "data", *SMALL)
+    assert "the crop is larger than the picture" in message
+
+
+def test_many_bad_files_at_the_front_do_not_hide_the_good_ones(nets, tmp_path):
+    for i in range(30):
+        (tmp_path / "data" / "b" / f"0{i}.png").write_bytes(b"")
+    result, document, _ = scored("--model", f"{nets}:net", "--data", "data", *SMALL)
+    assert result.num_examples == 12
+    assert len(document["skipped"]) == 30
 
 
 def test_a_run_without_any_readable_picture_is_an_error(nets, tmp_path):
@@ -402,6 +472,7 @@ def test_kill_9_at_random_moments_loses_nothing(nets):
         (("--max-examples", 11), "max_examples: None there, 11 here"),
         ("a picture more", "data: data"),
         ("other weights", "weights: "),
+        ("another activation", "outputs: "),
         ("other transform", "prepared picture: "),
     ],
 )
@@ -421,6 +492,7 @@ def test_a_run_of_something_else_is_not_continued(nets, tmp_path, monkeypatch, c
         module = tmp_path / f"{nets}.py"
         old, new = {
             "other weights": ("manual_seed(seed)", "manual_seed(seed + 1)"),
+            "another activation": ("nn.ReLU()", "nn.Tanh()"),
             "other transform": ("Resize((16, 20))", "Resize((17, 20))"),
         }[change]
         module.write_text(module.read_text().replace(old, new))
@@ -477,6 +549,40 @@ def test_a_folder_that_cannot_be_written(nets):
     assert "'report' is a file" in fails("--model", f"{nets}:net", "--data", "data", *SMALL)
 
 
+def test_what_a_killed_process_left_half_written_is_removed(nets):
+    Path("report").mkdir()
+    Path("report/.checkpoint-x.safetensors.abc").write_bytes(b"half")
+    scored("--model", f"{nets}:net", "--data", "data", *SMALL)
+    assert not list(Path("report").glob(".*"))
+
+
+def test_an_interruption_before_anything_is_done(nets, monkeypatch):
+    monkeypatch.setenv("INTERRUPT", "yes")
+    args = ("--model", f"{nets}:interrupt", "--data", "data", "--bands", 3, "--batch-size", 12)
+    result = score(*args, "--samples", "exact", "--perturbations-per-eval", 1, "--bands", 4)
+    assert result.exit_code == 130
+    assert result.stderr == "stopped after 0 of 12 pictures\n"
+    assert list(Path("report").iterdir()) == []
+
+
+def test_requests_to_end_do_not_disturb_the_saving(nets, monkeypatch):
+    args = ("--model", f"{nets}:interrupt", "--data", "data", *SMALL)
+    args = (*args, "--perturbations-per-eval", 1)
+    monkeypatch.setenv("INTERRUPT", "yes")
+    real = os.replace
+
+    def replace(source, target):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    assert score(*args).exit_code == 130
+    (checkpoint,) = Path("report").iterdir()
+    assert read_checkpoint(checkpoint).progress["done"] == 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_resume_without_a_state_begins_at_the_beginning(nets):
     result, _, _ = scored("--model", f"{nets}:net", "--data", "data", "--resume", *SMALL)
     assert result.num_examples == 12
@@ -489,17 +595,9 @@ def test_resume_without_a_state_begins_at_the_beginning(nets):
 def test_two_processes_give_the_numbers_of_one(nets, tmp_path, samples):
     (tmp_path / "data" / "b" / "bad.png").write_bytes(b"")
     args = ["--model", f"{nets}:net", "--data", "data", "--samples", samples, "--batch-size", "5"]
-    args += ["--bands", "3", "--tolerance", "0.0001"]
+    args += ["--bands", "3"]
     one, document, _ = scored(*args, "--out", "one")
-    torchrun = ["torch.distributed.run", "--nproc-per-node=2", "--rdzv-backend=c10d"]
-    torchrun.append("--rdzv-endpoint=localhost:0")
-    done = subprocess.run(
-        [sys.executable, "-m", *torchrun, "-m", "captum_spectral", "score", *args, "--out", "two"],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    done = in_two_processes(*args, "--out", "two")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Spectral importance on") == 1  # the first process reports
     both = json.loads(Path("two/importance.json").read_text())
@@ -511,6 +609,36 @@ def test_two_processes_give_the_numbers_of_one(nets, tmp_path, samples):
     assert (document["processes"], both["processes"]) == (1, 2)
 
 
+def test_two_processes_stop_where_one_would(nets, tmp_path):
+    for i in range(80):
+        photograph(tmp_path / "many" / f"{i}.png", seed=i)
+    args = ["--model", f"{nets}:net", "--data", "many", "--bands", "3", "--batch-size", "2"]
+    args += ["--tolerance", "5"]
+    one, _, _ = scored(*args, "--out", "one")
+    assert one.num_examples % 4 == 2  # in the middle of a round of two batches
+    assert in_two_processes(*args, "--out", "two").returncode == 0
+    both = json.loads(Path("two/importance.json").read_text())
+    two = ImportanceResult.from_dict(both["models"][0]["result"])
+    assert two.num_examples == one.num_examples
+    torch.testing.assert_close(two.attributions, one.attributions, atol=1e-6, rtol=0)
+
+
+def test_when_one_of_two_processes_fails_the_work_is_saved(nets, monkeypatch):
+    args = ["--model", f"{nets}:fail_second", "--data", "data", "--bands", "3"]
+    args += ["--batch-size", "2", "--perturbations-per-eval", "1", "--samples", "exact"]
+    whole, _, _ = scored(*args, "--out", "whole")
+    monkeypatch.setenv("INTERRUPT", "yes")
+    done = in_two_processes(*args)
+    assert done.returncode != 0
+    assert "the device is gone" in done.stderr
+    (checkpoint,) = Path("report").iterdir()
+    assert read_checkpoint(checkpoint).progress["done"] == 2  # the first round
+    monkeypatch.setenv("INTERRUPT", "no")
+    resumed, _, _ = scored(*args, "--resume")  # one process goes on where two were
+    torch.testing.assert_close(resumed.attributions, whole.attributions, atol=1e-6, rtol=0)
+    assert resumed.num_examples == 12
+
+
 # -------------------------------------------------------------------- bad options
 
 
@@ -519,6 +647,10 @@ def test_two_processes_give_the_numbers_of_one(nets, tmp_path, samples):
     [
         (["--data", "nowhere"], "nowhere"),
         (["--data", "FashionMNIS", "--root", "."], "did you mean FashionMNIST"),
+        (["--root", "."], "are of no use without --data"),
+        (["--per-class"], "are of no use without --data"),
+        (["--data", "flat", "--per-class"], "has no labels, so --label-map and --per-class"),
+        (["--data", "data", "--baseline", "donor", "--batch-size", "1"], "a larger --batch-size"),
         (["--data", "data", "--samples", "0"], "neither a positive number nor 'exact'"),
         (["--data", "data", "--baseline", "blur"], "neither a number nor 'noise' or 'donor'"),
         (["--data", "data", "--baseline", "nan"], "neither a number nor"),
@@ -529,7 +661,8 @@ def test_two_processes_give_the_numbers_of_one(nets, tmp_path, samples):
         (["--data", "data", "--weights", "photo.pt"], "does not exist"),
     ],
 )
-def test_bad_options_are_one_clear_line(nets, args, message):
+def test_bad_options_are_one_clear_line(nets, tmp_path, args, message):
+    photograph(tmp_path / "flat" / "0.png")
     assert message in fails("--model", f"{nets}:net", *args)
     assert not Path("report/importance.json").exists()
 

@@ -46,6 +46,8 @@ def write(path: Path, content: bytes) -> None:
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
+                file.flush()
+                os.fsync(file.fileno())  # or a power cut may leave the name and no content
             os.chmod(name, 0o666 & ~_umask())  # mkstemp lets nobody else read
             os.replace(name, path)
         except BaseException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,9 +37,11 @@ def new_file() -> click.Path:
 
 
 def _device(context: click.Context, parameter: click.Parameter, value: str) -> torch.device:
-    """A device that holds numbers and gives them back."""
+    """A device that holds numbers and gives them back; of processes of torchrun each its own."""
     try:
         device = torch.device(value)
+        if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
+            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.zeros(1, device=device).item()
     except Exception as error:  # one type per device
         raise click.BadParameter(

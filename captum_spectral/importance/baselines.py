@@ -41,6 +41,11 @@ class Baselines:
         """Begin a new data set."""
         self._reserve = None
 
+    def taken_in(self, images: Tensor) -> None:
+        """Keep what the next batch may need of one that was measured without an exception."""
+        if self._baselines == "donor":
+            self._reserve = images[-1:].detach().clone()
+
     def of(
         self, images: Tensor, mask: Tensor, dims: tuple[int, ...], draws: ImageDraws
     ) -> BaselineType:
@@ -60,11 +65,10 @@ class Baselines:
 
     def _donors(self, images: Tensor, draws: ImageDraws) -> Tensor:
         """For every image another one of its batch; for a single image the last one before."""
-        count = len(images)
-        before, self._reserve = self._reserve, images[-1:].detach().clone()
+        count, before = len(images), self._reserve
         if count > 1:
             steps = 1 + draws.integers(count - 1)
-            return images[((torch.arange(count) + steps) % count).to(images.device)]
+            return images[((torch.arange(count, device="cpu") + steps) % count).to(images.device)]
         if before is None or before.shape != images.shape:
             raise ValueError(
                 "baselines='donor' takes another image of the batch as the baseline, and this is "
@@ -83,10 +87,11 @@ def matched_noise(x: Tensor, noise: Tensor, mask: Tensor, dims: tuple[int, ...])
         dims: The transformed dims.
     """
     noise = noise.to(torch.promote_types(x.dtype, torch.float32))
-    index = mask.expand(x.shape).reshape(len(x), -1)
-    of_x, of_noise = (torch.fft.fftn(s, dim=dims).reshape(len(x), -1) for s in (x.to(noise), noise))
-    zero = noise.new_zeros(len(x), int(mask.max()) + 1)
-    energy, reference = (zero.scatter_add(1, index, s.abs() ** 2) for s in (of_x, of_noise))
-    gain = (energy / reference.clamp(min=torch.finfo(noise.dtype).tiny)).sqrt().gather(1, index)
-    scaled: Tensor = torch.fft.ifftn((of_noise * gain).reshape(x.shape), dim=dims)
-    return torch.real(scaled).to(x.dtype)
+    of_x, of_noise = (torch.fft.fftn(s, dim=dims) for s in (x.to(noise), noise))
+    gain = torch.zeros_like(noise)
+    for i in mask.unique().tolist():  # sums one by one: scattered ones have no fixed order on CUDA
+        band = mask == i
+        energy, reference = ((s.abs().square() * band).flatten(1).sum(1) for s in (of_x, of_noise))
+        ratio = (energy / reference.clamp(min=torch.finfo(noise.dtype).tiny)).sqrt()
+        gain += ratio.reshape(-1, *[1] * (x.dim() - 1)) * band
+    return torch.real(torch.fft.ifftn(of_noise * gain, dim=dims)).to(x.dtype)

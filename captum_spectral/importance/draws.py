@@ -23,25 +23,29 @@ class ImageDraws:
 
     def __init__(self, images: Tensor, seed: int) -> None:
         self._generators = [
-            torch.Generator().manual_seed(_digest(key, seed)) for key in _keys(images)
+            torch.Generator("cpu").manual_seed(_digest(key, seed)) for key in _keys(images)
         ]
 
     def orderings(self, num_players: int, n_samples: int) -> Tensor:
         """``(B, n, M)`` random orderings."""
         noise = [
-            torch.rand(n_samples, num_players, generator=g, dtype=torch.float64)
+            torch.rand(n_samples, num_players, generator=g, dtype=torch.float64, device="cpu")
             for g in self._generators
         ]
         return torch.stack(noise).argsort(-1)
 
     def integers(self, limit: int) -> Tensor:
         """``(B,)`` integers from 0 to ``limit - 1``."""
-        return torch.cat([torch.randint(limit, (1,), generator=g) for g in self._generators])
+        return torch.cat(
+            [torch.randint(limit, (1,), generator=g, device="cpu") for g in self._generators]
+        )
 
     def normal(self, like: Tensor) -> Tensor:
         """Standard normal numbers of the shape and on the device of ``like (B, ...)``."""
         shape = like.shape[1:]
-        return torch.stack([torch.randn(shape, generator=g) for g in self._generators]).to(like)
+        return torch.stack(
+            [torch.randn(shape, generator=g, device="cpu") for g in self._generators]
+        ).to(like)
 
 
 def _keys(images: Tensor) -> list[int]:

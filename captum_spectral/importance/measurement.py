@@ -43,6 +43,7 @@ class Measurement:
         perturbations_per_eval: int | None = None,
         spectral_dims: int | tuple[int, ...] = (-2, -1),
         seed: int = 0,
+        num_classes: int | None = None,
     ) -> None:
         if not callable(forward_func):
             raise TypeError(f"forward_func must be callable, got {type(forward_func).__name__}")
@@ -50,6 +51,7 @@ class Measurement:
         for name, count in (
             ("n_samples", n_samples),
             ("perturbations_per_eval", perturbations_per_eval),
+            ("num_classes", num_classes),
         ):
             if count is not None:
                 check_count(name, count)
@@ -61,6 +63,7 @@ class Measurement:
         self.forward_func = forward_func
         self.unit = format_value(value)
         self.num_bands = num_bands
+        self._value = value
         self._rows = ValueOfRows(forward_func, value)
         self._mask = feature_mask
         self._dims = spectral_dims
@@ -68,11 +71,15 @@ class Measurement:
         self._n_samples = n_samples
         self._per_eval = perturbations_per_eval
         self._seed = seed
+        self._num_classes = num_classes
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Measurement:
         """A copy with the same model: metrics are copied often, and a model is no part of them."""
         other = copy.copy(self)
         other._baselines = copy.copy(self._baselines)
+        if id(self.forward_func) in memo:  # it is copied too: of a module that holds both
+            other.forward_func = memo[id(self.forward_func)]
+            other._rows = ValueOfRows(other.forward_func, self._value)
         return other
 
     @property
@@ -132,11 +139,14 @@ class Measurement:
                 f"feature_mask must be the same for all images, got shape {tuple(mask.shape)}, one "
                 "for each of a batch"
             )
-        known = _format_labels(labels, len(images))
+        known = _format_labels(labels, len(images), self._num_classes)
         warn_if_training(self.forward_func)
         draws = ImageDraws(images, self._seed)
         baselines = self._baselines.of(inputs[0], mask, dims[0], draws)
-        wanted = self._predictions(inputs[0], mask) if known is None else known
+        wanted = known
+        if wanted is None:
+            wanted = self._predictions(inputs[0], mask)
+            _check_highest(wanted, self._num_classes)
         game = BandGame(
             self._rows.of,
             inputs[0],
@@ -146,6 +156,7 @@ class Measurement:
             spectral_dims=self._dims,
         )
         phi, full, empty, found = self._play(game, draws)
+        self._baselines.taken_in(inputs[0])
         labelled = (found >= 0) & (known is not None)
         correct = found.clamp(min=0) * labelled
         rows = self.rows_of(len(game.players)) + (known is None)
@@ -192,7 +203,9 @@ def _bands_of(feature_mask: Tensor) -> int:
     return int(feature_mask.max()) + 1
 
 
-def _format_labels(labels: Tensor | None, num_images: int) -> Tensor | None:
+def _format_labels(
+    labels: Tensor | None, num_images: int, num_classes: int | None
+) -> Tensor | None:
     """``(B,)`` int64 on the CPU, or None."""
     if labels is None:
         return None
@@ -205,4 +218,10 @@ def _format_labels(labels: Tensor | None, num_images: int) -> Tensor | None:
         )
     if int(labels.min()) < 0:
         raise ValueError(f"labels must count classes from 0, got {int(labels.min())}")
+    _check_highest(labels, num_classes)
     return labels.long()
+
+
+def _check_highest(labels: Tensor, num_classes: int | None) -> None:
+    if num_classes is not None and int(labels.max()) >= num_classes:
+        raise ValueError(f"labels reach {int(labels.max())}, but num_classes={num_classes}")

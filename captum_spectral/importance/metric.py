@@ -40,7 +40,8 @@ class SpectralImportance(Metric):
 
     It is a ``torchmetrics.Metric``: updated batch by batch in one pass, summed over processes,
     saved in a ``state_dict``. The model is not part of its state and is never moved. Memory does
-    not grow with the data.
+    not grow with the data. In a ``MetricCollection`` of several models set
+    ``compute_groups=False``: it takes metrics that agree on the first batch for one and the same.
 
     What is drawn at random for an image (orderings, noise) depends on ``seed`` and its pixels
     alone, so neither the batches nor the order of the data nor the number of processes change the
@@ -107,6 +108,7 @@ class SpectralImportance(Metric):
     full_state_update = False
 
     moments: Tensor
+    _batch: tuple[Tensor, Tensor]  # records of the last one, and their groups
 
     def __init__(
         self,
@@ -125,8 +127,6 @@ class SpectralImportance(Metric):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if num_classes is not None:
-            check_count("num_classes", num_classes)
         self._tolerance = None if tolerance is None else Tolerance(tolerance, confidence)
         self._num_classes = num_classes
         self._measurement = Measurement(
@@ -139,6 +139,7 @@ class SpectralImportance(Metric):
             perturbations_per_eval,
             spectral_dims,
             seed,
+            num_classes,
         )
         self.add_state(
             "moments",
@@ -162,14 +163,28 @@ class SpectralImportance(Metric):
 
         Of a batch that fails nothing is taken in.
         """
-        if self._num_classes is not None:
-            _check_class(labels, self._num_classes)
         records, classes = self._measurement.records(images, labels)
-        groups = torch.zeros_like(classes)
-        if self._num_classes is not None:
-            _check_class(classes, self._num_classes)
-            groups = classes
+        groups = torch.zeros_like(classes) if self._num_classes is None else classes
+        self._batch = records, groups
         self.moments = add_records(self.moments, records, groups)
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> ImportanceResult:
+        """Take in a batch and give the result of the batch alone, of this process.
+
+        Args:
+            images: As in :meth:`update`.
+            labels: As in :meth:`update`. Default: None
+
+        Returns:
+            An :class:`~captum_spectral.ImportanceResult`.
+
+        Raises:
+            TypeError, ValueError: As :meth:`update`.
+        """
+        # That of torchmetrics forgets the images before if the batch fails.
+        self.update(images, labels)
+        moments = add_records(torch.zeros_like(self.moments), *self._batch)
+        return self._measurement.result(moments, by_class=self._num_classes is not None)
 
     def compute(self) -> ImportanceResult:
         """The result over all images so far, those of all processes where there are several.
@@ -186,6 +201,30 @@ class SpectralImportance(Metric):
         """Forget all images."""
         super().reset()
         self._measurement.forget()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> Any:
+        """Move to where ``fn`` puts tensors; sums over many images need all digits of float64."""
+
+        def move(x: Tensor) -> Tensor:
+            device = fn(torch.zeros((), device=x.device)).device
+            return x if device.type == "mps" else x.to(device)  # which has no float64
+
+        return super()._apply(move, *args, **kwargs)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        saved, errors = state_dict.get(f"{prefix}moments"), args[-1]
+        if isinstance(saved, Tensor) and saved.shape != self.moments.shape:
+            errors.append(
+                f"moments of shape {tuple(saved.shape)} are of other num_bands or num_classes than "
+                f"these, {tuple(self.moments.shape)}"
+            )
+            del state_dict[f"{prefix}moments"]
+            return
+        device = self.moments.device
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        self.moments = self.moments.to(device, torch.float64)
+        self._computed = None
+        self._update_count = max(self._update_count, int(self.moments[:, 0, 0].sum() > 0))
 
     def evaluate(
         self,
@@ -233,11 +272,6 @@ class SpectralImportance(Metric):
 
     def _is_reached(self) -> bool:
         return self._tolerance is not None and self._tolerance.is_reached(self.moments.sum(0))
-
-
-def _check_class(labels: Tensor | None, num_classes: int) -> None:
-    if labels is not None and len(labels) and int(max(labels)) >= num_classes:
-        raise ValueError(f"labels reach {int(max(labels))}, but num_classes={num_classes}")
 
 
 def _device_of(forward_func: Callable[..., Any]) -> torch.device | None:

@@ -42,7 +42,7 @@ def add_records(moments: Tensor, records: Tensor, groups: Tensor) -> Tensor:
     Images are added one after the other, so that the result does not depend on how they were cut
     into batches, to the last bit.
     """
-    total = moments.clone()
+    total = moments.to(torch.float64, copy=True)
     products = records[:, :, None] * records[:, None, :]
     for group, product in zip(groups.tolist(), products.to(moments.device), strict=True):
         total[group] += product

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -188,11 +188,7 @@ class ImportanceResult:
         Raises:
             ValueError: ``beta`` outside of (0, 1), an unknown normalization.
         """
-        phi = self.attributions.clone().requires_grad_()
-        with torch.enable_grad():
-            return with_standard_error(
-                spectral_score(phi, beta, normalization), phi, self.covariance
-            )
+        return self._estimate(spectral_score, beta, normalization)
 
     def signed_score(
         self, beta: float = 0.75, normalization: Normalization = "positive"
@@ -206,16 +202,21 @@ class ImportanceResult:
             normalization: See :meth:`normalized`. Default: "positive"
 
         Returns:
-            The score and its standard error by the delta method.
+            The score and its standard error by the delta method: a linear approximation that knows
+            nothing of a band below 0 that might be above, which "positive" leaves out.
 
         Raises:
             ValueError: ``beta`` outside of (0, 1), an unknown normalization.
         """
-        phi = self.attributions.clone().requires_grad_()
-        with torch.enable_grad():
-            return with_standard_error(
-                signed_spectral_score(phi, beta, normalization), phi, self.covariance
-            )
+        return self._estimate(signed_spectral_score, beta, normalization)
+
+    def _estimate(
+        self, score: Callable[..., Tensor], beta: float, normalization: Normalization
+    ) -> Estimate:
+        with torch.inference_mode(False), torch.enable_grad():
+            phi, covariance = self.attributions.clone(), self.covariance.clone()
+            value = score(phi.requires_grad_(), beta, normalization)
+            return with_standard_error(value, phi, covariance)
 
     def to_json(self) -> str:
         """Everything as a JSON object; numbers keep all their digits, NaN becomes null.

@@ -13,6 +13,7 @@ _NAMED = 3  # how many classes an error names before it counts the rest
 # "folder,id", where the folder may hold blanks and commas, or "folder id"
 _NUMBERED = re.compile(r"(?:(.+?)\s*,\s*|(\S+)\s+)([-+]?\d[\d.]*)")
 _DESCRIBED = re.compile(r"([^\s,]+)[\s,]+\S.*")
+_BOTH = re.compile(r"[^\s,]+[\s,]+\d+[\s,]+\S")
 _TEXT = "'folder id', 'folder,id' or 'folder words for its class'"
 
 
@@ -157,6 +158,11 @@ def _from_lines(lines: Sequence[str]) -> Iterable[tuple[str, str, object]]:
             yield where, match[1] or match[2], match[3]
         elif any(numbered):  # a slip must not turn all numbers into words
             raise ValueError(f"{where} must end in an integer as others do; got {line.strip()!r}")
+        elif _BOTH.match(line.strip()):
+            raise ValueError(
+                f"{where} has a number and words after the folder, {line.strip()!r}; leave the "
+                "words out if the number is the output (counted from 0), else the number"
+            )
         elif words := _DESCRIBED.fullmatch(line.strip()):
             yield where, words[1], i
         else:

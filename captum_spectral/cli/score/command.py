@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import re
 import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 import click
 import torch
@@ -28,6 +25,7 @@ from captum_spectral.cli.options import (
 from captum_spectral.cli.score import report
 from captum_spectral.cli.score.processes import Processes
 from captum_spectral.cli.score.run import Scored, ScoreSettings, Scoring
+from captum_spectral.cli.score.signals import Terminated, sigterm_as_exception
 from captum_spectral.sources.datasets import open_folder, open_torchvision, shipped_views
 from captum_spectral.sources.labels import read_label_map
 from captum_spectral.sources.pictures import Pictures
@@ -35,6 +33,7 @@ from captum_spectral.sources.pictures import Pictures
 __all__ = ["score"]
 
 _MOST_MODELS = 7  # that a figure can tell apart
+_CHECKPOINT = "checkpoint-"
 _EXAMPLES = """
 \b
 Examples:
@@ -66,10 +65,6 @@ def _baseline(value: str) -> str | float:
     if not math.isfinite(number):
         raise click.BadParameter(f"{value!r} is neither a number nor 'noise' or 'donor'")
     return number
-
-
-class _Terminated(BaseException):
-    """Somebody asked this process to end (SIGTERM)."""
 
 
 @click.command(
@@ -233,6 +228,12 @@ def score(
         raise click.UsageError("--weights goes with one --model")
     if len(names) > _MOST_MODELS or len(set(names)) < len(names):
         raise click.UsageError(f"--model takes up to {_MOST_MODELS} different models")
+    if data is None and (root is not None or label_map is not None or per_class):
+        raise click.UsageError("--root, --label-map and --per-class are of no use without --data")
+    if baseline == "donor" and batch_size == 1:
+        raise click.UsageError(
+            "--baseline donor takes another picture of the batch; use a larger --batch-size"
+        )
     if samples is None:
         samples = 0 if data is None else 1
     settings = ScoreSettings(
@@ -250,22 +251,27 @@ def score(
     with one_line():
         pictures = _open(data, root)
         ids = None if label_map is None else read_label_map(label_map)
-        own = Processes.own_device(device)
-        processes = Processes(own)
+        if pictures.label(0) is None and (ids is not None or per_class):
+            raise ValueError(
+                f"{pictures.name} has no labels, so --label-map and --per-class are of no use"
+            )
+        processes = Processes(device)
         if processes.is_first:
             make_folder(out)
+            for left in out.glob(f".{_CHECKPOINT}*"):  # of a process that was killed while it wrote
+                left.unlink(missing_ok=True)
         if workers is None:
-            workers = 0 if own.type == "cpu" else min(8, (os.cpu_count() or 1) // processes.here)
-        paths = [out / f"checkpoint-{_slug(name)}.safetensors" for name in names]
+            workers = 0 if device.type == "cpu" else min(8, (os.cpu_count() or 1) // processes.here)
+        paths = [out / f"{_CHECKPOINT}{_slug(name)}.safetensors" for name in names]
         _check_old_state(paths, resume)
         scored = []
         for name, path in zip(names, paths, strict=True):
             run = Scoring(
-                load(name, weights, own),
+                load(name, weights, device),
                 pictures,
                 settings,
                 processes,
-                own,
+                device,
                 path,
                 ids,
                 workers,
@@ -284,9 +290,7 @@ def score(
 def _open(data: str | None, root: Path | None) -> Pictures:
     if data is None:
         return shipped_views()
-    if Path(data).is_dir() or root is None:
-        return open_folder(Path(data))
-    return open_torchvision(data, root)
+    return open_folder(Path(data)) if root is None else open_torchvision(data, root)
 
 
 def _check_old_state(paths: Sequence[Path], resume: bool) -> None:
@@ -301,30 +305,16 @@ def _check_old_state(paths: Sequence[Path], resume: bool) -> None:
 
 def _run(run: Scoring, path: Path, processes: Processes, show_progress: bool) -> Scored:
     try:
-        with _sigterm_as_exception():
+        with sigterm_as_exception():
             return run.run(show_progress)
-    except (KeyboardInterrupt, _Terminated) as end:
+    except (KeyboardInterrupt, Terminated) as end:
         if processes.is_first:
+            saved = (
+                f"; the state is saved in {path}, add --resume to go on" if path.exists() else ""
+            )
             done = f"stopped after {run.num_done} of {run.num_examples} pictures"
-            click.echo(f"{done}; the state is saved in {path}, add --resume to go on", err=True)
-        sys.exit(128 + (signal.SIGTERM if isinstance(end, _Terminated) else signal.SIGINT))
-
-
-@contextlib.contextmanager
-def _sigterm_as_exception() -> Iterator[None]:
-    """Let SIGTERM end the run like Ctrl-C; only the main thread may ask for that."""
-
-    def terminate(number: int, frame: FrameType | None) -> None:
-        raise _Terminated
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+            click.echo(done + saved, err=True)
+        sys.exit(128 + (signal.SIGTERM if isinstance(end, Terminated) else signal.SIGINT))
 
 
 def _write(

@@ -34,13 +34,6 @@ class Processes:
             backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
             dist.init_process_group(backend)
 
-    @staticmethod
-    def own_device(device: torch.device) -> torch.device:
-        """The device of this process: of several without an index each takes its own."""
-        if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
-            return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        return device
-
     @property
     def is_first(self) -> bool:
         """Whether this is the process that reports and writes."""

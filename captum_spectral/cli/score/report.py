@@ -190,8 +190,8 @@ def _reading(scored: Scored) -> str:
         f"{_estimate(result.signed_score(), 2)}."
     )
     if negative:
-        bands = ", ".join(map(str, negative))
-        text += f" Below 0 by more than two standard errors, and so harmful to it: band {bands}."
+        bands = f"band{'s' * (len(negative) > 1)} {', '.join(map(str, negative))}"
+        text += f" Below 0 by more than two standard errors, and so harmful to it: {bands}."
     return text
 
 

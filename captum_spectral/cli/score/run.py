@@ -13,9 +13,16 @@ from torch import Tensor
 from captum_spectral._captum import NullProgress, progress
 from captum_spectral._engine.chunk_size import first_guess
 from captum_spectral.cli.files import write
-from captum_spectral.cli.score.identity import check_same, digest_of, digest_of_module, versions
+from captum_spectral.cli.score.identity import (
+    check_same,
+    digest_of,
+    digest_of_module,
+    some_of,
+    versions,
+)
 from captum_spectral.cli.score.loading import Batch, Plan, batches
 from captum_spectral.cli.score.processes import Processes
+from captum_spectral.cli.score.signals import undisturbed
 from captum_spectral.importance import ImportanceResult
 from captum_spectral.importance.measurement import Measurement
 from captum_spectral.importance.moments import add_records, empty_moments
@@ -27,7 +34,7 @@ from captum_spectral.sources.pictures import Pictures
 
 __all__ = ["ScoreSettings", "Scored", "Scoring"]
 
-_PROBED = 20  # pictures that are tried to find one that can be read
+_PROBED = 20  # failures of a transform before it is taken for broken
 
 
 @dataclass(frozen=True)
@@ -119,7 +126,8 @@ class Scoring:
         self._device, self._path, self._workers = device, checkpoint, workers
         self._settings = settings
         x = self._first_input()
-        num_classes = self._num_classes(x)
+        logits = self._logits(x)
+        num_classes = logits.shape[1]
         self._class_ids = self._outputs_of_classes(num_classes, label_map)
         rows = first_guess((x,))
         self.batch_size = settings.batch_size or max(2, min(rows, 32))
@@ -144,6 +152,7 @@ class Scoring:
         self._fingerprint = {
             "model": model.name,
             "weights": digest_of_module(model.module),
+            "outputs": some_of(logits),
             "prepared picture": digest_of([x]),
             "data": f"{pictures.name}, {pictures.fingerprint()[:16]}",
             "labels": digest_of([torch.tensor(self._class_ids or [])]),
@@ -162,7 +171,7 @@ class Scoring:
     @property
     def num_done(self) -> int:
         """Pictures that are done, read or skipped."""
-        return sum(map(len, self._plan.batches[: self._state.done]))
+        return self._plan.ends[self._state.done - 1] if self._state.done else 0
 
     @property
     def num_examples(self) -> int:
@@ -183,9 +192,11 @@ class Scoring:
         try:
             reached = self._loop(show_progress)
         except BaseException:
-            self.save()
+            with undisturbed():
+                self.save()
             raise
-        self.save()
+        with undisturbed():
+            self.save()
         moments, skipped, done = self._state
         if not float(moments[:, 0, 0].sum()):
             raise ValueError(_nothing_readable(self._pictures, skipped))
@@ -245,13 +256,14 @@ class Scoring:
         return torch.tensor([self._class_ids[label] for label in batch.labels])
 
     def _add(self, parts: list[_Part]) -> None:
-        """Take in a round; an exception in between leaves the state as it was."""
-        moments, skipped, done = self._state
+        """Take in a round, batch by batch, up to where one process alone would have stopped."""
         for part in parts:
+            moments, skipped, done = self._state
             if part.records is not None:
                 moments = add_records(moments, *part.records)
-            skipped = skipped + part.skipped
-        self._state = _State(moments, skipped, done + len(parts))
+            self._state = _State(moments, skipped + part.skipped, done + 1)
+            if self._is_reached():
+                return
 
     def _is_reached(self) -> bool:
         return self._tolerance is not None and self._tolerance.is_reached(
@@ -298,15 +310,22 @@ class Scoring:
 
     def _first_input(self) -> Tensor:
         """The first picture that can be read, as an input."""
-        tried: list[tuple[str, str]] = []
-        for i in range(min(len(self._pictures), _PROBED)):
+        failed: list[tuple[str, str]] = []
+        unprepared = 0
+        for i in range(len(self._pictures)):
             try:
                 picture = self._pictures.load(i)
             except (OSError, ValueError) as error:
-                tried.append((self._pictures.name_of(i), str(error)))
+                failed.append((self._pictures.name_of(i), str(error)))
                 continue
-            return self._model.prepare(picture).to(self._device)
-        raise ValueError(_nothing_readable(self._pictures, tried))
+            try:
+                return self._model.prepare(picture).to(self._device)
+            except ValueError as error:  # of this picture, or of the transform?
+                unprepared += 1
+                if unprepared == _PROBED:
+                    raise
+                failed.append((self._pictures.name_of(i), str(error)))
+        raise ValueError(_nothing_readable(self._pictures, failed))
 
     def _outputs_of_classes(
         self, num_classes: int, label_map: dict[str, int] | None
@@ -321,7 +340,8 @@ class Scoring:
             labelled = False
         return list(range(num_classes)) if labelled else None
 
-    def _num_classes(self, x: Tensor) -> int:
+    def _logits(self, x: Tensor) -> Tensor:
+        """What the model makes of an input, ``(1, classes)``."""
         name = self._model.name
         try:
             with torch.no_grad():
@@ -337,7 +357,7 @@ class Scoring:
             raise ValueError(
                 f"{name} must give one logit per class, (B, classes), and gives {got} for one image"
             )
-        return logits.shape[1]
+        return logits
 
 
 def _nothing_readable(pictures: Pictures, skipped: list[tuple[str, str]]) -> str:
