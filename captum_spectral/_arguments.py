@@ -155,7 +155,7 @@ def format_target(target: TargetType, num_examples: int) -> tuple[TargetType, in
             "give one for all, or one per example"
         )
     if isinstance(target, list) and all(isinstance(t, int) for t in target):
-        target = torch.tensor(target)
+        target = torch.tensor(target, device="cpu")
     if isinstance(target, Tensor) and not target.is_floating_point():
         if int(target.min()) < 0:
             raise ValueError(f"target must count classes from 0, got {int(target.min())}")

@@ -16,7 +16,7 @@ __all__ = ["as_results", "first_not_finite", "not_finite", "select"]
 def as_results(output: Any) -> Tensor:
     """A forward output as a real tensor whose dim 0 counts results; a number is one result."""
     if isinstance(output, numbers.Real):
-        return torch.tensor([float(output)], dtype=torch.float64)
+        return torch.tensor([float(output)], dtype=torch.float64, device="cpu")
     if not isinstance(output, Tensor) or output.dtype.is_complex:
         raise TypeError(
             "forward_func must return a tensor of real numbers or a number, got "

@@ -55,8 +55,8 @@ def all_coalitions(num_players: int) -> Tensor:
         >>> all_coalitions(2).tolist()
         [[False, False], [True, False], [False, True], [True, True]]
     """
-    codes = torch.arange(2**num_players)
-    return (codes[:, None] >> torch.arange(num_players)) & 1 == 1
+    codes = torch.arange(2**num_players, device="cpu")
+    return (codes[:, None] >> torch.arange(num_players, device="cpu")) & 1 == 1
 
 
 def shapley_weights(num_players: int) -> Tensor:
@@ -90,6 +90,7 @@ def shapley_weights(num_players: int) -> Tensor:
         [1 / (num_players * math.comb(num_players - 1, s)) for s in range(num_players)]
         + [0.0],  # nobody is outside the grand coalition
         dtype=torch.float64,
+        device="cpu",
     )
     size = members.sum(1)
     joined = by_size[(size - 1).clamp(min=0)]
@@ -156,7 +157,7 @@ class Orderings:
             ``sqrt(n)``; NaN for a single pair.
         """
         if len(self.coalitions) == 2**self._num_players:
-            place = (self.coalitions.long() << torch.arange(self._num_players)).sum(1)
+            place = (self.coalitions.long() << torch.arange(self._num_players, device="cpu")).sum(1)
             phi = shapley_from_table(values[:, place.argsort().to(values.device)])
             return phi, torch.zeros_like(phi)
         met = values.to("cpu", torch.float64)[:, self._index]  # (B, n, 2, M + 1, *outputs)
@@ -184,7 +185,8 @@ class OwnOrderings:
         """Collect the coalitions of ``orderings`` (B, n, M) int64 and of their reverses."""
         self._orderings = _with_reverse(orderings)  # (B, n, 2, M)
         inner = _prefixes(self._orderings)[..., 1:-1, :].flatten(1, 3)
-        ends = torch.tensor([[True], [False]]).expand(len(orderings), 2, orderings.shape[-1])
+        ends = torch.tensor([[True], [False]], device="cpu")
+        ends = ends.expand(len(orderings), 2, orderings.shape[-1])
         self.coalitions = torch.cat([ends, inner], 1)
 
     def shapley(self, values: Tensor) -> Tensor:
@@ -239,7 +241,7 @@ def _with_reverse(orderings: Tensor) -> Tensor:
 
 def _prefixes(orderings: Tensor) -> Tensor:
     """The coalitions that orderings ``(..., M)`` go through, from empty to grand."""
-    steps = torch.arange(orderings.shape[-1] + 1)
+    steps = torch.arange(orderings.shape[-1] + 1, device="cpu")
     return orderings.argsort(-1)[..., None, :] < steps[:, None]
 
 

@@ -308,7 +308,7 @@ class BandGame:
                     "examples (R,), as in .attribute(torch.ones(B, M), ..., "
                     "additional_forward_args=torch.arange(B)), which Captum expands with the rows"
                 )
-            return torch.arange(self.num_examples)
+            return torch.arange(self.num_examples, device="cpu")
         if not isinstance(examples, Tensor) or examples.dtype.is_floating_point:
             raise TypeError(
                 "examples must be a tensor of integers such as torch.arange(B), got "

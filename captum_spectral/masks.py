@@ -146,14 +146,14 @@ def band_frequencies(feature_mask: Tensor, spectral_dims: Sequence[int] = (-2, -
                 [0.1250, 0.2455]], dtype=torch.float64)
     """
     mask = feature_mask.detach().cpu()
-    radius = torch.zeros([1] * mask.dim(), dtype=torch.float64)
+    radius = torch.zeros([1] * mask.dim(), dtype=torch.float64, device="cpu")
     for dim in spectral_dims:
-        axis = torch.fft.fftfreq(mask.shape[dim], dtype=torch.float64).abs()
+        axis = torch.fft.fftfreq(mask.shape[dim], dtype=torch.float64, device="cpu").abs()
         sizes = [1] * mask.dim()
         sizes[dim] = -1
         radius = torch.maximum(radius, axis.reshape(sizes))
     radius = radius.expand(mask.shape)
-    result = torch.full((int(mask.max()) + 1, 2), math.nan, dtype=torch.float64)
+    result = torch.full((int(mask.max()) + 1, 2), math.nan, dtype=torch.float64, device="cpu")
     for band in mask.unique().tolist():
         inside = radius[mask == band]
         result[band] = torch.stack([inside.min(), inside.max()])

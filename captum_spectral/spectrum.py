@@ -59,7 +59,7 @@ def split_bands(
     tensors = format_inputs(inputs)
     dims = format_spectral_dims(spectral_dims, tensors)
     masks = format_feature_masks(feature_mask, tensors, dims, num_bands)
-    ids = torch.arange(1 + max(int(mask.max()) for mask in masks))
+    ids = torch.arange(1 + max(int(mask.max()) for mask in masks), device="cpu")
     bands = tuple(split(x, mask, ds, ids) for x, mask, ds in zip(tensors, masks, dims, strict=True))
     result: Tensor | tuple[Tensor, ...] = format_output(is_tuple(inputs), bands)
     return result

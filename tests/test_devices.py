@@ -14,7 +14,7 @@ from helpers import tiny_cnn
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from captum_spectral import BandGame, SpectralShapley
+from captum_spectral import BandGame, SpectralImportance, SpectralShapley
 from captum_spectral._engine import chunk_size, evaluation
 from captum_spectral.coalitions import all_coalitions
 
@@ -300,3 +300,41 @@ print("compiled")
         timeout=300,
     )
     assert done.stdout == "compiled\n", done.stderr
+
+
+@pytest.mark.parametrize("n_samples", [None, 2])
+def test_the_default_device_of_pytorch_is_not_asked(n_samples):
+    inputs, model = torch.rand(2, 3, 16, 16), tiny_cnn(dtype=torch.float32)
+
+    def attribute():
+        generator = torch.Generator("cpu").manual_seed(0)
+        return SpectralShapley(model).attribute(
+            inputs, [0, 1], num_bands=3, n_samples=n_samples, generator=generator
+        )
+
+    expected = attribute()
+    torch.set_default_device("meta")  # where no number survives
+    try:
+        attributions = attribute()
+    finally:
+        torch.set_default_device(None)
+    torch.testing.assert_close(attributions, expected)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(
+    "options", [{}, {"n_samples": 1}, {"baselines": "noise"}, {"baselines": "donor"}]
+)
+def test_spectral_importance_is_the_same_everywhere(device, options):
+    labels = torch.tensor([0, 3, 1])
+    results = []
+    for where in ("cpu", device):
+        model = tiny_cnn(dtype=torch.float32).to(where)
+        importance = SpectralImportance(model, num_bands=4, **options).to(where)
+        importance.evaluate([(X, labels), (X + 1, None)], show_progress=False)
+        assert importance.moments.device.type == where
+        results.append(importance.compute())
+    for name in ("attributions", "covariance"):
+        torch.testing.assert_close(
+            getattr(results[1], name), getattr(results[0], name), atol=1e-4, rtol=1e-3
+        )

@@ -20,6 +20,7 @@ from torchmetrics import MetricCollection
 from captum_spectral import ImportanceResult, SpectralImportance, band_mask, split_bands
 from captum_spectral._engine.chunk_size import _sizes
 from captum_spectral.importance.draws import ImageDraws
+from captum_spectral.importance.measurement import Measurement
 
 
 def images_and_labels(count=6, size=(8, 10), classes=5, seed=1):
@@ -325,6 +326,19 @@ def test_images_get_orderings_of_their_own():
     orderings = ImageDraws(images, seed=0).orderings(4, 1)
     assert len(orderings.unique(dim=0)) > 15  # of 24
     assert len(ImageDraws(images[:1].expand(5, -1, -1, -1), 0).orderings(4, 1).unique(dim=0)) == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"n_samples": 1}, {"baselines": "noise"}])
+def test_the_default_device_of_pytorch_is_not_asked(options):
+    images, labels = images_and_labels()
+    measurement = Measurement(tiny_cnn(), num_bands=4, **options)
+    expected, _ = measurement.records(images, labels)
+    torch.set_default_device("meta")  # where no number survives
+    try:
+        records, _ = measurement.records(images, labels)
+    finally:
+        torch.set_default_device(None)
+    torch.testing.assert_close(records, expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])

@@ -216,7 +216,7 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
         else:
             orderings = sample_orderings(len(players), n_samples, generator)
             chosen = orderings.coalitions
-        coalitions = torch.zeros(len(chosen), game.num_bands, dtype=torch.bool)
+        coalitions = torch.zeros(len(chosen), game.num_bands, dtype=torch.bool, device="cpu")
         coalitions[:, players] = chosen
         table = game.evaluate(
             coalitions,
@@ -322,7 +322,8 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
             num_bands,
             spectral_dims,
         )
-        ends = game.evaluate(torch.tensor([[False], [True]]).expand(2, game.num_bands), 1)
+        none_and_all = torch.tensor([[False], [True]], device="cpu").expand(2, game.num_bands)
+        ends = game.evaluate(none_and_all, 1)
         tensors = attributions if isinstance(attributions, tuple) else (attributions,)
         inputs = end_point if isinstance(end_point, tuple) else (end_point,)
         if [t.shape[1:] for t in tensors] == [x.shape[1:] for x in inputs]:

@@ -86,7 +86,8 @@ class Measurement:
     def frequencies(self) -> Tensor:
         """``(M, 2)`` where every band begins and ends, cycles per pixel."""
         if self._mask is None:
-            edges = torch.arange(self.num_bands + 1, dtype=torch.float64) / (2 * self.num_bands)
+            edges = torch.arange(self.num_bands + 1, dtype=torch.float64, device="cpu")
+            edges /= 2 * self.num_bands
             return torch.stack([edges[:-1], edges[1:]], 1)
         count = 1 if isinstance(self._dims, int) else len(self._dims)
         return band_frequencies(self._mask, range(-count, 0))
@@ -188,7 +189,7 @@ class Measurement:
     def _predictions(self, images: Tensor, mask: Tensor) -> Tensor:
         """The class with the largest output on the full image."""
         game = BandGame(self._rows.logits, images, torch.zeros_like(mask))
-        whole = torch.ones(1, 1, dtype=torch.bool)
+        whole = torch.ones(1, 1, dtype=torch.bool, device="cpu")
         return game.evaluate(whole, self._per_eval)[:, 0].argmax(1).cpu()
 
 
@@ -209,7 +210,7 @@ def _format_labels(
     """``(B,)`` int64 on the CPU, or None."""
     if labels is None:
         return None
-    labels = torch.as_tensor(labels).detach().cpu()
+    labels = torch.as_tensor(labels, device="cpu").detach()
     if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype is torch.bool:
         raise TypeError(f"labels must be integers, one class per image, got dtype {labels.dtype}")
     if tuple(labels.shape) != (num_images,):

@@ -22,14 +22,14 @@ _BANDS = 6  # where the attributions begin
 def empty_moments(num_bands: int, groups: int = 1) -> Tensor:
     """``(groups, V, V)`` zeros: the moments of no images."""
     size = _BANDS + num_bands
-    return torch.zeros(groups, size, size, dtype=torch.float64)
+    return torch.zeros(groups, size, size, dtype=torch.float64, device="cpu")
 
 
 def record_of(
     phi: Tensor, full: Tensor, empty: Tensor, correct: Tensor, labelled: Tensor, rows: int
 ) -> Tensor:
     """The records ``(B, V)`` of images: attributions ``(B, M)``, all else ``(B,)``."""
-    one = torch.ones(len(phi))
+    one = torch.ones(len(phi), device="cpu")
     scalars = torch.stack(
         [x.to("cpu", torch.float64) for x in (one, one * rows, labelled, correct, full, empty)], 1
     )

@@ -303,7 +303,7 @@ class ImportanceResult:
         fields = {name: content[name] for name in _FIELDS}
         for name in ("attributions", "covariance", "frequencies"):
             if fields[name] is not None:
-                fields[name] = torch.tensor(_nan(fields[name]), dtype=torch.float64)
+                fields[name] = torch.tensor(_nan(fields[name]), dtype=torch.float64, device="cpu")
         if fields["per_class"] is not None:
             fields["per_class"] = {int(c): cls.from_dict(r) for c, r in fields["per_class"].items()}
         return cls(**fields)
