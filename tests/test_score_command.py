@@ -344,6 +344,17 @@ def test_bad_files_are_skipped_counted_and_listed(nets, tmp_path, monkeypatch):
     torch.testing.assert_close(result.attributions, good.attributions)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux only")
+def test_names_that_are_no_text(nets, tmp_path):
+    folder = os.fsencode(tmp_path / "data" / "b")
+    with open(folder + b"/\xff\xfe.png", "wb"):
+        pass
+    _, document, printed = scored("--model", f"{nets}:net", "--data", "data", *SMALL)
+    (entry,) = document["skipped"]
+    assert "it is empty" in entry["reason"]
+    assert "\\udcff\\udcfe.png" in printed
+
+
 def test_odd_files_are_converted(nets, tmp_path):
     odd = tmp_path / "odd"
     odd.mkdir()

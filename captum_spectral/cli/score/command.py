@@ -251,7 +251,7 @@ def score(
     with one_line():
         pictures = _open(data, root)
         ids = None if label_map is None else read_label_map(label_map)
-        if pictures.label(0) is None and (ids is not None or per_class):
+        if (ids is not None or per_class) and pictures.label(0) is None:
             raise ValueError(
                 f"{pictures.name} has no labels, so --label-map and --per-class are of no use"
             )
@@ -340,9 +340,10 @@ def _write(
     title = f"Spectral importance on {pictures.name}, {' / '.join(map(str, sorted(used)))} pictures"
     for file_format, content in report.figure_of_scores(scored, title).items():
         write(out / f"importance.{file_format}", content)
-    text = report.summary(scored, pictures, is_default)
-    write(out / "summary.txt", text.encode())
-    click.echo(text)
+    # Names of files may hold bytes that are no text.
+    text = report.summary(scored, pictures, is_default).encode(errors="backslashreplace")
+    write(out / "summary.txt", text)
+    click.echo(text.decode())
     click.echo(f"written {click.format_filename(out)}: importance.json, .png, .svg, summary.txt")
 
 
