@@ -3,7 +3,7 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from captum_spectral import visualization
-from captum_spectral.attr import SpectralShapley
+from captum_spectral.attr import SpectralForward, SpectralShapley, band_attribution
 from captum_spectral.game import BandGame
 from captum_spectral.importance import (
     ImportanceResult,
@@ -13,16 +13,22 @@ from captum_spectral.importance import (
 )
 from captum_spectral.masks import band_frequencies, band_mask
 from captum_spectral.spectrum import paint, split_bands, unpaint
+from captum_spectral.views import band_profile, band_sums, pixel_map
 
 __all__ = [
     "BandGame",
     "ImportanceResult",
+    "SpectralForward",
     "SpectralImportance",
     "SpectralShapley",
     "__version__",
+    "band_attribution",
     "band_frequencies",
     "band_mask",
+    "band_profile",
+    "band_sums",
     "paint",
+    "pixel_map",
     "signed_spectral_score",
     "spectral_score",
     "split_bands",

@@ -1,0 +1,88 @@
+"""Any Captum method on bands, in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_spectral._captum import BaselineType, TargetType
+from captum_spectral.game import BandGame
+
+__all__ = ["band_attribution"]
+
+
+def band_attribution(
+    attribution: Callable[[BandGame], Any],
+    forward_func: Callable[..., Any],
+    inputs: Tensor | tuple[Tensor, ...],
+    target: TargetType = None,
+    baselines: BaselineType = None,
+    additional_forward_args: Any = None,
+    feature_mask: Tensor | tuple[Tensor, ...] | None = None,
+    num_bands: int = 8,
+    spectral_dims: int | tuple[int, ...] = (-2, -1),
+    **options: Any,
+) -> Tensor:
+    r"""What a Captum method says about the frequency bands of an input.
+
+    The method runs on :class:`~captum_spectral.BandGame`, the model as a function of how much of
+    each band is there, from none (0, the baseline) to all (1, the input). Its attributions are then
+    comparable with the Shapley values of :class:`~captum_spectral.SpectralShapley`: of the same
+    bands, in the same unit, and with the same sum where the method is complete.
+
+    Args:
+        attribution: A class of ``captum.attr`` that takes a forward function, e.g.
+            ``IntegratedGradients`` or ``KernelShap``; or a function that makes such an object.
+        forward_func: The model.
+        inputs: Real floating ``(B, ..., H, W)`` tensor, or a tuple of them.
+        target: As everywhere in Captum. Default: None
+        baselines: What an absent band holds, as in ``SpectralShapley``. Default: None
+        additional_forward_args: Further arguments of ``forward_func``. Default: None
+        feature_mask: Integer band ids over the unshifted Fourier plane. Default: None
+        num_bands: Equal-width bands when there is no ``feature_mask``. Default: 8
+        spectral_dims: The transformed dims. Default: (-2, -1)
+        **options: Further arguments of the method's ``attribute``, e.g. ``n_steps=64``.
+
+    Returns:
+        ``(B, M)`` attributions.
+
+    Raises:
+        TypeError: As :class:`~captum_spectral.BandGame`, or of the method.
+        ValueError: As :class:`~captum_spectral.BandGame`, or of the method.
+
+    Cost: the model rows that the method takes.
+
+    Example::
+
+        >>> import torch
+        >>> from captum.attr import IntegratedGradients
+        >>> from captum_spectral import band_attribution
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, 5)).eval()
+        >>> x = torch.randn(2, 1, 16, 16)
+        >>> values = band_attribution(IntegratedGradients, model, x, 1, num_bands=4, n_steps=8)
+        >>> gain = (model(x) - model(0 * x))[:, 1]
+        >>> values.shape, torch.allclose(values.sum(1), gain, atol=1e-5)
+        (torch.Size([2, 4]), True)
+    """
+    game = BandGame(
+        forward_func,
+        inputs,
+        feature_mask,
+        baselines,
+        None,
+        additional_forward_args,
+        num_bands,
+        spectral_dims,
+    )
+    first = inputs[0] if isinstance(inputs, tuple) else inputs
+    dtype = torch.promote_types(first.dtype, torch.float32)
+    present = torch.ones(game.num_examples, game.num_bands, dtype=dtype, device=first.device)
+    examples = torch.arange(game.num_examples, device=first.device)
+    present.requires_grad_()  # or methods on gradients warn that they set it
+    attributions: Tensor = attribution(game).attribute(
+        present, target=target, additional_forward_args=examples, **options
+    )
+    return attributions.detach()

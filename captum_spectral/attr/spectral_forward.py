@@ -1,0 +1,165 @@
+"""A model as a function of Fourier coefficients, for Captum methods on single frequencies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_spectral._arguments import format_inputs
+
+__all__ = ["SpectralForward"]
+
+
+class SpectralForward(nn.Module):
+    r"""A model that takes the Fourier coefficients of its input, as real numbers.
+
+    .. math:: X \mapsto f\big(\mathcal{F}^{-1}[X]\big)
+
+    Any Captum method on it attributes to single frequencies. The last two spectral dims of an image
+    ``(B, C, H, W)`` become ``(B, C, H, W // 2 + 1, 2)``: half of the plane, which holds all of a
+    real signal, and real and imaginary parts.
+
+    Args:
+        forward_func: The model, or any function of one input tensor and further arguments.
+        shape: Sizes of the transformed dims of the input, the last ones, e.g. ``(H, W)``.
+
+    Raises:
+        TypeError: ``forward_func`` cannot be called, ``shape`` is no sequence of integers.
+        ValueError: A size below 1.
+
+    Cost: one model row per row of coefficients, and an inverse transform.
+
+    Example::
+
+        >>> import torch
+        >>> from captum.attr import IntegratedGradients
+        >>> from captum_spectral import SpectralForward, band_sums
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 5)).eval()
+        >>> x = torch.rand(2, 3, 16, 16)
+        >>> spectral = SpectralForward(model, (16, 16))
+        >>> coefficients = spectral.coefficients(x)
+        >>> attributions = IntegratedGradients(spectral).attribute(coefficients, target=1)
+        >>> attributions.shape
+        torch.Size([2, 3, 16, 9, 2])
+        >>> plane = spectral.on_plane(attributions)      # single frequencies, unshifted
+        >>> band_sums(plane, num_bands=4).shape
+        torch.Size([2, 4])
+        >>> gain = (model(x) - model(0 * x))[:, 1]
+        >>> torch.allclose(plane.flatten(1).sum(1), gain, atol=1e-4)
+        True
+    """
+
+    def __init__(self, forward_func: Callable[..., Any], shape: Sequence[int]) -> None:
+        super().__init__()
+        if not callable(forward_func):
+            raise TypeError(f"forward_func must be callable, got {type(forward_func).__name__}")
+        whole = [isinstance(n, int) and not isinstance(n, bool) for n in shape]
+        if not shape or not all(whole):
+            raise TypeError(f"shape must hold integers such as (224, 224), got {shape!r}")
+        if min(shape) < 1:
+            raise ValueError(f"shape must hold sizes of at least 1, got {tuple(shape)}")
+        self.forward_func = forward_func
+        self.shape = tuple(shape)
+        if isinstance(forward_func, nn.Module):
+            self.training = forward_func.training
+
+    def forward(self, coefficients: Tensor, *args: Any) -> Any:
+        """What the model makes of the signals of coefficients.
+
+        Args:
+            coefficients: ``(B, ..., H, W // 2 + 1, 2)`` real.
+            *args: Further arguments of the model.
+
+        Returns:
+            What ``forward_func`` returns.
+
+        Raises:
+            ValueError: Coefficients of another shape.
+        """
+        return self.forward_func(self.signals(coefficients), *args)
+
+    def coefficients(self, inputs: Tensor) -> Tensor:
+        """The coefficients of signals.
+
+        Args:
+            inputs: ``(B, ..., H, W)`` real floating.
+
+        Returns:
+            ``(B, ..., H, W // 2 + 1, 2)``: real and imaginary parts of ``torch.fft.rfftn``.
+
+        Raises:
+            TypeError: Inputs of a wrong kind.
+            ValueError: Inputs whose last dims are not ``shape``.
+        """
+        (x,) = format_inputs(inputs)
+        if tuple(x.shape[-len(self.shape) :]) != self.shape:
+            raise ValueError(
+                f"inputs must end in {self.shape}, the shape that was given, got shape "
+                f"{tuple(x.shape)}"
+            )
+        return torch.view_as_real(torch.fft.rfftn(x, dim=self._dims))
+
+    def signals(self, coefficients: Tensor) -> Tensor:
+        """The signals of coefficients, the inverse of :meth:`coefficients`.
+
+        Args:
+            coefficients: ``(B, ..., H, W // 2 + 1, 2)`` real.
+
+        Returns:
+            ``(B, ..., H, W)``.
+
+        Raises:
+            ValueError: Coefficients of another shape.
+        """
+        self._check(coefficients, "coefficients")
+        spectrum = torch.view_as_complex(coefficients.contiguous())
+        signals: Tensor = torch.fft.irfftn(spectrum, s=list(self.shape), dim=self._dims)
+        return signals
+
+    def on_plane(self, attributions: Tensor) -> Tensor:
+        """Attributions to coefficients as a picture of the whole Fourier plane.
+
+        The parts of a coefficient are added. A frequency and its negative are one wave of a real
+        signal: where only one of them has a coefficient, each gets half.
+
+        Args:
+            attributions: ``(B, ..., H, W // 2 + 1, 2)``, as a Captum method gives.
+
+        Returns:
+            ``(B, ..., H, W)`` on the unshifted plane (show it with
+            :func:`~captum_spectral.visualization.visualize_spectrum`), with the same sum.
+
+        Raises:
+            ValueError: Attributions of another shape.
+        """
+        self._check(attributions, "attributions")
+        half = attributions.sum(-1)
+        last, columns = self.shape[-1], half.shape[-1]
+        alone = [0, last // 2] if last % 2 == 0 else [0]  # their negatives are in the same column
+        half = half.clone()
+        shared = torch.tensor([c not in alone for c in range(columns)], device=half.device)
+        half = torch.where(shared, half / 2, half)
+        plane = half.new_zeros(*half.shape[:-1], last)
+        plane[..., :columns] = half
+        others = self._dims[:-1]
+        negative = half[..., shared].flip(-1)
+        if others:
+            negative = negative.flip(others).roll([1] * len(others), others)
+        plane[..., columns:] = negative
+        return plane
+
+    @property
+    def _dims(self) -> tuple[int, ...]:
+        return tuple(range(-len(self.shape), 0))
+
+    def _check(self, x: Tensor, name: str) -> None:
+        expected = (*self.shape[:-1], self.shape[-1] // 2 + 1, 2)
+        if not isinstance(x, Tensor) or tuple(x.shape[-len(expected) :]) != expected:
+            got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+            raise ValueError(
+                f"{name} must end in {expected}, real and imaginary parts of half of the plane, "
+                f"got {got}; use .coefficients(inputs)"
+            )
