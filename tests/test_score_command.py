@@ -658,6 +658,7 @@ def test_when_one_of_two_processes_fails_the_work_is_saved(nets, monkeypatch):
     [
         (["--data", "nowhere"], "nowhere"),
         (["--data", "FashionMNIS", "--root", "."], "did you mean FashionMNIST"),
+        (["--data", "CIFAR10"], "CIFAR10 is a data set of torchvision; say with --root"),
         (["--root", "."], "are of no use without --data"),
         (["--per-class"], "are of no use without --data"),
         (["--data", "flat", "--per-class"], "has no labels, so --label-map and --per-class"),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 import torch
+from torchvision import datasets
 
 from captum_spectral.cli.files import make_folder, write
 from captum_spectral.cli.options import (
@@ -290,7 +291,11 @@ def score(
 def _open(data: str | None, root: Path | None) -> Pictures:
     if data is None:
         return shipped_views()
-    return open_folder(Path(data)) if root is None else open_torchvision(data, root)
+    if root is not None:
+        return open_torchvision(data, root)
+    if data in datasets.__all__ and not Path(data).exists():
+        raise ValueError(f"{data} is a data set of torchvision; say with --root where it is")
+    return open_folder(Path(data))
 
 
 def _check_old_state(paths: Sequence[Path], resume: bool) -> None:
