@@ -3,7 +3,12 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from captum_spectral import visualization
-from captum_spectral.attr import SpectralForward, SpectralShapley, band_attribution
+from captum_spectral.attr import (
+    FeatureSuppression,
+    SpectralForward,
+    SpectralShapley,
+    band_attribution,
+)
 from captum_spectral.game import BandGame
 from captum_spectral.importance import (
     ImportanceResult,
@@ -17,6 +22,7 @@ from captum_spectral.views import band_profile, band_sums, pixel_map
 
 __all__ = [
     "BandGame",
+    "FeatureSuppression",
     "ImportanceResult",
     "SpectralForward",
     "SpectralImportance",

@@ -1,7 +1,8 @@
 """Attribution methods, one file each; every one is a Captum class."""
 
 from captum_spectral.attr.band_attribution import band_attribution
+from captum_spectral.attr.feature_suppression import FeatureSuppression
 from captum_spectral.attr.spectral_forward import SpectralForward
 from captum_spectral.attr.spectral_shapley import SpectralShapley
 
-__all__ = ["SpectralForward", "SpectralShapley", "band_attribution"]
+__all__ = ["FeatureSuppression", "SpectralForward", "SpectralShapley", "band_attribution"]

@@ -1,0 +1,1 @@
+"""How ``FeatureSuppression`` makes its samples, runs the model on them and averages."""
