@@ -4,11 +4,14 @@ from importlib.metadata import PackageNotFoundError, version
 
 from captum_spectral import visualization
 from captum_spectral.attr import (
+    BoundaryIntegratedGradients,
+    BoundarySaliency,
     FeatureSuppression,
     SpectralForward,
     SpectralShapley,
     band_attribution,
 )
+from captum_spectral.boundary import Boundary, find_boundary
 from captum_spectral.game import BandGame
 from captum_spectral.importance import (
     ImportanceResult,
@@ -22,6 +25,9 @@ from captum_spectral.views import band_profile, band_sums, pixel_map
 
 __all__ = [
     "BandGame",
+    "Boundary",
+    "BoundaryIntegratedGradients",
+    "BoundarySaliency",
     "FeatureSuppression",
     "ImportanceResult",
     "SpectralForward",
@@ -33,6 +39,7 @@ __all__ = [
     "band_mask",
     "band_profile",
     "band_sums",
+    "find_boundary",
     "paint",
     "pixel_map",
     "signed_spectral_score",

@@ -1,8 +1,16 @@
 """Attribution methods, one file each; every one is a Captum class."""
 
 from captum_spectral.attr.band_attribution import band_attribution
+from captum_spectral.attr.boundary import BoundaryIntegratedGradients, BoundarySaliency
 from captum_spectral.attr.feature_suppression import FeatureSuppression
 from captum_spectral.attr.spectral_forward import SpectralForward
 from captum_spectral.attr.spectral_shapley import SpectralShapley
 
-__all__ = ["FeatureSuppression", "SpectralForward", "SpectralShapley", "band_attribution"]
+__all__ = [
+    "BoundaryIntegratedGradients",
+    "BoundarySaliency",
+    "FeatureSuppression",
+    "SpectralForward",
+    "SpectralShapley",
+    "band_attribution",
+]

@@ -1,0 +1,106 @@
+"""The range that valid inputs lie in, such as that of normalised pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = ["Box", "Clip"]
+
+NEWTON_STEPS = 8
+
+Bound = float | Sequence[float] | Tensor
+# The smallest and the largest valid value.
+Clip = tuple[Bound, Bound]
+
+
+class Box:
+    """Values between ``low`` and ``high``, or all of them for ``clip=None``.
+
+    Args:
+        clip: Two of: a number, one number per channel (dim 1), or a tensor that broadcasts to the
+            inputs.
+        inputs: ``(B, ...)``, must lie inside to rounding.
+        dtype: The inputs' own; the bounds are rounded to it so that no point rounds out of them.
+    """
+
+    def __init__(self, clip: Clip | None, inputs: Tensor, dtype: torch.dtype) -> None:
+        self._bounds: tuple[Tensor, Tensor] | None = None
+        if clip is None:
+            return
+        if not isinstance(clip, (tuple, list)) or len(clip) != 2:
+            raise TypeError(f"clip must be None or a pair (low, high), got {clip!r}")
+        low, high = (_bound(bound, inputs, dtype) for bound in clip)
+        if not (low < high).all():
+            raise ValueError(f"clip must be (low, high) with low < high everywhere, got {clip!r}")
+        slack = 1e-6 * (high - low)
+        outside = ((inputs < low - slack) | (inputs > high + slack)).flatten(1).any(1)
+        if outside.any():
+            listed = ", ".join(
+                f"{e} ({float(inputs[e].min()):.4g} to {float(inputs[e].max()):.4g})"
+                for e in outside.nonzero().flatten().tolist()
+            )
+            raise ValueError(
+                f"inputs must lie inside clip={clip!r}, but these examples do not: {listed}; "
+                "give the range of the inputs as the model sees them, after normalisation"
+            )
+        self._bounds = low, high
+
+    def clamp(self, points: Tensor) -> Tensor:
+        """The nearest points inside."""
+        if self._bounds is None:
+            return points
+        low, high = self._bounds
+        return points.maximum(low).minimum(high)
+
+    def move(self, points: Tensor, unit: Tensor, distances: Tensor) -> Tensor:
+        r"""The nearest points inside of which the component along a unit vector is larger.
+
+        Without bounds :math:`z = x + d u`. With bounds the nearest :math:`z` with
+        :math:`u \cdot (z - x) = d` is :math:`x + \lambda u`, clamped; Newton's method finds
+        :math:`\lambda`, as the component is concave in it. Where the box ends before that, as far
+        as it goes.
+
+        Args:
+            points: ``(R, ...)`` inside.
+            unit: ``(R, ...)`` of length 1.
+            distances: ``(R,)`` not negative.
+        """
+        wide = (-1, *[1] * (points.dim() - 1))
+        reach = distances
+        moved = self.clamp(points + reach.reshape(wide) * unit)
+        if self._bounds is None:
+            return moved
+        for _ in range(NEWTON_STEPS):
+            lacking = distances - (unit * (moved - points)).flatten(1).sum(1)
+            free = self.without_blocked(moved, unit).flatten(1).square().sum(1)
+            reach = torch.where(free > 0, reach + lacking / free, reach)
+            moved = self.clamp(points + reach.reshape(wide) * unit)
+        return moved
+
+    def without_blocked(self, points: Tensor, direction: Tensor) -> Tensor:
+        """A direction without the coordinates in which the box allows no move."""
+        if self._bounds is None:
+            return direction
+        low, high = self._bounds
+        blocked = ((points <= low) & (direction < 0)) | ((points >= high) & (direction > 0))
+        return direction.masked_fill(blocked, 0)
+
+
+def _bound(bound: Bound, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+    if not isinstance(bound, Tensor):
+        bound = torch.tensor(bound, dtype=torch.float64, device="cpu")
+    tensor = bound.detach().to(dtype).to(inputs)
+    if tensor.dim() == 1 and len(tensor) == inputs.shape[1]:
+        tensor = tensor.reshape(1, -1, *[1] * (inputs.dim() - 2))
+    if tensor.dim() > inputs.dim() or any(
+        n not in (1, m)
+        for n, m in zip(reversed(tensor.shape), reversed(inputs.shape), strict=False)
+    ):
+        raise ValueError(
+            "clip must hold numbers, one number per channel, or tensors that broadcast to the "
+            f"inputs of shape {tuple(inputs.shape)}, got shape {tuple(tensor.shape)}"
+        )
+    return tensor

@@ -1,0 +1,105 @@
+"""DeepFool: step to the nearest of the linearised boundaries, until one is crossed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from captum_spectral.boundary.box import Box
+from captum_spectral.boundary.classifier import Classifier, slope
+
+__all__ = ["deepfool"]
+
+HALF_STEPS = 2
+
+
+@torch.enable_grad()
+def deepfool(
+    classifier: Classifier,
+    box: Box,
+    starts: Tensor,
+    num_candidates: int,
+    overshoot: float,
+    max_steps: int,
+) -> Tensor:
+    r"""Points that have, most of them, crossed a boundary.
+
+    At a point with outputs :math:`f`, the boundary to class :math:`j` is, to first order,
+
+    .. math::
+        d_j = \frac{f_c - f_j}{|w_j|}, \quad w_j = \nabla (f_j - f_c)
+
+    away along :math:`w_j`. Each step goes ``1 + overshoot`` times the way to the nearest, the first
+    two half of it: where they lead, the slopes are closer to those at the boundary, and the point
+    found is 1 to 4 % closer (toy networks on digits).
+
+    Args:
+        classifier: The model and its examples.
+        box: Where points may lie.
+        starts: ``(B, ...)``, one per example.
+        num_candidates: The classes considered: those with the largest outputs at the start.
+        overshoot: How much farther than the linearised boundary a step goes.
+        max_steps: Steps at most.
+
+    Returns:
+        ``(B, ...)`` where each example stopped: across, or stuck.
+
+    Cost per example: a row forward, and ``num_candidates`` backward, for each step it takes, and
+    one row at the end. Memory: two gradients and the graph of the rows.
+    """
+    points = starts.clone()
+    active = classifier.examples
+    candidates: Tensor | None = None
+    for step in range(max_steps):
+        leaf, logits = classifier.differentiable(points[active], active)
+        if candidates is None:
+            k = min(num_candidates, logits.shape[1] - 1)
+            candidates = classifier.others(logits.detach(), active).topk(k, dim=1).indices
+        moving = ~classifier.crossed(logits, active) & logits.detach().isfinite().all(1)
+        if not moving.any():
+            break
+        here = points[active]
+        unit, distances = _to_nearest(
+            classifier, box, here, leaf, logits, active, candidates[active]
+        )
+        moving &= distances.isfinite()
+        active = active[moving]
+        share = 0.5 if step < min(HALF_STEPS, max_steps - 1) else 1 + overshoot
+        points[active] = box.move(here[moving], unit[moving], share * distances[moving])
+        if not len(active):
+            break
+    return points
+
+
+def _to_nearest(
+    classifier: Classifier,
+    box: Box,
+    points: Tensor,
+    leaf: Tensor,
+    logits: Tensor,
+    examples: Tensor,
+    candidates: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Directions ``(R, ...)`` and distances ``(R,)`` to the nearest linearised boundaries.
+
+    The distance is infinite where no class has a slope.
+    """
+    wide = (-1, *[1] * (points.dim() - 1))
+    # Rows that lie on the boundary itself must move, too; the bisection takes it back.
+    least = 1e-5 * logits.detach().abs().amax(1) + 1e-8
+    shortest = torch.full_like(least, torch.inf).to(points)
+    distances, directions = shortest, torch.zeros_like(points)
+    num_candidates = candidates.shape[1]
+    for j in range(num_candidates):
+        rival = logits.gather(1, candidates[:, j : j + 1])[:, 0]
+        gain = rival - classifier.of_target(logits, examples)
+        gradient = slope(gain, leaf, retain_graph=j < num_candidates - 1).to(points)
+        margin = (least - gain.detach()).to(points)
+        # How far it is when the coordinates at their bounds stay there.
+        free = box.without_blocked(points, gradient).flatten(1).norm(dim=1)
+        nearer = margin / free < shortest  # False for the NaN of a broken gradient
+        shortest = torch.where(nearer, margin / free, shortest)
+        length = gradient.flatten(1).norm(dim=1)
+        distances = torch.where(nearer, margin / length, distances)
+        directions = torch.where(nearer.reshape(wide), gradient / length.reshape(wide), directions)
+    return directions, distances
