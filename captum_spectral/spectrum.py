@@ -12,7 +12,7 @@ from captum_spectral._arguments import format_inputs, format_spectral_dims
 from captum_spectral._captum import format_output, is_tuple
 from captum_spectral._feature_mask import format_feature_masks
 
-__all__ = ["paint", "paint_one", "signal_dtype", "split", "split_bands", "unpaint"]
+__all__ = ["dense", "paint", "paint_one", "signal_dtype", "split", "split_bands", "unpaint"]
 
 
 def split_bands(
@@ -74,7 +74,7 @@ def split(
     signal needs half of its spectrum only; the symmetry of the mask makes that exact. The bands are
     transformed one by one: memory is that of the result (``out``, if given) and of two signals.
     """
-    x = x.to(signal_dtype(x.dtype))
+    x = dense(x.to(signal_dtype(x.dtype)))
     spectrum = torch.fft.rfftn(x, dim=dims)
     half = mask.narrow(dims[-1], 0, spectrum.shape[dims[-1]])
     sizes = [x.shape[d] for d in dims]
@@ -82,6 +82,11 @@ def split(
     for p, i in enumerate(ids.tolist()):
         bands[:, p] = torch.fft.irfftn(spectrum * (half == i), s=sizes, dim=dims)
     return bands
+
+
+def dense(x: Tensor) -> Tensor:
+    """A signal of its own memory: the MKL of torch 2.5 cannot transform expanded ones."""
+    return x.contiguous() if 0 in x.stride() else x
 
 
 def signal_dtype(dtype: torch.dtype) -> torch.dtype:

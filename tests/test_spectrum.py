@@ -106,3 +106,10 @@ def test_painting_several_outputs_tuples_and_one_result_per_batch():
 def test_too_few_values_for_the_mask():
     with pytest.raises(ValueError, match=r"M >= 3, the bands of feature_mask; got shape \(2, 2\)"):
         paint(torch.rand(2, 2), band_mask((8, 8), 3), torch.rand(2, 1, 8, 8))
+
+
+def test_expanded_signals():
+    row = torch.rand(1, 1, 1, 12)
+    for x in (row.expand(2, 3, 9, 12), row.mT.expand(2, 3, 12, 9)):
+        bands = split_bands(x, num_bands=3)
+        torch.testing.assert_close(bands, split_bands(x.clone(), num_bands=3))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_spectral._arguments import format_inputs
+from captum_spectral.spectrum import dense
 
 __all__ = ["SpectralForward"]
 
@@ -100,7 +101,7 @@ class SpectralForward(nn.Module):
                 f"inputs must end in {self.shape}, the shape that was given, got shape "
                 f"{tuple(x.shape)}"
             )
-        return torch.view_as_real(torch.fft.rfftn(x, dim=self._dims))
+        return torch.view_as_real(torch.fft.rfftn(dense(x), dim=self._dims))
 
     def signals(self, coefficients: Tensor) -> Tensor:
         """The signals of coefficients, the inverse of :meth:`coefficients`.
