@@ -22,7 +22,7 @@ from captum.robust import AttackComparator, MinParamPerturbation
 from helpers import Counting, Quadratic, brute_force, tiny_cnn
 from torch import nn
 
-from captum_spectral import SpectralShapley, band_mask, split_bands
+from captum_spectral import FeatureSuppression, SpectralShapley, band_mask, split_bands
 
 SWALLOWED_BY_WRAPPERS = {
     "nt_type",
@@ -119,22 +119,33 @@ METHODS = [
 ]
 
 
-def cases(configs):
+GRADIENT_METHODS = [
+    {"algorithm": FeatureSuppression, "args": {"n_samples": 3}, "seeded": True},
+    {
+        "algorithm": FeatureSuppression,
+        "args": {"n_samples": 3, "domain": "frequency", "num_bands": 3, "absolute": False},
+        "seeded": True,
+    },
+]
+
+
+def cases(configs, methods=METHODS):
     return pytest.mark.parametrize(
         ("method", "config"),
         [
             pytest.param(
                 m,
                 c,
-                id=f"{m['algorithm'].__name__}{'-sampled' * m.get('seeded', 0)}-{c['name']}",
+                id="-".join(map(str, (m["algorithm"].__name__, *m["args"].values(), c["name"]))),
             )
-            for m in METHODS
+            for m in methods
             for c in configs
         ],
     )
 
 
 every_case = cases(CONFIGS)
+every_case_of_every_method = cases(CONFIGS, METHODS + GRADIENT_METHODS)
 # NoiseTunnel and the metrics repeat every tensor argument, also the one that is not per example,
 # and a traced model takes tensors only.
 without_other_args = cases([c for c in CONFIGS if c["name"] != "additional arguments"])
@@ -162,8 +173,8 @@ def of_example(value, e, num_examples=3):
     return value
 
 
-@every_case
-class TestEveryConfiguration:
+@every_case_of_every_method
+class TestEveryConfigurationOfEveryMethod:
     def test_shape_and_kind_follow_the_inputs(self, method, config):
         result = run(method, config)
         assert isinstance(result, tuple) == isinstance(config["inputs"], tuple)
@@ -180,16 +191,6 @@ class TestEveryConfiguration:
             single = tuples(run(method, config, inputs=of_example(config["inputs"], e), **alone))
             for a, b in zip(together, single, strict=True):
                 torch.testing.assert_close(a[e : e + 1], b, rtol=1e-9, atol=1e-12)
-
-    @pytest.mark.parametrize("per_eval", [1, 2, 5, 100])
-    def test_perturbations_per_eval_changes_rows_per_forward_and_nothing_else(
-        self, method, config, per_eval
-    ):
-        model = Counting(config["model"])
-        result = tuples(run(method, config, model, perturbations_per_eval=per_eval))
-        for a, b in zip(result, tuples(run(method, config)), strict=True):
-            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
-        assert max(shape[0] for shape in model.shapes) <= per_eval * 3
 
     def test_data_parallel_equals_the_model(self, method, config):
         wrapped = nn.DataParallel(config["model"]).eval()
@@ -219,6 +220,26 @@ class TestEveryConfiguration:
         assert all(map(torch.equal, needs_grad, inputs))
         assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
 
+    def test_the_progress_bar_has_the_methods_name_and_ends_at_100_percent(self, method, config):
+        with redirect_stderr(io.StringIO()) as shown:
+            run(method, config, show_progress=True)
+        last = shown.getvalue().strip().split("\r")[-1]
+        name = method["algorithm"](config["model"]).get_name()
+        assert last.startswith(f"{name} attribution: 100%")
+
+
+@every_case
+class TestEveryConfiguration:
+    @pytest.mark.parametrize("per_eval", [1, 2, 5, 100])
+    def test_perturbations_per_eval_changes_rows_per_forward_and_nothing_else(
+        self, method, config, per_eval
+    ):
+        model = Counting(config["model"])
+        result = tuples(run(method, config, model, perturbations_per_eval=per_eval))
+        for a, b in zip(result, tuples(run(method, config)), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+        assert max(shape[0] for shape in model.shapes) <= per_eval * 3
+
     def test_the_delta_is_the_efficiency_gap_per_example(self, method, config):
         result, delta = run(method, config, return_convergence_delta=True)
         assert delta.shape == (3,)
@@ -239,12 +260,6 @@ class TestEveryConfiguration:
         assert values.shape == (3, 3 * len(painted))
         for t, p in enumerate(painted):
             assert torch.equal(p.flatten(1)[:, 0], values[:, 3 * t])  # DC is in the lowest band
-
-    def test_the_progress_bar_has_the_methods_name_and_ends_at_100_percent(self, method, config):
-        with redirect_stderr(io.StringIO()) as shown:
-            run(method, config, show_progress=True)
-        last = shown.getvalue().strip().split("\r")[-1]
-        assert last.startswith("Spectral Shapley attribution: 100%")
 
 
 @without_other_args
