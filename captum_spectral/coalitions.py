@@ -16,6 +16,7 @@ __all__ = [
     "Orderings",
     "OwnOrderings",
     "all_coalitions",
+    "among_all",
     "check_exact",
     "sample_orderings",
     "shapley_from_table",
@@ -57,6 +58,14 @@ def all_coalitions(num_players: int) -> Tensor:
     """
     codes = torch.arange(2**num_players, device="cpu")
     return (codes[:, None] >> torch.arange(num_players, device="cpu")) & 1 == 1
+
+
+def among_all(x: Tensor, players: Tensor, size: int) -> Tensor:
+    """What the ``players (P,)`` have, ``(..., P)``, among all ids ``(..., size)``; 0 for others.
+
+    For bands without any frequency: they do not play, and are worth nothing.
+    """
+    return x.new_zeros(*x.shape[:-1], size).index_copy(-1, players.to(x.device), x)
 
 
 def shapley_weights(num_players: int) -> Tensor:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from captum_spectral.attr.boundary import BoundaryIntegratedGradients, BoundarySaliency
+from captum_spectral.attr import BoundaryIntegratedGradients, BoundarySaliency
 from captum_spectral.boundary import Boundary, BoundaryNotFoundError, find_boundary
 
 BOTH = pytest.mark.parametrize("method", [BoundarySaliency, BoundaryIntegratedGradients])

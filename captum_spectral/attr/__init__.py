@@ -1,7 +1,8 @@
 """Attribution methods, one file each; every one is a Captum class."""
 
 from captum_spectral.attr.band_attribution import band_attribution
-from captum_spectral.attr.boundary import BoundaryIntegratedGradients, BoundarySaliency
+from captum_spectral.attr.boundary_integrated_gradients import BoundaryIntegratedGradients
+from captum_spectral.attr.boundary_saliency import BoundarySaliency
 from captum_spectral.attr.feature_suppression import FeatureSuppression
 from captum_spectral.attr.spectral_forward import SpectralForward
 from captum_spectral.attr.spectral_shapley import SpectralShapley

@@ -19,6 +19,7 @@ from captum_spectral._captum import (
 )
 from captum_spectral.coalitions import (
     all_coalitions,
+    among_all,
     check_exact,
     sample_orderings,
     shapley_from_table,
@@ -216,10 +217,8 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
         else:
             orderings = sample_orderings(len(players), n_samples, generator)
             chosen = orderings.coalitions
-        coalitions = torch.zeros(len(chosen), game.num_bands, dtype=torch.bool, device="cpu")
-        coalitions[:, players] = chosen
         table = game.evaluate(
-            coalitions,
+            among_all(chosen, players, game.num_bands),
             perturbations_per_eval,
             show_progress,
             description=f"{self.get_name()} attribution",
@@ -230,8 +229,7 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
         else:
             of_players, error_of_players = orderings.shapley(table)
         phi, error = (
-            x.new_zeros(*x.shape[:-1], game.num_bands).index_copy(-1, players, x).to(table)
-            for x in (of_players, error_of_players)
+            among_all(x, players, game.num_bands).to(table) for x in (of_players, error_of_players)
         )
         size = chosen.sum(1)
         gain = table[:, int(size.argmax())].double() - table[:, int(size.argmin())].double()

@@ -30,8 +30,7 @@ def deepfool(
         d_j = \frac{f_c - f_j}{|w_j|}, \quad w_j = \nabla (f_j - f_c)
 
     away along :math:`w_j`. Each step goes ``1 + overshoot`` times the way to the nearest, the first
-    two half of it: where they lead, the slopes are closer to those at the boundary, and the point
-    found is 1 to 4 % closer (toy networks on digits).
+    two half of it: where they lead, the slopes are closer to those at the boundary.
 
     Args:
         classifier: The model and its examples.

@@ -15,6 +15,7 @@ from captum_spectral._feature_mask import format_feature_masks
 from captum_spectral.coalitions import (
     OwnOrderings,
     all_coalitions,
+    among_all,
     check_exact,
     shapley_from_table,
 )
@@ -177,13 +178,11 @@ class Measurement:
             orderings = OwnOrderings(draws.orderings(len(players), self._n_samples))
             chosen = orderings.coalitions
             everything, none = 0, 1
-        coalitions = chosen.new_zeros(*chosen.shape[:-1], game.num_bands)
-        coalitions[..., players] = chosen
+        coalitions = among_all(chosen, players, game.num_bands)
         table = game.evaluate(coalitions, self._per_eval).to("cpu", torch.float64)
         values = table[..., 0]
         of_players = shapley_from_table(values) if orderings is None else orderings.shapley(values)
-        phi = of_players.new_zeros(len(values), self.num_bands)
-        phi[:, players] = of_players
+        phi = among_all(of_players, players, self.num_bands)
         return phi, values[:, everything], values[:, none], table[:, everything, 1]
 
     def _predictions(self, images: Tensor, mask: Tensor) -> Tensor:

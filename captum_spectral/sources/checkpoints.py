@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any, NamedTuple
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+
+from captum_spectral.sources.digests import digest_of
 
 __all__ = ["Checkpoint", "read_checkpoint", "to_bytes"]
 
@@ -108,9 +109,5 @@ def _damaged(path: Path, reason: str) -> ValueError:
 
 
 def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.blake2b(text.encode(), digest_size=16)
-    for name in sorted(tensors):
-        x = tensors[name]
-        digest.update(f"{name} {tuple(x.shape)} {x.dtype}".encode())
-        digest.update(x.numpy().tobytes())
-    return digest.hexdigest()
+    names = sorted(tensors)
+    return digest_of((tensors[name] for name in names), f"{names} {text}")

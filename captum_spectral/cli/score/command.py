@@ -285,7 +285,7 @@ def score(
             _write(out, scored, settings, pictures, data is None, str(device), processes.count)
             for path in paths:
                 path.unlink(missing_ok=True)
-        processes.part()
+        processes.leave()
 
 
 def _open(data: str | None, root: Path | None) -> Pictures:

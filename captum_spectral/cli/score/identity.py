@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
@@ -11,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 import captum_spectral
+from captum_spectral.sources.digests import digest_of
 
-__all__ = ["check_same", "digest_of", "digest_of_module", "some_of", "versions"]
+__all__ = ["check_same", "digest_of_module", "some_of", "versions"]
 
 
 def versions() -> dict[str, str]:
@@ -53,12 +53,3 @@ def digest_of_module(module: Callable[..., Any]) -> str | None:
         return None
     state = module.state_dict()
     return digest_of([x for _, x in sorted(state.items()) if isinstance(x, Tensor)])
-
-
-def digest_of(tensors: list[Tensor]) -> str:
-    """A digest of what tensors hold."""
-    digest = hashlib.blake2b(digest_size=8)
-    for x in tensors:
-        digest.update(f"{tuple(x.shape)} {x.dtype}".encode())
-        digest.update(x.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

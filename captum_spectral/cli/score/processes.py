@@ -55,7 +55,7 @@ class Processes:
         dist.broadcast_object_list(box, src=0)
         return box[0]
 
-    def part(self) -> None:
+    def leave(self) -> None:
         """Leave together; not after an error, where others may never come."""
         if self.count > 1:
             dist.barrier()

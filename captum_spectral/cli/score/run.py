@@ -15,7 +15,6 @@ from captum_spectral._engine.chunk_size import first_guess
 from captum_spectral.cli.files import write
 from captum_spectral.cli.score.identity import (
     check_same,
-    digest_of,
     digest_of_module,
     some_of,
     versions,
@@ -28,6 +27,7 @@ from captum_spectral.importance.measurement import Measurement
 from captum_spectral.importance.moments import add_records, empty_moments
 from captum_spectral.importance.tolerance import Tolerance
 from captum_spectral.sources.checkpoints import Checkpoint, read_checkpoint, to_bytes
+from captum_spectral.sources.digests import digest_of
 from captum_spectral.sources.labels import class_ids
 from captum_spectral.sources.models import LoadedModel
 from captum_spectral.sources.pictures import Pictures

@@ -1,0 +1,191 @@
+"""BoundaryIntegratedGradients: integrated gradients from the nearest decision boundary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from captum.attr import GradientAttribution, IntegratedGradients
+from torch import Tensor
+
+from captum_spectral._captum import TargetType, format_output, is_tuple, log_usage
+from captum_spectral.boundary.box import Clip
+from captum_spectral.boundary.classifier import slope
+from captum_spectral.boundary.scored import OnMissing, Score, at_boundary
+from captum_spectral.boundary.search import SearchMethod
+
+__all__ = ["BoundaryIntegratedGradients"]
+
+
+class BoundaryIntegratedGradients(GradientAttribution):  # type: ignore[misc]
+    r"""Integrated gradients from the nearest decision boundary to the input.
+
+    The baseline of integrated gradients is the closest point :math:`x'` that the model takes for
+    another class, so nothing has to be chosen, and what is explained is the decision:
+
+    .. math::
+        A(x) = (x - x') \odot \int_0^1 \nabla f_c\big(x' + t (x - x')\big)\, dt, \qquad
+        \sum_i A_i(x) = f_c(x) - f_c(x')
+
+    with :math:`x' = \operatorname{argmin}_{z:\, F(z) \ne c} |z - x|_2` and :math:`c = F(x)`.
+    ``score="margin"`` integrates :math:`\nabla (f_c - f_{c'})` instead, with
+    :math:`c' = F(x')`; then the sum is the margin of :math:`x`, as that of :math:`x'` is almost 0.
+
+    Args:
+        forward_func: The classifier, or any modification of its forward function:
+            ``(B, classes)`` outputs, of which the largest is the decision.
+
+    Cost in model rows per example: that of :func:`~captum_spectral.boundary.find_boundary` (up to
+    29 + s forward for DeepFool with ``s`` steps, mostly 3 to 5, each with up to 10 backward; 1 with
+    given ``baselines``), ``n_steps`` forward and backward, and 2 for the delta. Memory: the graph
+    of ``internal_batch_size`` rows, or of ``n_steps * B``.
+
+    What it does not say: what makes the model sure of the class far from the boundary, or how the
+    features act together elsewhere. A feature in which :math:`x` and :math:`x'` agree gets 0, so
+    the attribution depends on the point that was found; another one as close gives another map.
+
+    Example::
+
+        >>> import torch
+        >>> from captum_spectral import BoundaryIntegratedGradients
+        >>> model = torch.nn.Sequential(
+        ...     torch.nn.Conv2d(3, 4, 3), torch.nn.Tanh(), torch.nn.Flatten(),
+        ...     torch.nn.Linear(4 * 14 * 14, 10)).eval()
+        >>> inputs = torch.rand(2, 3, 16, 16)
+        >>> target = model(inputs).argmax(1)                 # the decisions themselves
+        >>> attributions, delta = BoundaryIntegratedGradients(model).attribute(
+        ...     inputs, target, return_convergence_delta=True)
+        >>> attributions.shape
+        torch.Size([2, 3, 16, 16])
+        >>> bool((delta.abs() < 1e-4).all())
+        True
+
+    References:
+        Z. Wang, M. Fredrikson, A. Datta, *Robust Models Are More Interpretable Because
+        Attributions Look Normal*, ICML 2022. S.-M. Moosavi-Dezfooli, A. Fawzi, P. Frossard,
+        *DeepFool: a simple and accurate method to fool deep neural networks*, CVPR 2016.
+        M. Sundararajan, A. Taly, Q. Yan, *Axiomatic Attribution for Deep Networks*, ICML 2017.
+    """
+
+    def __init__(self, forward_func: Callable[..., Any]) -> None:
+        GradientAttribution.__init__(self, forward_func)
+
+    @log_usage()  # type: ignore[untyped-decorator]
+    def attribute(
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        target: TargetType,
+        baselines: Tensor | tuple[Tensor, ...] | None = None,
+        additional_forward_args: Any = None,
+        score: Score = "logit",
+        search: SearchMethod = "deepfool",
+        clip: Clip | None = None,
+        num_restarts: int = 0,
+        generator: torch.Generator | None = None,
+        on_missing: OnMissing = "raise",
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: bool = False,
+    ) -> Any:
+        r"""Captum's integrated gradients from the boundary points to the inputs.
+
+        Args:
+            inputs (Tensor or tuple[Tensor]): Real floating tensor ``(B, ...)``, or a tuple of one.
+            target (int, list, or Tensor): The class to explain, which must be the predicted one:
+                an int for all examples, a list of ints or a 1-D tensor with one per example.
+            baselines (Tensor or tuple[Tensor], optional): Boundary points of the shape of the
+                inputs, as in ``find_boundary(...).points``: no search. NaN for the examples that
+                have none. Under Captum's wrappers give them, or the search is repeated for every
+                copy of the inputs; the wrappers repeat the points. None: search. Default: None
+            additional_forward_args (Any, optional): Further arguments of ``forward_func``, a
+                single one or a tuple. Tensors with one entry per example follow their example, all
+                else is passed through. Default: None
+            score (str, optional): ``"logit"``, the output of ``target``; or ``"margin"``, that
+                less the output of the class on the other side. Default: "logit"
+            search (str or callable, optional): ``method`` of
+                :func:`~captum_spectral.boundary.find_boundary`, which has more options; its points
+                can be given as ``baselines``. Default: "deepfool"
+            clip (tuple, optional): ``(low, high)`` of valid inputs: numbers, one number per
+                channel, or tensors that broadcast to the inputs. Default: None
+            num_restarts (int, optional): Further searches from random points. Default: 0
+            generator (torch.Generator, optional): Source of these; None takes PyTorch's global
+                one. Default: None
+            on_missing (str, optional): Of examples without a boundary: ``"raise"``, or ``"nan"``
+                attributions and deltas. Default: "raise"
+            n_steps (int, optional): Steps of the quadrature. Default: 50
+            method (str, optional): The quadrature, as in Captum: ``"gausslegendre"``,
+                ``"riemann_middle"``, ... Default: "gausslegendre"
+            internal_batch_size (int, optional): Rows in a forward pass of the quadrature, at most.
+                None: all. Default: None
+            return_convergence_delta (bool, optional): Return
+                :math:`\sum_i A_i - (f(x) - f(x'))` as well, with the score that was explained as
+                :math:`f`. Default: False
+
+        Returns:
+            *Tensor* or *tuple[Tensor]* of **attributions**, of the shape and dtype of the inputs;
+            with ``return_convergence_delta`` followed by the **delta** ``(B,)``.
+
+        Raises:
+            TypeError, ValueError, BoundaryNotFoundError: As
+                :func:`~captum_spectral.boundary.find_boundary`; a ValueError also for baselines
+                that are not across the boundary.
+        """
+        points, scored = at_boundary(
+            self.forward_func,
+            inputs,
+            target,
+            baselines,
+            additional_forward_args,
+            score,
+            search,
+            clip,
+            num_restarts,
+            generator,
+            on_missing,
+        )
+        attributions = torch.full_like(points, torch.nan)
+        delta = points.new_full(points.shape[:1], torch.nan)
+        if len(scored.examples):
+            x = (inputs[0] if isinstance(inputs, tuple) else inputs).detach()
+            integrated = IntegratedGradients(scored)
+            integrated.gradient_func = _gradients
+            result = integrated.attribute(
+                x[scored.examples],
+                points[scored.examples],
+                additional_forward_args=scored.examples,
+                n_steps=n_steps,
+                method=method,
+                internal_batch_size=internal_batch_size,
+                return_convergence_delta=return_convergence_delta,
+            )
+            if return_convergence_delta:
+                result, delta[scored.examples] = result
+            attributions[scored.examples] = result
+        formatted = format_output(is_tuple(inputs), (attributions,))
+        return (formatted, delta) if return_convergence_delta else formatted
+
+    @property
+    def multiplies_by_inputs(self) -> bool:
+        """True: the values measure what a feature adds to the output on the way to the input."""
+        return True
+
+    def has_convergence_delta(self) -> bool:
+        """True: the delta is the error of the quadrature."""
+        return True
+
+    def attribute_future(self) -> None:
+        """Not implemented, as in most of Captum."""
+        raise NotImplementedError(f"attribute_future is not implemented for {type(self).__name__}")
+
+
+def _gradients(
+    forward_fn: Callable[..., Tensor],
+    inputs: tuple[Tensor, ...],
+    target_ind: TargetType = None,
+    additional_forward_args: Any = None,
+) -> tuple[Tensor, ...]:
+    """Captum's ``compute_gradients`` for a score, with an error that says what is wrong."""
+    with torch.enable_grad():
+        return (slope(forward_fn(*inputs, *additional_forward_args), inputs[0]),)

@@ -1,0 +1,144 @@
+"""BoundarySaliency: the gradient at the nearest decision boundary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from captum.attr import GradientAttribution
+from torch import Tensor
+
+from captum_spectral._captum import TargetType, format_output, is_tuple, log_usage
+from captum_spectral.boundary.box import Clip
+from captum_spectral.boundary.classifier import slope
+from captum_spectral.boundary.scored import OnMissing, Score, at_boundary
+from captum_spectral.boundary.search import SearchMethod
+
+__all__ = ["BoundarySaliency"]
+
+
+class BoundarySaliency(GradientAttribution):  # type: ignore[misc]
+    r"""The gradient at the nearest decision boundary: what the decision is sensitive to.
+
+    A gradient at :math:`x` describes the linear region of :math:`x`; what decides about the class
+    is the closest point :math:`x'` that is taken for another one:
+
+    .. math::
+        A(x) = \nabla f_c(x'), \qquad
+        x' = \operatorname*{argmin}_{z:\, F(z) \ne c} |z - x|_2, \qquad c = F(x)
+
+    It is signed, and of the explained class :math:`c`. ``score="margin"`` takes
+    :math:`\nabla (f_c - f_{c'})(x')` instead, with :math:`c' = F(x')`: the true normal of the
+    boundary, pointing to the side of :math:`x`.
+
+    Args:
+        forward_func: The classifier, or any modification of its forward function:
+            ``(B, classes)`` outputs, of which the largest is the decision.
+
+    Cost in model rows per example: that of :func:`~captum_spectral.boundary.find_boundary` (up to
+    29 + s forward for DeepFool with ``s`` steps, mostly 3 to 5, each with up to 10 backward), and 1
+    forward and backward. With given ``baselines``: 2 forward, 1 backward.
+
+    What it does not say: how much a feature adds to the output (it is a slope, in outputs per unit
+    of the input), nor anything about :math:`x` where the boundary that was found is not the nearest
+    one. Where all boundaries are smooth, as in robust models, it is close to the plain gradient.
+
+    Example::
+
+        >>> import torch
+        >>> from captum_spectral import BoundarySaliency
+        >>> model = torch.nn.Sequential(
+        ...     torch.nn.Conv2d(3, 4, 3), torch.nn.Tanh(), torch.nn.Flatten(),
+        ...     torch.nn.Linear(4 * 14 * 14, 10)).eval()
+        >>> inputs = torch.rand(2, 3, 16, 16)
+        >>> target = model(inputs).argmax(1)                 # the decisions themselves
+        >>> BoundarySaliency(model).attribute(inputs, target).shape
+        torch.Size([2, 3, 16, 16])
+
+    References:
+        Z. Wang, M. Fredrikson, A. Datta, *Robust Models Are More Interpretable Because
+        Attributions Look Normal*, ICML 2022. S.-M. Moosavi-Dezfooli, A. Fawzi, P. Frossard,
+        *DeepFool: a simple and accurate method to fool deep neural networks*, CVPR 2016.
+    """
+
+    def __init__(self, forward_func: Callable[..., Any]) -> None:
+        GradientAttribution.__init__(self, forward_func)
+
+    @log_usage()  # type: ignore[untyped-decorator]
+    def attribute(
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        target: TargetType,
+        baselines: Tensor | tuple[Tensor, ...] | None = None,
+        additional_forward_args: Any = None,
+        score: Score = "logit",
+        search: SearchMethod = "deepfool",
+        clip: Clip | None = None,
+        num_restarts: int = 0,
+        generator: torch.Generator | None = None,
+        on_missing: OnMissing = "raise",
+    ) -> Any:
+        r"""The gradients at the boundary points of the inputs.
+
+        Args:
+            inputs (Tensor or tuple[Tensor]): Real floating tensor ``(B, ...)``, or a tuple of one.
+            target (int, list, or Tensor): The class to explain, which must be the predicted one:
+                an int for all examples, a list of ints or a 1-D tensor with one per example.
+            baselines (Tensor or tuple[Tensor], optional): Boundary points of the shape of the
+                inputs, as in ``find_boundary(...).points``: no search. NaN for the examples that
+                have none. Under Captum's wrappers give them, or the search is repeated for every
+                copy of the inputs; the wrappers repeat the points, which then are the same for all
+                copies of an example, and so is this attribution. None: search. Default: None
+            additional_forward_args (Any, optional): Further arguments of ``forward_func``, a
+                single one or a tuple. Tensors with one entry per example follow their example, all
+                else is passed through. Default: None
+            score (str, optional): ``"logit"``, the output of ``target``; or ``"margin"``, that
+                less the output of the class on the other side. Default: "logit"
+            search (str or callable, optional): ``method`` of
+                :func:`~captum_spectral.boundary.find_boundary`, which has more options; its points
+                can be given as ``baselines``. Default: "deepfool"
+            clip (tuple, optional): ``(low, high)`` of valid inputs: numbers, one number per
+                channel, or tensors that broadcast to the inputs. Default: None
+            num_restarts (int, optional): Further searches from random points. Default: 0
+            generator (torch.Generator, optional): Source of these; None takes PyTorch's global
+                one. Default: None
+            on_missing (str, optional): Of examples without a boundary: ``"raise"``, or ``"nan"``
+                attributions. Default: "raise"
+
+        Returns:
+            *Tensor* or *tuple[Tensor]* of **attributions**, of the shape and dtype of the inputs.
+
+        Raises:
+            TypeError, ValueError, BoundaryNotFoundError: As
+                :func:`~captum_spectral.boundary.find_boundary`; a ValueError also for baselines
+                that are not across the boundary.
+        """
+        points, scored = at_boundary(
+            self.forward_func,
+            inputs,
+            target,
+            baselines,
+            additional_forward_args,
+            score,
+            search,
+            clip,
+            num_restarts,
+            generator,
+            on_missing,
+        )
+        attributions = torch.full_like(points, torch.nan)
+        if len(scored.examples):
+            with torch.enable_grad():
+                leaf = points[scored.examples].requires_grad_()
+                attributions[scored.examples] = slope(scored(leaf, scored.examples), leaf)
+        return format_output(is_tuple(inputs), (attributions,))
+
+    @property
+    def multiplies_by_inputs(self) -> bool:
+        """False: a slope."""
+        return False
+
+    def attribute_future(self) -> None:
+        """Not implemented, as in most of Captum."""
+        raise NotImplementedError(f"attribute_future is not implemented for {type(self).__name__}")
