@@ -20,6 +20,15 @@ from captum_spectral.importance import (
     spectral_score,
 )
 from captum_spectral.masks import band_frequencies, band_mask
+from captum_spectral.metrics import (
+    Curve,
+    concentration,
+    deletion_curve,
+    energy_in_box,
+    insertion_curve,
+    normalized_entropy,
+    positive_percentage,
+)
 from captum_spectral.spectrum import paint, split_bands, unpaint
 from captum_spectral.views import band_profile, band_sums, pixel_map
 
@@ -28,6 +37,7 @@ __all__ = [
     "Boundary",
     "BoundaryIntegratedGradients",
     "BoundarySaliency",
+    "Curve",
     "FeatureSuppression",
     "ImportanceResult",
     "SpectralForward",
@@ -39,9 +49,15 @@ __all__ = [
     "band_mask",
     "band_profile",
     "band_sums",
+    "concentration",
+    "deletion_curve",
+    "energy_in_box",
     "find_boundary",
+    "insertion_curve",
+    "normalized_entropy",
     "paint",
     "pixel_map",
+    "positive_percentage",
     "signed_spectral_score",
     "spectral_score",
     "split_bands",

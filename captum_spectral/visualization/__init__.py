@@ -1,4 +1,4 @@
-"""Figures of band attributions, from tensors alone.
+"""Figures of attributions, from tensors alone.
 
 Every function takes tensors or arrays, draws one figure and returns it with its axes, in the
 conventions of ``captum.attr.visualization``. None of them needs a model or anything else of this
@@ -7,6 +7,8 @@ package.
 
 from captum_spectral.visualization.band_attr import visualize_band_attr
 from captum_spectral.visualization.bands import visualize_bands
+from captum_spectral.visualization.curves import visualize_curves
+from captum_spectral.visualization.maps import visualize_maps
 from captum_spectral.visualization.shares import visualize_cumulative_shares
 from captum_spectral.visualization.spectrum import visualize_spectrum
 
@@ -14,5 +16,7 @@ __all__ = [
     "visualize_band_attr",
     "visualize_bands",
     "visualize_cumulative_shares",
+    "visualize_curves",
+    "visualize_maps",
     "visualize_spectrum",
 ]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -15,12 +16,16 @@ from torch import Tensor
 Array = Tensor | npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 
+_VISIBLE = 1e-2  # a difference below this share of the display range is not an error
+
 __all__ = [
     "COLOURS",
     "Array",
     "Floats",
     "centred",
+    "check_display_range",
     "check_labels",
+    "draw_picture",
     "new_figure",
     "range_labels",
     "show",
@@ -128,3 +133,24 @@ def check_labels(
             f"labels must have one name for each of the {rows} rows of {what}, got {len(labels)}"
         )
     return list(labels)
+
+
+def check_display_range(picture: Floats, name: str) -> None:
+    """Pictures are shown in [0, 1]."""
+    if picture.min() < -_VISIBLE or picture.max() > 1 + _VISIBLE:
+        raise ValueError(
+            f"{name} must be in display range [0, 1], got values from {picture.min():.3g} to "
+            f"{picture.max():.3g}; undo the normalisation of the model's input, or divide by 255"
+        )
+
+
+def draw_picture(ax: Axes, picture: Floats) -> None:
+    """A grey or RGB picture ``(C, H, W)`` without a frame."""
+    pixels = picture.clip(0, 1).transpose(1, 2, 0)
+    if pixels.shape[-1] == 1:
+        ax.imshow(pixels[..., 0], cmap="gray", vmin=0, vmax=1)
+    else:
+        ax.imshow(pixels)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.spines[:].set_visible(False)

@@ -17,6 +17,8 @@ from captum_spectral.visualization._drawing import (
     Array,
     Floats,
     centred,
+    check_display_range,
+    draw_picture,
     new_figure,
     range_labels,
     show,
@@ -124,11 +126,11 @@ def visualize_bands(
         axes = axes[: len(values) + 1]
 
     colours = ScalarMappable(centred(values), cmap)
-    _draw(axes[0], picture)
+    draw_picture(axes[0], picture)
     axes[0].set_title(title if title and plt_fig_axis else "image", fontsize=9, pad=8)
     for i, (ax, band, value) in enumerate(zip(axes[1:], layers, values, strict=True)):
         shown, how = _displayable(band)
-        _draw(ax, shown)
+        draw_picture(ax, shown)
         _frame(ax, colours.to_rgba(value))
         name = f"band {i}: {signed(value)}"
         if ranges is not None:
@@ -172,11 +174,7 @@ def _check(image: Array, bands: Array, attributions: Array) -> tuple[Floats, Flo
             f"attributions must have one value for each of the {len(layers)} bands, got "
             f"{len(values)}"
         )
-    if picture.min() < -_VISIBLE or picture.max() > 1 + _VISIBLE:
-        raise ValueError(
-            f"image must be in display range [0, 1], got values from {picture.min():.3g} to "
-            f"{picture.max():.3g}; undo the normalisation of the model's input, or divide by 255"
-        )
+    check_display_range(picture, "image")
     missing = float(np.abs(layers.sum(0) - picture).max())
     if missing > _VISIBLE:
         raise ValueError(
@@ -199,17 +197,6 @@ def _displayable(band: Floats) -> tuple[Floats, str]:
         return np.full_like(band, 0.5), "zero in this image"
     gain = 0.5 / strengths[strengths >= _ROUNDING][0]  # the largest where few pixels are not zero
     return 0.5 + gain * band, f"contrast × {gain:.0f}" if gain >= 9.95 else f"contrast × {gain:.1f}"
-
-
-def _draw(ax: Axes, picture: Floats) -> None:
-    pixels = picture.clip(0, 1).transpose(1, 2, 0)
-    if pixels.shape[-1] == 1:
-        ax.imshow(pixels[..., 0], cmap="gray", vmin=0, vmax=1)
-    else:
-        ax.imshow(pixels)
-    ax.set_xticks([])
-    ax.set_yticks([])
-    ax.spines[:].set_visible(False)
 
 
 def _frame(ax: Axes, colour: npt.ArrayLike) -> None:

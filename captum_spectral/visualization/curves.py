@@ -1,0 +1,138 @@
+"""Lines: the output while more and more features are inserted or deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from captum_spectral.visualization._drawing import (
+    COLOURS,
+    Array,
+    Floats,
+    new_figure,
+    show,
+    to_array,
+)
+
+__all__ = ["visualize_curves"]
+
+_LINES = (*COLOURS[:6], "0.2")  # the seventh, yellow, is too pale for a line on white
+_STYLES = ("-", "--")  # beyond seven lines the colours come again, dashed
+
+
+def visualize_curves(
+    fractions: Array,
+    values: Mapping[str, Array],
+    *,
+    xlabel: str = "share of the features",
+    ylabel: str = "model output",
+    title: str | None = None,
+    plt_fig_axis: tuple[Figure, Axes] | None = None,
+    fig_size: tuple[float, float] = (7.2, 3.4),
+    use_pyplot: bool = True,
+) -> tuple[Figure, Axes]:
+    r"""Draw insertion or deletion curves of several methods: the mean over images, and its error.
+
+    A line is the mean over the N images, the shade around it one standard error of that mean. The
+    legend gives the area under each line, by the trapezoidal rule, with its standard error over
+    images. Lines of the same images share the luck of the images: two shades that overlap may
+    still belong to a difference that every single image shows, so compare areas image by image.
+
+    Args:
+        fractions: ``(K,)`` share of the features that are inserted or deleted, increasing.
+        values: Outputs ``(N, K)`` of N images by the name of their method, at most 14.
+        xlabel: What is on the horizontal axis. Default: "share of the features"
+        ylabel: What the values are, e.g. ``"probability"``. Default: "model output"
+        title: Title of the axes. Default: None
+        plt_fig_axis: Figure and axes to draw in. None makes a figure. Default: None
+        fig_size: Width and height of a new figure in inches. Default: (7.2, 3.4)
+        use_pyplot: Make the figure with pyplot and show it; False leaves pyplot alone.
+            Default: True
+
+    Returns:
+        Figure and axes.
+
+    Raises:
+        TypeError: Values that are not a real tensor or array, or without names.
+        ValueError: Shapes that do not fit each other, NaN or infinite values, fractions that do not
+            increase, no lines or more than 14.
+
+    Cost: no model rows.
+
+    Example::
+
+        >>> import torch
+        >>> fractions = torch.linspace(0, 1, 5)
+        >>> falling = torch.tensor([[1.0, 0.5, 0.0, 0.0, 0.0], [0.6, 0.3, 0.0, 0.0, 0.0]])
+        >>> figure, axes = visualize_curves(
+        ...     fractions, {"Saliency": falling}, ylabel="probability", use_pyplot=False)
+        >>> [text.get_text() for text in axes.get_legend().get_texts()]
+        ['Saliency: 0.200 ± 0.050']
+    """
+    x = to_array(fractions, "fractions", ("(K,)",))
+    if len(x) < 2 or (np.diff(x) <= 0).any():
+        raise ValueError("fractions must increase and have at least two entries")
+    lines = _lines(values, len(x))
+    if plt_fig_axis is None:
+        figure = new_figure(fig_size, use_pyplot)
+        axes = figure.add_subplot()
+    else:
+        figure, axes = plt_fig_axis
+    for i, (name, y) in enumerate(lines.items()):
+        areas = ((y[:, 1:] + y[:, :-1]) / 2 * np.diff(x)).sum(1)
+        mean, error = y.mean(0), _standard_error(y)
+        colour, style = _LINES[i % len(_LINES)], _STYLES[i // len(_LINES)]
+        label = f"{name}: {areas.mean():.3f}"
+        if len(y) > 1:
+            label += f" ± {_standard_error(areas):.3f}"
+            axes.fill_between(x, mean - error, mean + error, color=colour, alpha=0.15, lw=0)
+        axes.plot(x, mean, color=colour, linestyle=style, lw=1.6, label=label)
+    axes.set_xlim(x[0], x[-1])
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.grid(color="0.9", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(
+        loc="center left",
+        bbox_to_anchor=(1, 0.5),  # beside the lines, which may be anywhere
+        frameon=False,
+        fontsize=8,
+        title="area under the curve",
+        title_fontsize=8,
+        alignment="left",
+    )
+    if title:
+        axes.set_title(title)
+    show(use_pyplot)
+    return figure, axes
+
+
+def _lines(values: Mapping[str, Array], length: int) -> dict[str, Floats]:
+    if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
+        raise TypeError(
+            'values must be a dict of outputs by name, such as {"Saliency": curve.values}, got '
+            f"{type(values).__name__}"
+        )
+    most = len(_LINES) * len(_STYLES)
+    if not 1 <= len(values) <= most:
+        raise ValueError(f"values must hold 1 to {most} methods, got {len(values)}")
+    lines = {}
+    for name, y in values.items():
+        lines[name] = to_array(y, f"values[{name!r}]", ("(N, K)",))
+        if lines[name].shape[1] != length:
+            raise ValueError(
+                f"values[{name!r}] must be (N, {length}), as long as fractions, got shape "
+                f"{lines[name].shape}"
+            )
+    return lines
+
+
+def _standard_error(values: Floats) -> Floats:
+    """Of the mean over dim 0; zero for a single one."""
+    if len(values) == 1:
+        return np.zeros_like(values[0])
+    error: Floats = values.std(0, ddof=1) / np.sqrt(len(values))
+    return error

@@ -1,0 +1,194 @@
+"""Attribution maps of several methods, side by side with their images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, Normalize
+from matplotlib.figure import Figure
+
+from captum_spectral.visualization._drawing import (
+    Array,
+    Floats,
+    check_display_range,
+    check_labels,
+    draw_picture,
+    new_figure,
+    show,
+    to_array,
+)
+
+__all__ = ["visualize_maps"]
+
+# Inches of a new figure: panel, gap, line of text over the panels, names at the left, bar below.
+_PANEL, _GAP, _LINE, _NAMES, _BELOW = 1.55, 0.06, 0.19, 0.3, 0.62
+_WIDEST_NAME = 20  # characters over a panel
+
+
+def visualize_maps(
+    images: Array,
+    maps: Mapping[str, Array],
+    labels: Sequence[str] | None = None,
+    *,
+    outlier_perc: float = 2,
+    cmap: str | Colormap = "RdBu_r",
+    title: str | None = None,
+    fig_size: tuple[float, float] | None = None,
+    use_pyplot: bool = True,
+) -> tuple[Figure, npt.NDArray[np.object_]]:
+    r"""Show images and what several methods say about their pixels: a row each, a column each.
+
+    A map is summed over its channels, as in ``captum.attr.visualization``, and every panel has its
+    own scale: the colours end at the ``100 - outlier_perc`` percentile of the panel's absolute
+    values. So compare *where* methods point and with which sign; how strong one is beside another
+    cannot be seen, as their units differ.
+
+    Args:
+        images: ``(N, C, H, W)`` with C = 1 or 3, in display range [0, 1].
+        maps: Attributions ``(N, C', H, W)`` by the name of their method.
+        labels: N names for the rows. None: ``"example 0"`` and so on where N > 1. Default: None
+        outlier_perc: Per cent of the pixels of a panel that may be beyond the colours, as in
+            Captum. Default: 2
+        cmap: Diverging colour map; 0 gets its middle. Default: "RdBu_r" (red raises the output,
+            blue lowers it; safe for colour-blind readers)
+        title: Title of the figure. Default: None
+        fig_size: Width and height in inches. None: as the panels need. Default: None
+        use_pyplot: Make the figure with pyplot and show it; False leaves pyplot alone.
+            Default: True
+
+    Returns:
+        Figure and ``(N, 1 + methods)`` array of axes, those of the images first.
+
+    Raises:
+        TypeError: Values that are not a real tensor or array, labels that are not strings, maps
+            without names.
+        ValueError: Shapes that do not fit each other, NaN or infinite values, images outside
+            [0, 1], no maps, ``outlier_perc`` outside 0..100.
+
+    Cost: no model rows.
+
+    Example::
+
+        >>> import torch
+        >>> images, gradient = torch.rand(2, 3, 32, 32), torch.randn(2, 3, 32, 32)
+        >>> figure, axes = visualize_maps(
+        ...     images, {"Saliency": gradient, "input x gradient": images * gradient},
+        ...     labels=["cat", "dog"], use_pyplot=False)
+        >>> axes.shape, [ax.get_title() for ax in axes[0]]
+        ((2, 3), ['image', 'Saliency', 'input x gradient'])
+    """
+    pictures = to_array(images, "images", ("(N, C, H, W)",))
+    if pictures.shape[1] not in (1, 3):
+        raise ValueError(f"images must have 1 or 3 channels, got shape {pictures.shape}")
+    check_display_range(pictures, "images")
+    shown = _summed(maps, pictures)
+    names = check_labels(labels, len(pictures), False, "images")
+    if not 0 <= outlier_perc < 100:
+        raise ValueError(f"outlier_perc must be at least 0 and below 100, got {outlier_perc}")
+
+    figure, axes, bar = _new_grid(
+        pictures.shape, list(shown), bool(names), title, fig_size, use_pyplot
+    )
+    for row, picture in enumerate(pictures):
+        draw_picture(axes[row, 0], picture)
+        if names:
+            axes[row, 0].set_ylabel(names[row], fontsize=9)
+        for ax, values in zip(axes[row, 1:], shown.values(), strict=True):
+            _draw_map(ax, values[row], outlier_perc, cmap)
+    for ax, name in zip(axes[0], ["image", *shown], strict=True):
+        ax.set_title(_two_lines(name), fontsize=9, pad=4)
+    colours = ScalarMappable(Normalize(-1, 1), cmap)
+    figure.colorbar(colours, cax=bar, orientation="horizontal", ticks=[-1, 0, 1])
+    bar.set_xticklabels(["lowers the output", "0", "raises it"], fontsize=8.5)
+    bar.set_xlabel("each panel on its own scale", fontsize=8.5, color="0.3", labelpad=1)
+    show(use_pyplot)
+    return figure, axes
+
+
+def _summed(maps: Mapping[str, Array], pictures: Floats) -> dict[str, Floats]:
+    """The maps ``(N, H, W)``, of shapes that fit the images."""
+    if not isinstance(maps, Mapping) or not all(isinstance(name, str) for name in maps):
+        raise TypeError(
+            'maps must be a dict of attributions by name, such as {"Saliency": attributions}, got '
+            f"{type(maps).__name__}"
+        )
+    if not maps:
+        raise ValueError("maps is empty; give at least one method's attributions")
+    count, _, *size = pictures.shape
+    summed = {}
+    for name, values in maps.items():
+        array = to_array(values, f"maps[{name!r}]", ("(N, C, H, W)",))
+        if (len(array), *array.shape[2:]) != (count, *size):
+            raise ValueError(
+                f"maps[{name!r}] must be (N, C, H, W) with the N, H and W of images, "
+                f"{pictures.shape}, got shape {array.shape}"
+            )
+        summed[name] = array.sum(1)
+    return summed
+
+
+def _draw_map(ax: Axes, values: Floats, outlier_perc: float, cmap: str | Colormap) -> None:
+    largest = float(np.percentile(np.abs(values), 100 - outlier_perc)) or np.abs(values).max()
+    scale = Normalize(-1, 1)
+    ax.imshow(values / (largest or 1), cmap=cmap, norm=scale, interpolation="nearest")
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.spines[:].set(color="0.75", linewidth=0.6)
+
+
+def _two_lines(name: str) -> str:
+    """A long name broken at the space, or the capital, nearest to its middle."""
+    if len(name) <= _WIDEST_NAME:
+        return name
+    places = [i for i in range(1, len(name)) if name[i] == " "]
+    places = places or [i for i in range(1, len(name)) if name[i].isupper()]
+    if not places:
+        return name
+    middle = min(places, key=lambda i: abs(i - len(name) / 2))
+    return f"{name[:middle]}\n{name[middle:].lstrip()}"
+
+
+def _new_grid(
+    shape: tuple[int, ...],
+    names: list[str],
+    labelled: bool,
+    title: str | None,
+    fig_size: tuple[float, float] | None,
+    use_pyplot: bool,
+) -> tuple[Figure, npt.NDArray[np.object_], Axes]:
+    """Axes of the panels and of the colour bar, placed in inches."""
+    rows, columns = shape[0], 1 + len(names)
+    left = _NAMES if labelled else _GAP
+    head = (2 * _LINE if title else 0) + _LINE * (1 + any("\n" in _two_lines(n) for n in names))
+    if fig_size is None:
+        height = _PANEL * min(max(shape[-2] / shape[-1], 0.5), 2)
+        fig_size = (
+            left + columns * (_PANEL + _GAP),
+            head + rows * (height + _GAP) + _BELOW,
+        )
+    width = (fig_size[0] - left) / columns - _GAP
+    height = (fig_size[1] - head - _BELOW) / rows - _GAP
+    if min(width, height) <= 0:
+        raise ValueError(f"fig_size={fig_size} has no room for {rows} by {columns} panels")
+    figure = new_figure(fig_size, use_pyplot)
+    figure.set_layout_engine("none")
+    if title:
+        figure.suptitle(title, y=1 - 0.06 / fig_size[1], va="top", fontsize=11)
+
+    def place(x: float, y: float, w: float, h: float) -> Axes:
+        """Axes whose upper left corner is x, y inches from that of the figure."""
+        across, down = fig_size
+        return figure.add_axes((x / across, 1 - (y + h) / down, w / across, h / down))
+
+    axes = np.empty((rows, columns), dtype=object)
+    for row, column in np.ndindex(rows, columns):
+        axes[row, column] = place(
+            left + column * (width + _GAP), head + row * (height + _GAP), width, height
+        )
+    length = min(2.4, fig_size[0] / 2)
+    bar = place((fig_size[0] - length) / 2, fig_size[1] - _BELOW + 0.08, length, 0.1)
+    return figure, axes, bar
