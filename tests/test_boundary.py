@@ -1,7 +1,9 @@
 """The nearest decision boundary, and attributions taken there."""
 
 import inspect
+import io
 import warnings
+from contextlib import redirect_stderr
 
 import pytest
 import torch
@@ -194,6 +196,91 @@ def test_every_point_is_taken_for_the_other_class_that_is_named(
     assert (boundary.classes[~found] == -1).all()
 
 
+@given(
+    seed=st.integers(0, 1000),
+    kind=st.sampled_from(["smooth", "kinked", "steep", "many crossings", "a step"]),
+    parts=st.integers(0, 14),
+)
+def test_the_crossing_is_located_to_a_part_of_the_way_in_few_rows(seed, kind, parts):
+    """The part whose far end is across and whose near end is not, as halving would find one."""
+    shape = {
+        "smooth": torch.tanh,
+        "kinked": lambda z: torch.where(z > 0, 100 * z, z),
+        "steep": lambda z: torch.atan(1e4 * z) + 1e-3 * z,
+        "many crossings": lambda z: z + 3 * torch.sin(20 * z),
+        "a step": torch.sign,
+    }[kind]
+
+    def forward(x):
+        rows.append(len(x))
+        value = shape(x.sum(1) - threshold)
+        return torch.stack([-value, value], 1)
+
+    rows = []
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(20, 3, generator=generator, dtype=torch.float64)
+    threshold = torch.randn(1, generator=generator).double()
+    x = x[decided(forward, x) == 0]
+    ends = x + 3 * torch.rand(len(x), 3, generator=generator, dtype=torch.float64)
+    across = decided(forward, ends) == 1
+    x, ends = x[across], ends[across]
+    if not len(x):
+        return
+    rows.clear()
+    points = find_boundary(
+        forward, x, 0, lambda x, c: ends, bisection_steps=parts, refinement_steps=0
+    ).points
+    assert sum(rows) <= len(x) * (1 + 1 + parts + 3)
+    way = ends - x
+    at = ((points - x) / way)[:, 0] * 2**parts
+    torch.testing.assert_close(at, at.round(), rtol=0, atol=1e-6)
+    assert (at.round() >= 1).all()
+    assert (decided(forward, x + (at.round() - 1)[:, None] / 2**parts * way) == 0).all()
+    assert (decided(forward, points) == 1).all()
+
+
+@SEARCHES
+@pytest.mark.parametrize("clip", [None, (0, 1), (images(5) - 0.1, images(5) + 0.3)])
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
+def test_internal_batch_size_bounds_the_rows_and_changes_nothing_else(search, clip, size):
+    x, weights = images(5), torch.linspace(1, 2, 5).double()
+    counting, body = Counting(tiny_cnn(1, seed=4)), tiny_cnn(1, seed=4)
+    c = decided(body, x)
+    args = {"num_restarts": 2, "radii": (1.0, 4.0, 16.0), "clip": clip, "on_missing": "nan"}
+
+    def run(model, **more):
+        generator = torch.Generator().manual_seed(5)
+        result = find_boundary(
+            lambda x, w: model(x) * w[:, None],
+            x,
+            c,
+            search,
+            generator=generator,
+            additional_forward_args=weights,
+            **args,
+            **more,
+        )
+        return *result, generator.get_state()
+
+    whole = run(body)
+    for a, b in zip(run(counting, internal_batch_size=size), whole, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12, equal_nan=True)
+    assert max(shape[0] for shape in counting.shapes) == min(size, 5)
+
+
+@BOTH
+@pytest.mark.parametrize("size", [1, 2, 100])
+@pytest.mark.parametrize("given_points", [False, True])
+def test_internal_batch_size_of_the_methods_bounds_all_rows(method, size, given_points):
+    model, counting, x = tiny_cnn(1, seed=4), Counting(tiny_cnn(1, seed=4)), images(5)
+    c = decided(model, x)
+    points = find_boundary(model, x, c).points if given_points else None
+    bounded = method(counting).attribute(x, c, points, internal_batch_size=size)
+    # Captum's sum over steps depends on how they are batched, in float32.
+    torch.testing.assert_close(bounded, method(model).attribute(x, c, points), rtol=1e-5, atol=1e-9)
+    assert max(shape[0] for shape in counting.shapes) <= size
+
+
 @SEARCHES
 def test_a_batch_equals_one_example_at_a_time(search):
     model, x = tiny_cnn(1), images(4)
@@ -266,6 +353,62 @@ def test_saliency_is_captums_at_the_points():
     torch.testing.assert_close(BoundarySaliency(model).attribute(x, c), theirs)
 
 
+class Parabolas(nn.Module):
+    """f_c = x A_c x + b_c x, whose gradients are L_c-Lipschitz."""
+
+    def __init__(self, seed, curvature, isotropic=False, classes=3, size=6):
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.a = torch.randn(classes, size, size, generator=generator, dtype=torch.float64)
+        if isotropic:
+            self.a = self.a[:, :1, :1] * torch.eye(size, dtype=torch.float64)
+        self.a = curvature * self.a
+        self.b = torch.randn(classes, size, generator=generator, dtype=torch.float64)
+        self.eval()
+
+    def forward(self, x):
+        return torch.einsum("ri,cij,rj->rc", x, self.a, x) + x @ self.b.T
+
+    def lipschitz(self, c):
+        return torch.linalg.matrix_norm(self.a + self.a.mT, 2)[c]
+
+
+def gap_and_distance(model, x):
+    """How far apart saliency and boundary saliency are, where a boundary was found."""
+    c = decided(model, x)
+    boundary = find_boundary(model, x, c, on_missing="nan")
+    x, c, points = x[boundary.found], c[boundary.found], boundary.points[boundary.found]
+    at_x = Saliency(model).attribute(x.clone().requires_grad_(), c, abs=False)
+    at_boundary = BoundarySaliency(model).attribute(x, c, points)
+    return (at_x - at_boundary).norm(dim=1), boundary.distances[boundary.found], c
+
+
+@given(seed=st.integers(0, 10_000), curvature=st.floats(0, 3), isotropic=st.booleans())
+def test_the_gap_to_saliency_is_bounded_by_lipschitz_constant_and_distance(
+    seed, curvature, isotropic
+):
+    """The bound of Wang et al.; with isotropic curvature it is met."""
+    model = Parabolas(seed, curvature, isotropic)
+    x = torch.randn(5, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    gap, distance, c = gap_and_distance(model, x)
+    bound = model.lipschitz(c) * distance
+    assert (gap <= bound * (1 + 1e-9) + 1e-12).all()
+    if isotropic:
+        torch.testing.assert_close(gap, bound)
+
+
+def test_a_smaller_lipschitz_constant_gives_a_smaller_gap():
+    x = torch.randn(50, 6, dtype=torch.float64)
+    means = []
+    for curvature in (0, 0.01, 0.03, 0.1, 0.3):
+        gap, distance, _ = gap_and_distance(Parabolas(0, curvature), x)
+        assert len(distance) > 40
+        means.append(float(gap.mean()))
+    assert means == sorted(means)
+    assert means[0] < 1e-12
+    assert means[-1] > 10 * means[1]
+
+
 # --------------------------------------------------------------------------------- missing
 
 
@@ -289,6 +432,7 @@ class TestAMissingBoundaryIsNeverSilent:
         with pytest.raises(BoundaryNotFoundError, match=r"\[1\].*num_restarts.*radii") as error:
             find_boundary(OnlySome(), x, 0, search, radii=(1.0, 8.0))
         assert error.value.examples == [1]
+        assert error.value.boundary.found.tolist() == [True, False, True]  # nothing is lost
 
     @BOTH
     def test_attributions_of_missing_examples_are_nan(self, search, method):
@@ -339,6 +483,27 @@ def test_points_stay_inside_the_clip(search):
         inside = points.isnan() | ((points >= lo) & (points <= hi))
         assert inside.all()
         assert points.isfinite().any()
+
+
+@SEARCHES
+def test_every_example_may_have_its_own_clip(search):
+    model, x = tiny_cnn(1, seed=4), images(4)
+    c = decided(model, x)
+    width = torch.tensor([0.2, 0.4, 5.0, 5.0]).double().reshape(4, 1, 1, 1)
+    args = {"radii": (1.0, 4.0, 16.0), "on_missing": "nan"}
+    together = find_boundary(model, x, c, search, clip=(x - width, x + width), **args)
+    assert (together.points - x).abs().amax((1, 2, 3))[together.found].le(5).all()
+    for e in range(4):
+        alone = find_boundary(
+            model,
+            x[e : e + 1],
+            c[e : e + 1],
+            search,
+            clip=tuple(float(w) * s + x[e : e + 1] for w, s in ((width[e], -1), (width[e], 1))),
+            **args,
+        )
+        for a, b in zip(together, alone, strict=True):
+            torch.testing.assert_close(a[e : e + 1], b, rtol=1e-9, atol=1e-12, equal_nan=True)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -401,6 +566,37 @@ def test_refinement_only_comes_closer():
     assert (distances[1] <= distances[0]).all()
     assert (distances[2] <= distances[1]).all()
     assert distances[1].mean() < distances[0].mean()
+
+
+@pytest.mark.parametrize("size", [None, 2])
+def test_the_progress_bar_counts_stages_of_examples(size, monkeypatch):
+    monkeypatch.setenv("TQDM_MININTERVAL", "0")
+    model, x = tiny_cnn(1), images(3)
+    c = decided(model, x)
+
+    def shown(run):
+        with redirect_stderr(io.StringIO()) as out:
+            run(internal_batch_size=size, show_progress=True)
+        return out.getvalue().strip().split("\r")
+
+    bars = shown(lambda **more: find_boundary(model, x, c, num_restarts=1, **more))
+    assert bars[-1].startswith("Boundary search: 100%")
+    assert f"{3 * 2 * 3}/{3 * 2 * 3}" in bars[-1]
+    bars = shown(lambda **more: BoundarySaliency(model).attribute(x, c, **more))
+    assert bars[-1].startswith("Boundary Saliency attribution: 100%")
+    assert f"{3 * 4}/{3 * 4}" in bars[-1]
+    with redirect_stderr(io.StringIO()) as out:
+        find_boundary(model, x, c)
+    assert out.getvalue() == ""
+
+
+@BOTH
+def test_the_bar_ends_at_100_percent_without_the_missing_examples(method):
+    x = images(3)
+    x[1, 0, 0, 0] = -1
+    with redirect_stderr(io.StringIO()) as out:
+        method(OnlySome()).attribute(x, 0, on_missing="nan", show_progress=True)
+    assert " attribution: 100%" in out.getvalue().strip().split("\r")[-1]
 
 
 class TestASearchOfYourOwn:
@@ -469,10 +665,10 @@ class TestCost:
         model, x = Counting(Linear()), images(6)
         c = decided(model.model, x)
         find_boundary(model, x, c, refinement_steps=0)
-        assert model.rows == 6 * (1 + (3 + 1) + 1 + 12)
+        assert model.rows == 6 * (1 + (3 + 1) + 1 + 2)
         model.rows = 0
         find_boundary(model, x, c)
-        assert 6 * (29 + 3 - 12) <= model.rows <= 6 * (29 + 3)
+        assert 6 * (8 + 2) <= model.rows <= 6 * (8 + 2 + 2)
 
     def test_examples_that_are_done_cost_nothing_more(self):
         def model(x, flat):  # DeepFool jumps across the steep boundary of the others at once
@@ -484,15 +680,31 @@ class TestCost:
         x = torch.full((3, 2), 0.5, dtype=torch.float64)
         flat = torch.tensor([True, False, False])
         find_boundary(model, x, 0, additional_forward_args=flat, refinement_steps=0)
-        assert rows == [3] + [3, 3, 1, 1] + [3] * (1 + 12)
+        assert rows[:6] == [3, *[3, 3, 1, 1], 3]
+        trials = rows[6:]
+        assert trials == sorted(trials, reverse=True)
+        assert trials[0] == 3
+        assert min(trials) < 3
+        assert len(trials) <= 12 + 3
+
+    def test_a_start_that_the_box_lets_go_nowhere_is_given_up_at_once(self):
+        def model(x):
+            rows.append(len(x))
+            value = 1 + x.sum(1)
+            return torch.stack([value, -value, -2 * value], 1)
+
+        rows = []
+        boundary = find_boundary(model, torch.zeros(2, 4), 0, clip=(0, 1), on_missing="nan")
+        assert not boundary.found.any()
+        assert rows == [2, 2, 2]
 
     def test_the_sweep_leaves_out_those_that_crossed(self):
         model, x = Counting(Linear()), images(6)
         c = decided(model.model, x)
         find_boundary(model, x, c, "pgd", radii=(0.3, 3.0), refinement_steps=0)
         rows = [shape[0] for shape in model.shapes]
-        assert min(rows[1:-13]) < 6
-        assert sum(rows) < 6 * (1 + 2 * 41 + 13)
+        assert min(rows[1:]) < 6
+        assert sum(rows) < 6 * (1 + 2 * 41)
 
     @BOTH
     @pytest.mark.parametrize("num_examples", [1, 3])
@@ -651,6 +863,9 @@ BEFORE_ANY_FORWARD = [
     ({"clip": (1, 0)}, ValueError, r"low < high everywhere, got \(1, 0\)"),
     ({"clip": (0, [1, 1])}, ValueError, r"broadcast to the inputs of shape .*got shape \(2,\)"),
     ({"clip": (0.5, 1)}, ValueError, r"inputs must lie inside clip=\(0.5, 1\).*0 \(.*1 \(.*2 \("),
+    ({"clip": (0, float("nan"))}, ValueError, "low < high everywhere"),
+    ({"internal_batch_size": 0}, ValueError, "internal_batch_size must be at least 1, got 0"),
+    ({"internal_batch_size": 2.0}, TypeError, "internal_batch_size must be an integer or None"),
     ({"num_restarts": -1}, ValueError, "num_restarts must be at least 0, got -1"),
     ({"num_restarts": 1.5}, TypeError, "num_restarts must be an integer"),
     ({"on_missing": "ignore"}, ValueError, 'on_missing must be "raise" or "nan", got \'ignore\''),
@@ -687,6 +902,34 @@ def test_bad_input_of_the_methods_before_any_forward_pass(method, arguments, err
     with pytest.raises(error, match=message):
         method(model).attribute(**{"inputs": X, "target": 0, **arguments})
     assert model.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"n_steps": 0}, ValueError, "n_steps must be at least 1, got 0"),
+        ({"n_steps": 2.5}, TypeError, "n_steps must be an integer or None, got 2.5"),
+        ({"n_steps": None}, TypeError, "n_steps must be an integer, got None"),
+        ({"method": "simpson"}, ValueError, "method must be one of .*gausslegendre.*got 'simpson'"),
+    ],
+)
+def test_bad_input_of_the_quadrature_before_the_search(arguments, error, message):
+    model = Counting(tiny_cnn(1))
+    with pytest.raises(error, match=message):
+        BoundaryIntegratedGradients(model).attribute(X, 0, **arguments)
+    assert model.calls == 0
+
+
+@pytest.mark.parametrize(
+    "quadrature",
+    ["riemann_left", "riemann_right", "riemann_middle", "riemann_trapezoid", "gausslegendre"],
+)
+def test_every_quadrature_of_captum(quadrature):
+    model, x = tiny_cnn(1), images(2)
+    _, delta = BoundaryIntegratedGradients(model).attribute(
+        x, decided(model, x), method=quadrature, return_convergence_delta=True
+    )
+    assert delta.abs().max() < 0.01
 
 
 @BOTH
@@ -749,8 +992,9 @@ def test_a_model_that_detaches_the_graph(method, kind, score):
 def test_outputs_that_are_no_classes(forward, target, error, message):
     with pytest.raises(error, match=message):
         find_boundary(forward, X, target)
-    with pytest.raises(error, match=message):
-        BoundarySaliency(forward).attribute(X, target)
+    for method in (BoundarySaliency, BoundaryIntegratedGradients):
+        with pytest.raises(error, match=message):
+            method(forward).attribute(X, target)
 
 
 @pytest.mark.parametrize(
@@ -785,7 +1029,7 @@ def test_as_near_as_the_attacks_of_foolbox():
     """On 16 digits and a trained network; theirs is the better of DeepFool and DDN on average."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        foolbox = pytest.importorskip("foolbox")
+        foolbox = pytest.importorskip("foolbox", exc_type=ImportError)
         from sklearn.datasets import load_digits
     digits = load_digits()
     x = torch.tensor(digits.images, dtype=torch.float32)[:, None] / 16

@@ -10,19 +10,24 @@ from contextlib import redirect_stderr
 
 import pytest
 import torch
-from captum.attr import (
-    NoiseTunnel,
-    PerturbationAttribution,
-)
+from captum.attr import GradientAttribution, NoiseTunnel, PerturbationAttribution
 from captum.attr import visualization as captum_viz
 from captum.attr._utils.stat import CommonStats
 from captum.attr._utils.summarizer import Summarizer
-from captum.metrics import sensitivity_max
+from captum.metrics import infidelity, sensitivity_max
 from captum.robust import AttackComparator, MinParamPerturbation
 from helpers import Counting, Quadratic, brute_force, tiny_cnn
 from torch import nn
 
-from captum_spectral import FeatureSuppression, SpectralShapley, band_mask, split_bands
+from captum_spectral import (
+    BoundaryIntegratedGradients,
+    BoundarySaliency,
+    FeatureSuppression,
+    SpectralShapley,
+    band_mask,
+    find_boundary,
+    split_bands,
+)
 
 SWALLOWED_BY_WRAPPERS = {
     "nt_type",
@@ -53,9 +58,9 @@ class Spatial(nn.Module):
 class WithArgs(nn.Module):
     """A model of an image, a number per example, and an option that is no tensor."""
 
-    def __init__(self):
+    def __init__(self, seed=0):
         super().__init__()
-        self.body = tiny_cnn(1)
+        self.body = tiny_cnn(1, seed=seed)
         self.eval()
 
     def forward(self, x, scale, table, power=1):
@@ -117,9 +122,7 @@ METHODS = [
     {"algorithm": SpectralShapley, "args": {"num_bands": 3}},
     {"algorithm": SpectralShapley, "args": {"num_bands": 3, "n_samples": 2}, "seeded": True},
 ]
-
-
-GRADIENT_METHODS = [
+SUPPRESSION_METHODS = [
     {"algorithm": FeatureSuppression, "args": {"n_samples": 3}, "seeded": True},
     {
         "algorithm": FeatureSuppression,
@@ -127,28 +130,56 @@ GRADIENT_METHODS = [
         "seeded": True,
     },
 ]
+# Only what a classifier predicts has a boundary around it: one class for all, or 4, 1 and 4.
+ONE_CLASS, SOME_CLASSES = tiny_cnn(1), tiny_cnn(1, seed=4)
+PREDICTED = {
+    "int target": {"model": ONE_CLASS, "args": {"target": 2}},
+    "list target": {"model": SOME_CLASSES, "args": {"target": [4, 1, 4]}},
+    "tensor target": {"model": SOME_CLASSES, "args": {"target": torch.tensor([4, 1, 4])}},
+    "one-element tensor target": {"model": ONE_CLASS, "args": {"target": torch.tensor([2])}},
+    "additional arguments": {"model": WithArgs(4), "args": {"target": [4, 1, 4]}},
+    "a tuple of one": {
+        "model": ONE_CLASS,
+        "args": {"target": 2, "baselines": find_boundary(ONE_CLASS, (X,), 2).points},
+    },
+}
+CONFIGS_OF_PREDICTIONS = [
+    {**c, **PREDICTED[c["name"]], "args": {**c["args"], **PREDICTED[c["name"]]["args"]}}
+    for c in CONFIGS
+    if c["name"] in PREDICTED
+]
+BOUNDARY_METHODS = [
+    {"algorithm": BoundarySaliency, "args": {"score": "margin"}, "rows": 1},
+    {"algorithm": BoundaryIntegratedGradients, "args": {"n_steps": 7}, "rows": 7},
+]
 
 
-def cases(configs, methods=METHODS):
-    return pytest.mark.parametrize(
-        ("method", "config"),
-        [
-            pytest.param(
-                m,
-                c,
-                id="-".join(map(str, (m["algorithm"].__name__, *m["args"].values(), c["name"]))),
-            )
-            for m in methods
-            for c in configs
-        ],
-    )
+def pairs(configs, methods):
+    return [
+        pytest.param(
+            m,
+            c,
+            id="-".join(map(str, (m["algorithm"].__name__, *m["args"].values(), c["name"]))),
+        )
+        for m in methods
+        for c in configs
+    ]
 
 
-every_case = cases(CONFIGS)
-every_case_of_every_method = cases(CONFIGS, METHODS + GRADIENT_METHODS)
-# NoiseTunnel and the metrics repeat every tensor argument, also the one that is not per example,
-# and a traced model takes tensors only.
-without_other_args = cases([c for c in CONFIGS if c["name"] != "additional arguments"])
+def cases(pairs):
+    return pytest.mark.parametrize(("method", "config"), pairs)
+
+
+def without_other_args(configs):
+    """NoiseTunnel and the metrics repeat every tensor, also one that is not per example."""
+    return [c for c in configs if c["name"] != "additional arguments"]
+
+
+OF_GRADIENTS = pairs(CONFIGS, SUPPRESSION_METHODS) + pairs(CONFIGS_OF_PREDICTIONS, BOUNDARY_METHODS)
+THAT_WRAPPERS_REPEAT = pairs(without_other_args(CONFIGS), METHODS)
+OF_GRADIENTS_THAT_WRAPPERS_REPEAT = pairs(without_other_args(CONFIGS), SUPPRESSION_METHODS) + pairs(
+    without_other_args(CONFIGS_OF_PREDICTIONS), BOUNDARY_METHODS
+)
 
 
 def tuples(x):
@@ -162,6 +193,19 @@ def run(method, config, model=None, inputs=None, **overrides):
     return explainer.attribute(config["inputs"] if inputs is None else inputs, **args)
 
 
+def with_points(method, config):
+    """The arguments, with boundary points where the method would search for them."""
+    args = {**method["args"], **config["args"]}
+    if method in BOUNDARY_METHODS and "baselines" not in args:
+        args["baselines"] = find_boundary(
+            config["model"],
+            config["inputs"],
+            args["target"],
+            additional_forward_args=args.get("additional_forward_args"),
+        ).points
+    return args
+
+
 def of_example(value, e, num_examples=3):
     """What belongs to example ``e`` in an argument, the way a user would cut it out."""
     if isinstance(value, tuple):
@@ -173,7 +217,7 @@ def of_example(value, e, num_examples=3):
     return value
 
 
-@every_case_of_every_method
+@cases(pairs(CONFIGS, METHODS) + OF_GRADIENTS)
 class TestEveryConfigurationOfEveryMethod:
     def test_shape_and_kind_follow_the_inputs(self, method, config):
         result = run(method, config)
@@ -228,7 +272,7 @@ class TestEveryConfigurationOfEveryMethod:
         assert last.startswith(f"{name} attribution: 100%")
 
 
-@every_case
+@cases(pairs(CONFIGS, METHODS))
 class TestEveryConfiguration:
     @pytest.mark.parametrize("per_eval", [1, 2, 5, 100])
     def test_perturbations_per_eval_changes_rows_per_forward_and_nothing_else(
@@ -262,7 +306,7 @@ class TestEveryConfiguration:
             assert torch.equal(p.flatten(1)[:, 0], values[:, 3 * t])  # DC is in the lowest band
 
 
-@without_other_args
+@cases(THAT_WRAPPERS_REPEAT)
 class TestEveryConfigurationThatWrappersRepeat:
     def test_scripted_and_traced_models_equal_eager(self, method, config):
         inputs = tuples(config["inputs"])
@@ -292,46 +336,111 @@ class TestEveryConfigurationThatWrappersRepeat:
         for r, x in zip(tuples(result), tuples(config["inputs"]), strict=True):
             assert r.shape == x.shape
 
-    def test_sensitivity_max(self, method, config):
-        explainer = method["algorithm"](config["model"])
-        sensitivity = sensitivity_max(
-            explainer.attribute,
-            config["inputs"],
-            n_perturb_samples=2,
-            **{**method["args"], **config["args"]},
+
+@cases(THAT_WRAPPERS_REPEAT + OF_GRADIENTS_THAT_WRAPPERS_REPEAT)
+def test_sensitivity_max(method, config):
+    explainer = method["algorithm"](config["model"])
+    sensitivity = sensitivity_max(
+        explainer.attribute,
+        config["inputs"],
+        n_perturb_samples=2,
+        **with_points(method, config),
+    )
+    assert sensitivity.shape == (3,)
+    assert sensitivity.isfinite().all()
+
+
+@cases(OF_GRADIENTS_THAT_WRAPPERS_REPEAT)
+class TestEveryConfigurationOfGradientsThatWrappersRepeat:
+    @pytest.mark.parametrize("nt_type", ["smoothgrad", "smoothgrad_sq", "vargrad"])
+    def test_noise_tunnel_searches_nothing_again(self, method, config, nt_type):
+        args = with_points(method, config)
+        model = Counting(config["model"])
+        result = NoiseTunnel(method["algorithm"](model)).attribute(
+            config["inputs"], nt_type=nt_type, nt_samples=2, stdevs=0.01, **args
         )
-        assert sensitivity.shape == (3,)
-        assert sensitivity.isfinite().all()
+        for r, x in zip(tuples(result), tuples(config["inputs"]), strict=True):
+            assert r.shape == x.shape
+            assert r.isfinite().all()
+        # Given points cost a row that checks them.
+        rows = 1 + method["rows"] if "rows" in method else args["n_samples"]
+        assert model.rows == 2 * 3 * rows
+
+    def test_infidelity(self, method, config):
+        def perturb(inputs):
+            noise = tuple(0.01 * torch.randn_like(x) for x in tuples(inputs))
+            perturbed = tuple(x - n for x, n in zip(tuples(inputs), noise, strict=True))
+            return (noise, perturbed) if isinstance(inputs, tuple) else (noise[0], perturbed[0])
+
+        value = infidelity(
+            config["model"],
+            perturb,
+            config["inputs"],
+            run(method, config),
+            target=config["args"]["target"],
+            n_perturb_samples=3,
+        )
+        assert value.shape == (3,)
+        assert value.isfinite().all()
 
 
-@pytest.mark.parametrize("method", [m["algorithm"] for m in METHODS[:1]])
+@cases(pairs(CONFIGS_OF_PREDICTIONS, BOUNDARY_METHODS[1:]))
+def test_the_delta_of_integrated_gradients_is_that_of_captum(method, config):
+    points = with_points(method, config)["baselines"]
+    result, delta = run(method, config, return_convergence_delta=True)
+    assert delta.shape == (3,)
+    assert delta.abs().max() < 1e-3
+    again = method["algorithm"](config["model"]).compute_convergence_delta(
+        result,
+        points,
+        config["inputs"],
+        config["args"]["target"],
+        config["args"].get("additional_forward_args"),
+    )
+    torch.testing.assert_close(again, delta, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [
+        (SpectralShapley, PerturbationAttribution),
+        (FeatureSuppression, GradientAttribution),
+        (BoundarySaliency, GradientAttribution),
+        (BoundaryIntegratedGradients, GradientAttribution),
+    ],
+)
 class TestEveryMethod:
-    def test_it_is_a_captum_class_whose_arguments_no_wrapper_swallows(self, method):
-        assert issubclass(method, PerturbationAttribution)
+    def test_it_is_a_captum_class_whose_arguments_no_wrapper_swallows(self, method, kind):
+        assert issubclass(method, kind)
         names = set(inspect.signature(method.attribute).parameters)
         assert not names & SWALLOWED_BY_WRAPPERS
         assert hasattr(method.attribute, "__wrapped__")
         assert list(inspect.signature(method.__init__).parameters) == ["self", "forward_func"]
 
-    def test_small_print(self, method):
+    def test_small_print(self, method, kind):
         explainer = method(tiny_cnn())
-        assert explainer.multiplies_by_inputs is True
-        assert explainer.has_convergence_delta() is True
-        assert explainer.get_name() == "Spectral Shapley"
+        completes = method in (SpectralShapley, BoundaryIntegratedGradients)
+        assert explainer.multiplies_by_inputs is completes
+        assert explainer.has_convergence_delta() is completes
+        assert explainer.get_name().replace(" ", "") == method.__name__
+        assert explainer.get_name().count(" ") == sum(map(str.isupper, method.__name__)) - 1
         message = f"attribute_future is not implemented for {method.__name__}"
         with pytest.raises(NotImplementedError, match=message):
             explainer.attribute_future()
 
-    def test_a_bad_tuple_target_is_captums_assertion(self, method):
-        with pytest.raises(AssertionError, match="Cannot choose target column"):
-            method(tiny_cnn(1)).attribute(X, (0, 1, 2), num_bands=2)
+    def test_it_is_called_positionally(self, method, kind):
+        model, inputs = tiny_cnn(), torch.rand(2, 3, 32, 32).double()
+        target = model(inputs).argmax(1)
+        torch.manual_seed(0)
+        by_position = method(model).attribute(inputs, target)
+        torch.manual_seed(0)
+        assert torch.equal(by_position, method(model).attribute(inputs=inputs, target=target))
 
 
-def test_the_call_of_the_readme_positionally():
-    model = tiny_cnn()
-    inputs, target = torch.rand(2, 3, 32, 32).double(), torch.tensor([1, 2])
-    attributions = SpectralShapley(model).attribute(inputs, target)
-    assert attributions.shape == inputs.shape
+@pytest.mark.parametrize("method", METHODS[:1] + SUPPRESSION_METHODS)
+def test_a_bad_tuple_target_is_captums_assertion(method):
+    with pytest.raises(AssertionError, match="Cannot choose target column"):
+        method["algorithm"](tiny_cnn(1)).attribute(X, (0, 1, 2), **method["args"])
 
 
 def test_the_signature_is_the_documented_one():

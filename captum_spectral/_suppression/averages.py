@@ -29,13 +29,14 @@ class Moments:
             if self._squares is not None:
                 self._squares[examples] += change * (new - mean)
 
-    def mean(self) -> Tensor:
+    def mean(self, what: str = "gradient") -> Tensor:
         finite = self._mean.isfinite()
         if not finite.all():
             raise ValueError(
-                "the gradient of forward_func is not finite (NaN or infinite) for example "
-                f"{int((~finite).nonzero()[0, 0])}, at one of its samples; is the model "
-                "differentiable where a suppressed feature holds its baseline? Give other baselines"
+                f"the {what} of forward_func is not finite (NaN or infinite) for example "
+                f"{int((~finite).nonzero()[0, 0])}, at one of its samples; is the model finite "
+                "and differentiable where a suppressed feature holds its baseline? Give other "
+                "baselines"
             )
         return self._mean.to(self._dtype)
 

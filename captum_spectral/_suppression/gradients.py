@@ -25,15 +25,20 @@ class Call(NamedTuple):
     additional_forward_args: Any
     num_examples: int
     whole_batches: bool
+    confident: bool
 
-    def gradients(self, samples: tuple[Tensor, ...], rows: Rows) -> tuple[Tensor, ...]:
-        """The gradients of each row's output with respect to the samples of the row."""
+    def at(
+        self, samples: tuple[Tensor, ...], rows: Rows
+    ) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        """The gradients of each row's output with respect to its samples, and its confidence."""
         leaves = tuple(s.detach().requires_grad_() for s in samples)
         args = take_args(self.additional_forward_args, rows.examples, self.num_examples)
         with torch.enable_grad():
-            output = run_forward(self.forward_func, leaves, None, args)
-            output = select(output, take_target(self.target, rows.examples), self.highest_class)
+            outputs = run_forward(self.forward_func, leaves, None, args)
+            target = take_target(self.target, rows.examples)
+            output = select(outputs, target, self.highest_class)
             values = self._one_per_row(output, len(rows))
+        confidence = self._confidence(outputs, target, len(rows)) if self.confident else None
         gradients: tuple[Tensor | None, ...] = (None,) * len(leaves)
         if values.requires_grad:
             ones = torch.ones_like(values)
@@ -47,7 +52,21 @@ class Call(NamedTuple):
                 "argmax or integers on the way to the output, and pass what it does not use in "
                 "additional_forward_args"
             )
-        return found
+        return found, confidence
+
+    @staticmethod
+    def _confidence(outputs: Tensor, target: TargetType, rows: int) -> Tensor:
+        """The softmax probability of each row's class."""
+        if outputs.dim() != 2 or len(outputs) != rows or outputs.shape[1] < 2:
+            raise ValueError(
+                "return_confidence needs a forward_func that returns the logits (B, classes) of at "
+                "least two classes, got "
+                f"{outputs.dtype} {tuple(outputs.shape)} for {rows} rows"
+            )
+        logits = outputs.detach()
+        probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(1)
+        picked: Tensor = select(probabilities, target)
+        return picked
 
     def _one_per_row(self, output: Any, rows: int) -> Tensor:
         is_number = not isinstance(output, Tensor) or output.dim() == 0

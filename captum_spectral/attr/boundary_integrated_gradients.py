@@ -9,13 +9,30 @@ import torch
 from captum.attr import GradientAttribution, IntegratedGradients
 from torch import Tensor
 
-from captum_spectral._captum import TargetType, format_output, is_tuple, log_usage
+from captum_spectral._arguments import check_count
+from captum_spectral._captum import (
+    NullProgress,
+    TargetType,
+    format_output,
+    is_tuple,
+    log_usage,
+    progress,
+)
 from captum_spectral.boundary.box import Clip
 from captum_spectral.boundary.classifier import slope
-from captum_spectral.boundary.scored import OnMissing, Score, at_boundary
-from captum_spectral.boundary.search import SearchMethod
+from captum_spectral.boundary.nearest import Search, SearchMethod
+from captum_spectral.boundary.result import OnMissing
+from captum_spectral.boundary.scored import AtBoundary, Score
 
 __all__ = ["BoundaryIntegratedGradients"]
+
+QUADRATURES = (
+    "gausslegendre",
+    "riemann_left",
+    "riemann_middle",
+    "riemann_right",
+    "riemann_trapezoid",
+)
 
 
 class BoundaryIntegratedGradients(GradientAttribution):  # type: ignore[misc]
@@ -36,8 +53,8 @@ class BoundaryIntegratedGradients(GradientAttribution):  # type: ignore[misc]
         forward_func: The classifier, or any modification of its forward function:
             ``(B, classes)`` outputs, of which the largest is the decision.
 
-    Cost in model rows per example: that of :func:`~captum_spectral.boundary.find_boundary` (up to
-    29 + s forward for DeepFool with ``s`` steps, mostly 3 to 5, each with up to 10 backward; 1 with
+    Cost in model rows per example: that of :func:`~captum_spectral.boundary.find_boundary` (about
+    9 + s forward and up to 8 + 3 s backward for DeepFool with ``s`` steps, mostly 3 to 5; 1 with
     given ``baselines``), ``n_steps`` forward and backward, and 2 for the delta. Memory: the graph
     of ``internal_batch_size`` rows, or of ``n_steps * B``.
 
@@ -88,6 +105,7 @@ class BoundaryIntegratedGradients(GradientAttribution):  # type: ignore[misc]
         method: str = "gausslegendre",
         internal_batch_size: int | None = None,
         return_convergence_delta: bool = False,
+        show_progress: bool = False,
     ) -> Any:
         r"""Captum's integrated gradients from the boundary points to the inputs.
 
@@ -116,12 +134,16 @@ class BoundaryIntegratedGradients(GradientAttribution):  # type: ignore[misc]
                 attributions and deltas. Default: "raise"
             n_steps (int, optional): Steps of the quadrature. Default: 50
             method (str, optional): The quadrature, as in Captum: ``"gausslegendre"``,
-                ``"riemann_middle"``, ... Default: "gausslegendre"
-            internal_batch_size (int, optional): Rows in a forward pass of the quadrature, at most.
-                None: all. Default: None
+                ``"riemann_left"``, ``"riemann_middle"``, ``"riemann_right"`` or
+                ``"riemann_trapezoid"``. Default: "gausslegendre"
+            internal_batch_size (int, optional): Rows in a forward pass, at most, of the search and
+                of the quadrature; it bounds the memory and changes the result by rounding only.
+                None: ``B`` and ``n_steps * B``. Default: None
             return_convergence_delta (bool, optional): Return
                 :math:`\sum_i A_i - (f(x) - f(x'))` as well, with the score that was explained as
                 :math:`f`. Default: False
+            show_progress (bool, optional): Display a progress bar that counts the stages of the
+                search, and the quadrature, of each example. Default: False
 
         Returns:
             *Tensor* or *tuple[Tensor]* of **attributions**, of the shape and dtype of the inputs;
@@ -132,37 +154,48 @@ class BoundaryIntegratedGradients(GradientAttribution):  # type: ignore[misc]
                 :func:`~captum_spectral.boundary.find_boundary`; a ValueError also for baselines
                 that are not across the boundary.
         """
-        points, scored = at_boundary(
+        # Captum would look at them after the search.
+        if n_steps is None:
+            raise TypeError("n_steps must be an integer, got None")
+        check_count("n_steps", n_steps)
+        if method not in QUADRATURES:
+            raise ValueError(f"method must be one of {', '.join(QUADRATURES)}, got {method!r}")
+        at_boundary = AtBoundary(
             self.forward_func,
             inputs,
             target,
             baselines,
             additional_forward_args,
             score,
-            search,
+            Search(search, num_restarts=num_restarts, generator=generator),
             clip,
-            num_restarts,
-            generator,
             on_missing,
+            internal_batch_size,
         )
-        attributions = torch.full_like(points, torch.nan)
-        delta = points.new_full(points.shape[:1], torch.nan)
-        if len(scored.examples):
-            x = (inputs[0] if isinstance(inputs, tuple) else inputs).detach()
+        x = (inputs[0] if isinstance(inputs, tuple) else inputs).detach()
+        title = f"{self.get_name()} attribution"
+        total = len(x) * (at_boundary.stages + 1)
+        with progress(desc=title, total=total) if show_progress else NullProgress() as bar:
+            points, scored = at_boundary.points(bar.update)
             integrated = IntegratedGradients(scored)
             integrated.gradient_func = _gradients
-            result = integrated.attribute(
-                x[scored.examples],
-                points[scored.examples],
-                additional_forward_args=scored.examples,
-                n_steps=n_steps,
-                method=method,
-                internal_batch_size=internal_batch_size,
-                return_convergence_delta=return_convergence_delta,
-            )
-            if return_convergence_delta:
-                result, delta[scored.examples] = result
-            attributions[scored.examples] = result
+            attributions = torch.full_like(points, torch.nan)
+            delta = points.new_full(points.shape[:1], torch.nan)
+            for examples in scored.batches():
+                result = integrated.attribute(
+                    x[examples],
+                    points[examples],
+                    additional_forward_args=examples,
+                    n_steps=n_steps,
+                    method=method,
+                    internal_batch_size=internal_batch_size,
+                    return_convergence_delta=return_convergence_delta,
+                )
+                if return_convergence_delta:
+                    result, delta[examples] = result
+                attributions[examples] = result
+                bar.update(len(examples))
+            bar.update(scored.num_missing)
         formatted = format_output(is_tuple(inputs), (attributions,))
         return (formatted, delta) if return_convergence_delta else formatted
 

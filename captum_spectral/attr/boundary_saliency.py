@@ -9,11 +9,19 @@ import torch
 from captum.attr import GradientAttribution
 from torch import Tensor
 
-from captum_spectral._captum import TargetType, format_output, is_tuple, log_usage
+from captum_spectral._captum import (
+    NullProgress,
+    TargetType,
+    format_output,
+    is_tuple,
+    log_usage,
+    progress,
+)
 from captum_spectral.boundary.box import Clip
 from captum_spectral.boundary.classifier import slope
-from captum_spectral.boundary.scored import OnMissing, Score, at_boundary
-from captum_spectral.boundary.search import SearchMethod
+from captum_spectral.boundary.nearest import Search, SearchMethod
+from captum_spectral.boundary.result import OnMissing
+from captum_spectral.boundary.scored import AtBoundary, Score
 
 __all__ = ["BoundarySaliency"]
 
@@ -36,9 +44,10 @@ class BoundarySaliency(GradientAttribution):  # type: ignore[misc]
         forward_func: The classifier, or any modification of its forward function:
             ``(B, classes)`` outputs, of which the largest is the decision.
 
-    Cost in model rows per example: that of :func:`~captum_spectral.boundary.find_boundary` (up to
-    29 + s forward for DeepFool with ``s`` steps, mostly 3 to 5, each with up to 10 backward), and 1
-    forward and backward. With given ``baselines``: 2 forward, 1 backward.
+    Cost in model rows per example: that of :func:`~captum_spectral.boundary.find_boundary` (about
+    9 + s forward and up to 8 + 3 s backward for DeepFool with ``s`` steps, mostly 3 to 5), and 1
+    forward and backward. With given ``baselines``: 2 forward, 1 backward. Memory: the graph of
+    ``internal_batch_size`` rows, or of ``B``.
 
     What it does not say: how much a feature adds to the output (it is a slope, in outputs per unit
     of the input), nor anything about :math:`x` where the boundary that was found is not the nearest
@@ -78,6 +87,8 @@ class BoundarySaliency(GradientAttribution):  # type: ignore[misc]
         num_restarts: int = 0,
         generator: torch.Generator | None = None,
         on_missing: OnMissing = "raise",
+        internal_batch_size: int | None = None,
+        show_progress: bool = False,
     ) -> Any:
         r"""The gradients at the boundary points of the inputs.
 
@@ -105,6 +116,11 @@ class BoundarySaliency(GradientAttribution):  # type: ignore[misc]
                 one. Default: None
             on_missing (str, optional): Of examples without a boundary: ``"raise"``, or ``"nan"``
                 attributions. Default: "raise"
+            internal_batch_size (int, optional): Rows in a forward pass, at most, of the search too;
+                it bounds the memory and changes the result by rounding only. None: ``B``.
+                Default: None
+            show_progress (bool, optional): Display a progress bar that counts the stages of the
+                search, and the gradients, of each example. Default: False
 
         Returns:
             *Tensor* or *tuple[Tensor]* of **attributions**, of the shape and dtype of the inputs.
@@ -114,24 +130,29 @@ class BoundarySaliency(GradientAttribution):  # type: ignore[misc]
                 :func:`~captum_spectral.boundary.find_boundary`; a ValueError also for baselines
                 that are not across the boundary.
         """
-        points, scored = at_boundary(
+        at_boundary = AtBoundary(
             self.forward_func,
             inputs,
             target,
             baselines,
             additional_forward_args,
             score,
-            search,
+            Search(search, num_restarts=num_restarts, generator=generator),
             clip,
-            num_restarts,
-            generator,
             on_missing,
+            internal_batch_size,
         )
-        attributions = torch.full_like(points, torch.nan)
-        if len(scored.examples):
-            with torch.enable_grad():
-                leaf = points[scored.examples].requires_grad_()
-                attributions[scored.examples] = slope(scored(leaf, scored.examples), leaf)
+        title = f"{self.get_name()} attribution"
+        total = at_boundary.num_examples * (at_boundary.stages + 1)
+        with progress(desc=title, total=total) if show_progress else NullProgress() as bar:
+            points, scored = at_boundary.points(bar.update)
+            attributions = torch.full_like(points, torch.nan)
+            for examples in scored.batches():
+                with torch.enable_grad():
+                    leaf = points[examples].requires_grad_()
+                    attributions[examples] = slope(scored(leaf, examples), leaf)
+                bar.update(len(examples))
+            bar.update(scored.num_missing)
         return format_output(is_tuple(inputs), (attributions,))
 
     @property

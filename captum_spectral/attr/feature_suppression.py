@@ -66,7 +66,9 @@ class FeatureSuppression(GradientAttribution):  # type: ignore[misc]
     the game :math:`v(S) = f(b + \sum_{g \in S} (x - b)_g)` if :math:`f` is multilinear in the
     :math:`m_g`: Owen's integral over the multilinear extension. For a network that is an
     approximation of unknown quality. The standard error is that of the average over samples; how
-    far the samples are from what the model was trained on, it does not show.
+    far the samples are from what the model was trained on, it does not show, but
+    ``return_confidence`` hints at it. How spread out a map is,
+    :func:`~captum_spectral.metrics.normalized_entropy` measures.
 
     Relations: ``suppress=0`` is Captum's ``Saliency``. RISE draws such masks and weighs them by
     the output, without a gradient. Expected Gradients moves all pixels by one shared weight towards
@@ -119,6 +121,7 @@ class FeatureSuppression(GradientAttribution):  # type: ignore[misc]
         absolute: bool = True,
         internal_batch_size: int | None = None,
         return_standard_error: bool = False,
+        return_confidence: bool = False,
         generator: torch.Generator | None = None,
         show_progress: bool = False,
     ) -> Any:
@@ -166,6 +169,13 @@ class FeatureSuppression(GradientAttribution):  # type: ignore[misc]
             return_standard_error (bool, optional): Return the standard error of each entry over
                 the samples as well; needs at least 2 samples. It falls as ``1/sqrt(n_samples)``.
                 Default: False
+            return_confidence (bool, optional): Return how sure the model is of ``target`` on
+                average over the samples as well,
+                :math:`\mathbb{E}[\text{softmax}(f(\hat x))_\text{target}]`, a diagnostic of ours:
+                the farther it is below that of the input, the farther the samples leave the data.
+                Needs one class per example and ``(B, classes)`` outputs, which are taken for
+                logits: of a ``forward_func`` that returns probabilities it is not the confidence.
+                Default: False
             generator (torch.Generator, optional): Source of the samples; None takes PyTorch's
                 global one. Samples depend on it alone, not on the batch, its device or
                 ``internal_batch_size``: sample s suppresses the same features in every example, so
@@ -179,15 +189,17 @@ class FeatureSuppression(GradientAttribution):  # type: ignore[misc]
             *Tensor* or *tuple[Tensor, ...]* of **attributions**, with ``return_standard_error``
             followed by the **standard error**; both of the shape of the inputs (tuples for a tuple
             of inputs), of their dtype, float32 for half precision. They are maps of *pixels*, also
-            when frequencies were suppressed.
+            when frequencies were suppressed. With ``return_confidence`` the **confidence**
+            ``(B,)``, in [0, 1], comes last.
 
         Raises:
             TypeError: Inputs, mask, baselines, ratio or counts of a wrong kind; a forward output
-                that is no real number or tensor.
+                that is no real number or tensor; a confidence in what is no class per example.
             ValueError: Non-finite inputs, shapes that do not fit, ``suppress`` outside [0, 1] or
                 ``lo > hi``, a count below 1, a standard error of one sample, an unknown ``domain``
                 or options of the other one; an output that is not one number per example, does
-                not depend on the inputs differentiably, or has a gradient that is not finite.
+                not depend on the inputs differentiably, or has a gradient that is not finite; a
+                confidence from outputs that are not ``(B, classes)``.
             AssertionError: A tuple target that does not fit the output (raised by Captum).
 
         Warns:
@@ -209,12 +221,16 @@ class FeatureSuppression(GradientAttribution):  # type: ignore[misc]
             additional_forward_args,
             len(tensors[0]),
             internal_batch_size is None,
+            return_confidence,
         )
+        if return_confidence:
+            _check_class(call)
         # Also where the caller has switched gradients off.
         with torch.inference_mode(False), torch.no_grad():
             suppressible = features(domain, tensors, starts, feature_mask, num_bands, spectral_dims)
             draws = Draws(1 + max(f.last for f in suppressible), interval, generator)
             moments = tuple(Moments(x, return_standard_error) for x in tensors)
+            certainty = Moments(tensors[0].new_zeros(len(tensors[0])), spread=False)
             total = n_samples * len(tensors[0])
             title = f"{self.get_name()} attribution"
             bar = progress(desc=title, total=total) if show_progress else NullProgress()
@@ -222,13 +238,18 @@ class FeatureSuppression(GradientAttribution):  # type: ignore[misc]
                 for rows in batches(total, len(tensors[0]), internal_batch_size):
                     keep = draws.of(rows)
                     samples = tuple(f.samples(rows, keep) for f in suppressible)
-                    for m, gradient in zip(moments, call.gradients(samples, rows), strict=True):
+                    gradients, confidence = call.at(samples, rows)
+                    for m, gradient in zip(moments, gradients, strict=True):
                         m.add(gradient.abs() if absolute else gradient, rows)
+                    if confidence is not None:
+                        certainty.add(confidence, rows)
                     bar.update(len(rows))
         results = [format_output(is_tuple(inputs), tuple(m.mean() for m in moments))]
         if return_standard_error:
             errors = tuple(m.standard_error(n_samples) for m in moments)
             results.append(format_output(is_tuple(inputs), errors))
+        if return_confidence:
+            results.append(certainty.mean("confidence"))
         return results[0] if len(results) == 1 else tuple(results)
 
     def attribute_future(self) -> None:
@@ -242,6 +263,15 @@ def _check_samples(n_samples: object, return_standard_error: bool) -> None:
     check_count("n_samples", n_samples)
     if return_standard_error and n_samples == 1:
         raise ValueError("return_standard_error needs n_samples >= 2, got n_samples=1")
+
+
+def _check_class(call: Call) -> None:
+    per_example = isinstance(call.target, Tensor) and call.target.dim() == 1
+    if call.highest_class is None or not (isinstance(call.target, int) or per_example):
+        raise TypeError(
+            "return_confidence needs target to name one class per example, as an int, a list of "
+            f"ints or a 1-D integer tensor, got {call.target!r}"
+        )
 
 
 def _format_suppress(suppress: object) -> tuple[float, float]:

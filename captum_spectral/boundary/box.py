@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 
 import torch
 from torch import Tensor
@@ -47,6 +48,15 @@ class Box:
                 "give the range of the inputs as the model sees them, after normalisation"
             )
         self._bounds = low, high
+
+    def of(self, examples: Tensor) -> Box:
+        """The box of some of the examples; rows below are one per example of their box."""
+        if self._bounds is None or all(len(bound) == 1 for bound in self._bounds):
+            return self
+        box = copy(self)
+        low, high = (bound if len(bound) == 1 else bound[examples] for bound in self._bounds)
+        box._bounds = low, high
+        return box
 
     def clamp(self, points: Tensor) -> Tensor:
         """The nearest points inside."""
@@ -103,4 +113,4 @@ def _bound(bound: Bound, inputs: Tensor, dtype: torch.dtype) -> Tensor:
             "clip must hold numbers, one number per channel, or tensors that broadcast to the "
             f"inputs of shape {tuple(inputs.shape)}, got shape {tuple(tensor.shape)}"
         )
-    return tensor
+    return tensor.reshape([1] * (inputs.dim() - tensor.dim()) + list(tensor.shape))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from captum_spectral._arguments import format_inputs, format_target, take_args
+from captum_spectral._arguments import check_count, format_inputs, format_target, take_args
 from captum_spectral._captum import TargetType, run_forward
 from captum_spectral.game import warn_if_training
 
@@ -25,7 +26,10 @@ class Classifier:
         dtype: What the model is shown.
         target: ``(B,)`` the explained classes.
         examples: ``(B,)`` all indices, 0..B-1.
+        margins: ``(B,)`` how far the decisions at the examples are ahead, once they were checked.
     """
+
+    margins: Tensor
 
     def __init__(
         self,
@@ -33,7 +37,10 @@ class Classifier:
         inputs: Tensor | tuple[Tensor, ...],
         target: TargetType,
         additional_forward_args: Any = None,
+        internal_batch_size: int | None = None,
     ) -> None:
+        if internal_batch_size is not None:
+            check_count("internal_batch_size", internal_batch_size)
         tensors = format_inputs(inputs)
         if len(tensors) != 1:
             raise ValueError(
@@ -44,14 +51,30 @@ class Classifier:
         self.dtype = x.dtype
         self.inputs = x.to(torch.promote_types(x.dtype, torch.float32))
         self.target, self._highest_class = _class_per_example(target, x)
-        self.examples = torch.arange(len(x), device=x.device)
+        self.examples = self._places = torch.arange(len(x), device=x.device)
+        self._num_examples = len(x)
         self._forward_func = forward_func
         self._args = additional_forward_args
+        self._max_rows = len(x) if internal_batch_size is None else internal_batch_size
         warn_if_training(forward_func)
+
+    def batches(self) -> tuple[Tensor, ...]:
+        """The examples, as many at a time as may go through the model."""
+        batches: tuple[Tensor, ...] = self.examples.split(self._max_rows)
+        return batches
+
+    def part(self, examples: Tensor) -> Classifier:
+        """The same model with some of the examples, whose decisions were checked."""
+        part = copy(self)
+        part.inputs, part.target, part.margins, part._places = (
+            t[examples] for t in (self.inputs, self.target, self.margins, self._places)
+        )
+        part.examples = torch.arange(len(examples), device=examples.device)
+        return part
 
     def __call__(self, points: Tensor, examples: Tensor) -> Tensor:
         """Outputs ``(R, classes)`` of rows ``(R, ...)`` that are versions of ``examples (R,)``."""
-        args = take_args(self._args, examples.to, len(self.inputs))
+        args = take_args(self._args, self._places[examples].to, self._num_examples)
         logits = run_forward(self._forward_func, points.to(self.dtype), None, args)
         if not isinstance(logits, Tensor) or not logits.dtype.is_floating_point:
             raise TypeError(
@@ -73,8 +96,9 @@ class Classifier:
 
     @torch.no_grad()
     def outputs(self, points: Tensor, examples: Tensor) -> Tensor:
-        """Outputs without gradients."""
-        return self(points, examples)
+        """Outputs without gradients, of any number of rows."""
+        batches = zip(points.split(self._max_rows), examples.split(self._max_rows), strict=True)
+        return torch.cat([self(p, e) for p, e in batches])
 
     def differentiable(self, points: Tensor, examples: Tensor) -> tuple[Tensor, Tensor]:
         """The rows as the leaf of a graph, and their outputs. Call it with gradients enabled."""
@@ -92,6 +116,10 @@ class Classifier:
     def others(self, logits: Tensor, examples: Tensor) -> Tensor:
         """``(R, classes)`` the outputs, -inf for the explained class."""
         return logits.scatter(1, self.target[examples, None], -torch.inf)
+
+    def margin(self, logits: Tensor, examples: Tensor) -> Tensor:
+        """``(R,)`` how far the explained classes are ahead of all others; negative if behind."""
+        return self.of_target(logits, examples) - self.others(logits, examples).amax(1)
 
     def check_decisions(self) -> None:
         """The targets must be what is predicted, from finite outputs. One row per example."""
@@ -113,6 +141,7 @@ class Classifier:
                 f"that decision is looked for; it is not for the examples {listed}; use "
                 "target=forward_func(inputs).argmax(1), or leave them out"
             )
+        self.margins = self.margin(logits, self.examples)
 
 
 def slope(values: Tensor, leaf: Tensor, retain_graph: bool = False) -> Tensor:

@@ -11,6 +11,8 @@ from captum_spectral.boundary.classifier import Classifier, slope
 __all__ = ["deepfool"]
 
 HALF_STEPS = 2
+# Which class is nearest hardly changes on the way, and each class looked at costs a backward pass.
+KEPT_CANDIDATES = 3
 
 
 @torch.enable_grad()
@@ -36,15 +38,17 @@ def deepfool(
         classifier: The model and its examples.
         box: Where points may lie.
         starts: ``(B, ...)``, one per example.
-        num_candidates: The classes considered: those with the largest outputs at the start.
+        num_candidates: The classes considered: those with the largest outputs at the start, and of
+            these the nearest 3 from the second step on.
         overshoot: How much farther than the linearised boundary a step goes.
         max_steps: Steps at most.
 
     Returns:
         ``(B, ...)`` where each example stopped: across, or stuck.
 
-    Cost per example: a row forward, and ``num_candidates`` backward, for each step it takes, and
-    one row at the end. Memory: two gradients and the graph of the rows.
+    Cost per example: a row forward for each step it takes, and one at the end; ``num_candidates``
+    rows backward for the first step and 3 for each other. Memory: two gradients and the graph of
+    the rows.
     """
     points = starts.clone()
     active = classifier.examples
@@ -58,15 +62,16 @@ def deepfool(
         if not moving.any():
             break
         here = points[active]
-        unit, distances = _to_nearest(
-            classifier, box, here, leaf, logits, active, candidates[active]
+        unit, distances, candidates = _to_nearest(
+            classifier, box.of(active), here, leaf, logits, active, candidates
         )
         moving &= distances.isfinite()
-        active = active[moving]
-        share = 0.5 if step < min(HALF_STEPS, max_steps - 1) else 1 + overshoot
-        points[active] = box.move(here[moving], unit[moving], share * distances[moving])
+        active, candidates = active[moving], candidates[moving]
         if not len(active):
             break
+        share = 0.5 if step < min(HALF_STEPS, max_steps - 1) else 1 + overshoot
+        moved = box.of(active).move(here[moving], unit[moving], share * distances[moving])
+        points[active] = moved
     return points
 
 
@@ -78,16 +83,17 @@ def _to_nearest(
     logits: Tensor,
     examples: Tensor,
     candidates: Tensor,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Directions ``(R, ...)`` and distances ``(R,)`` to the nearest linearised boundaries.
 
-    The distance is infinite where no class has a slope.
+    The distance is infinite where no class has a slope. Also the candidates worth another look.
     """
     wide = (-1, *[1] * (points.dim() - 1))
     # Rows that lie on the boundary itself must move, too; the bisection takes it back.
     least = 1e-5 * logits.detach().abs().amax(1) + 1e-8
     shortest = torch.full_like(least, torch.inf).to(points)
     distances, directions = shortest, torch.zeros_like(points)
+    ways = []
     num_candidates = candidates.shape[1]
     for j in range(num_candidates):
         rival = logits.gather(1, candidates[:, j : j + 1])[:, 0]
@@ -96,9 +102,12 @@ def _to_nearest(
         margin = (least - gain.detach()).to(points)
         # How far it is when the coordinates at their bounds stay there.
         free = box.without_blocked(points, gradient).flatten(1).norm(dim=1)
-        nearer = margin / free < shortest  # False for the NaN of a broken gradient
-        shortest = torch.where(nearer, margin / free, shortest)
+        way = (margin / free).nan_to_num(torch.inf, torch.inf)  # NaN of a broken gradient
+        ways.append(way)
+        nearer = way < shortest
+        shortest = torch.where(nearer, way, shortest)
         length = gradient.flatten(1).norm(dim=1)
         distances = torch.where(nearer, margin / length, distances)
         directions = torch.where(nearer.reshape(wide), gradient / length.reshape(wide), directions)
-    return directions, distances
+    kept = torch.stack(ways, 1).topk(min(KEPT_CANDIDATES, num_candidates), largest=False).indices
+    return directions, distances, candidates.gather(1, kept)

@@ -52,8 +52,8 @@ def pgd(
             missing[active[crossed]] = False
             if step == max_steps or crossed.all():
                 break
-            gain = classifier.others(logits, active).amax(1) - classifier.of_target(logits, active)
-            direction = _unit(box.without_blocked(points[active], slope(gain, leaf).to(points)))
+            gradient = slope(-classifier.margin(logits, active), leaf).to(points)
+            direction = _unit(box.of(active).without_blocked(points[active], gradient))
             moving = ~crossed & (direction != 0).flatten(1).any(1)
             active = active[moving]
             if not len(active):
@@ -73,7 +73,7 @@ def _into_ball(
     center = classifier.inputs[examples]
     offset = points - center
     length = offset.flatten(1).norm(dim=1).reshape(-1, *[1] * (points.dim() - 1))
-    return box.clamp(center + offset * (radius / length).clamp(max=1))
+    return box.of(examples).clamp(center + offset * (radius / length).clamp(max=1))
 
 
 def _unit(direction: Tensor) -> Tensor:

@@ -8,20 +8,20 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from captum_spectral._captum import TargetType
-from captum_spectral.boundary.box import Clip
+from captum_spectral._captum import TargetType, is_tuple
+from captum_spectral.boundary.box import Box, Clip
 from captum_spectral.boundary.classifier import Classifier
-from captum_spectral.boundary.search import (
-    Boundary,
+from captum_spectral.boundary.nearest import Advance, Search
+from captum_spectral.boundary.result import (
     BoundaryNotFoundError,
-    SearchMethod,
-    find_boundary,
+    OnMissing,
+    as_boundary,
+    check_on_missing,
 )
 
-__all__ = ["OnMissing", "Score", "Scored", "at_boundary"]
+__all__ = ["AtBoundary", "Score", "Scored"]
 
 Score = Literal["logit", "margin"]
-OnMissing = Literal["raise", "nan"]
 
 
 class Scored:
@@ -32,8 +32,14 @@ class Scored:
     """
 
     def __init__(self, classifier: Classifier, classes: Tensor, score: Score) -> None:
-        self.examples = (classes >= 0).nonzero().flatten()
         self._classifier, self._classes, self._margin = classifier, classes, score == "margin"
+        self.num_missing = int((classes < 0).sum())
+
+    def batches(self) -> list[Tensor]:
+        """The examples that have a point, as many at a time as may go through the model."""
+        batches = self._classifier.batches()
+        with_point = (e[self._classes[e] >= 0] for e in batches)
+        return [e for e in with_point if len(e)]
 
     def __call__(self, points: Tensor, examples: Tensor) -> Tensor:
         """The score of each row."""
@@ -44,43 +50,59 @@ class Scored:
         return explained
 
 
-def at_boundary(
-    forward_func: Callable[..., Any],
-    inputs: Tensor | tuple[Tensor, ...],
-    target: TargetType,
-    baselines: Any,
-    additional_forward_args: Any,
-    score: Score,
-    search: SearchMethod,
-    clip: Clip | None,
-    num_restarts: int,
-    generator: torch.Generator | None,
-    on_missing: OnMissing,
-) -> tuple[Tensor, Scored]:
-    """The boundary points, found or given, and the score that is explained there."""
-    if score not in ("logit", "margin"):
-        raise ValueError(f'score must be "logit" or "margin", got {score!r}')
-    classifier = Classifier(forward_func, inputs, target, additional_forward_args)
-    if baselines is None:
-        boundary = find_boundary(
-            classifier,
-            inputs,
-            target,
-            search,
-            classifier.examples,
-            clip,
-            num_restarts=num_restarts,
-            generator=generator,
-            on_missing=on_missing,
+class AtBoundary:
+    """What a method at the boundary was given, checked; where its points come from.
+
+    Args:
+        baselines: Points of the user, instead of a search.
+        search: How they are searched otherwise.
+        clip: Where, then.
+    """
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        inputs: Tensor | tuple[Tensor, ...],
+        target: TargetType,
+        baselines: Any,
+        additional_forward_args: Any,
+        score: Score,
+        search: Search,
+        clip: Clip | None,
+        on_missing: OnMissing,
+        internal_batch_size: int | None,
+    ) -> None:
+        if score not in ("logit", "margin"):
+            raise ValueError(f'score must be "logit" or "margin", got {score!r}')
+        check_on_missing(on_missing)
+        self._classifier = Classifier(
+            forward_func, inputs, target, additional_forward_args, internal_batch_size
         )
-    else:
-        boundary = _given(classifier, baselines, on_missing)
-    points = boundary.points[0] if isinstance(boundary.points, tuple) else boundary.points
-    return points, Scored(classifier, boundary.classes, score)
+        self._score, self._search, self._on_missing = score, search, on_missing
+        self._in_tuple = is_tuple(inputs)
+        self.num_examples = len(self._classifier.examples)
+        # How often the bar is moved by each example until it has its point.
+        self.stages = search.stages if baselines is None else 1
+        self._given: Tensor | None = None
+        if baselines is not None:
+            self._given, clip = _format_given(self._classifier, baselines, on_missing), None
+        self._box = Box(clip, self._classifier.inputs, self._classifier.dtype)
+
+    def points(self, advance: Advance) -> tuple[Tensor, Scored]:
+        """``(B, ...)`` the points, NaN where there is none, and the score explained there."""
+        classifier = self._classifier
+        if self._given is not None:
+            points, classes = self._given, _classes_across(classifier, self._given)
+            advance(len(points))
+        else:
+            closest = self._search.run(classifier, self._box, advance)
+            as_boundary(closest, self._on_missing, self._in_tuple)
+            points, classes = closest.points, closest.classes
+        return points, Scored(classifier, classes, self._score)
 
 
-def _given(classifier: Classifier, baselines: Any, on_missing: OnMissing) -> Boundary:
-    """Boundary points of the user, checked. One row per example."""
+def _format_given(classifier: Classifier, baselines: Any, on_missing: OnMissing) -> Tensor:
+    """Boundary points of the user, as many as examples, in their dtype."""
     x = classifier.inputs
     points = baselines[0] if isinstance(baselines, tuple) and len(baselines) == 1 else baselines
     if not isinstance(points, Tensor):
@@ -95,22 +117,25 @@ def _given(classifier: Classifier, baselines: Any, on_missing: OnMissing) -> Bou
         )
     # First dim 1 is what NoiseTunnel leaves of a single example.
     points = points.detach().to(x).to(classifier.dtype).expand_as(x).contiguous()
-    found = points.isfinite().flatten(1).all(1)
-    if on_missing == "raise" and not found.all():
-        raise BoundaryNotFoundError((~found).nonzero().flatten().tolist())
+    missing = (~points.isfinite().flatten(1).all(1)).nonzero().flatten().tolist()
+    if on_missing == "raise" and missing:
+        raise BoundaryNotFoundError(missing)
+    return points
+
+
+def _classes_across(classifier: Classifier, points: Tensor) -> Tensor:
+    """``(B,)`` the classes of points, which must be others; -1 where the point is missing."""
     classes = torch.full_like(classifier.examples, -1)
-    rows = found.nonzero().flatten()
+    rows = points.isfinite().flatten(1).all(1).nonzero().flatten()
     if len(rows):
         logits = classifier.outputs(points[rows], rows)
-        others, other_classes = classifier.others(logits, rows).max(1)
         # A point next to the boundary may round to the near side in another batch.
         slack = 1e-4 * logits.abs().amax(1)
-        near = rows[~(classifier.of_target(logits, rows) <= others + slack)].tolist()
+        near = rows[~(classifier.margin(logits, rows) <= slack)].tolist()
         if near:
             raise ValueError(
                 "baselines must be points that the model takes for another class than target, as "
                 f"those of find_boundary(...).points; they are not for the examples {near}"
             )
-        classes[rows] = other_classes
-    distances = (points.to(x) - x).flatten(1).norm(dim=1).nan_to_num(torch.inf)
-    return Boundary(points, distances, found, classes)
+        classes[rows] = classifier.others(logits, rows).argmax(1)
+    return classes

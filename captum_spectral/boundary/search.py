@@ -1,86 +1,20 @@
-"""find_boundary: search, bisect, keep the closest."""
+"""find_boundary: search, locate the crossing, keep the closest."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from captum_spectral._arguments import check_count
-from captum_spectral._captum import TargetType, format_output, is_tuple
-from captum_spectral.boundary.bisection import Crossing, bisect
+from captum_spectral._captum import NullProgress, TargetType, is_tuple, progress
 from captum_spectral.boundary.box import Box, Clip
 from captum_spectral.boundary.classifier import Classifier
-from captum_spectral.boundary.deepfool import deepfool
-from captum_spectral.boundary.pgd import pgd
-from captum_spectral.boundary.refinement import closer, refine
+from captum_spectral.boundary.nearest import RADII, Search, SearchMethod
+from captum_spectral.boundary.result import Boundary, OnMissing, as_boundary, check_on_missing
 
-__all__ = ["Boundary", "BoundaryNotFoundError", "SearchMethod", "find_boundary"]
-
-# A name, or a function of inputs (B, ...) and target (B,) that gives candidate points (B, ...).
-SearchMethod = Literal["deepfool", "pgd"] | Callable[[Tensor, Tensor], Tensor]
-
-# Of the paper, for ImageNet in normalised units.
-RADII = (36 / 255, 64 / 255, 0.3, 0.5, 0.7, 0.9, 1.1)
-
-
-class Boundary(NamedTuple):
-    """The nearest points of another class that :func:`find_boundary` found.
-
-    Args:
-        points: ``(B, ...)`` :math:`x'`, of the shape and dtype of the inputs (a tuple for a tuple),
-            on the far side of the boundary. NaN where none was found.
-        distances: ``(B,)`` :math:`|x' - x|_2`, in float32 or float64. Infinite where none was
-            found.
-        found: ``(B,)`` boolean.
-        classes: ``(B,)`` integers, the class predicted at the points. -1 where none was found.
-
-    Raises:
-        AttributeError: On an attempt to change it.
-
-    Cost: no model rows.
-
-    Example::
-
-        >>> import torch
-        >>> from captum_spectral import find_boundary
-        >>> model = torch.nn.Linear(2, 2).requires_grad_(False)
-        >>> model.weight[:], model.bias[:] = torch.eye(2), 0
-        >>> boundary = find_boundary(model.eval(), torch.tensor([[3.0, 1.0]]), target=0)
-        >>> boundary.found, boundary.classes
-        (tensor([True]), tensor([1]))
-        >>> print(f"{float(boundary.distances):.2f}")        # |f_0 - f_1| / |w_0 - w_1|
-        1.41
-    """
-
-    points: Tensor | tuple[Tensor, ...]
-    distances: Tensor
-    found: Tensor
-    classes: Tensor
-
-
-class BoundaryNotFoundError(RuntimeError):
-    """For some examples the search met no other class.
-
-    Args:
-        examples: Their indices.
-
-    Example::
-
-        >>> from captum_spectral.boundary import BoundaryNotFoundError
-        >>> BoundaryNotFoundError([2]).examples
-        [2]
-    """
-
-    def __init__(self, examples: list[int]) -> None:
-        self.examples = examples
-        super().__init__(
-            f"no decision boundary was found for the examples {examples}: no step led to another "
-            'class. on_missing="nan" leaves them out; more num_restarts or max_steps, larger radii '
-            "(pgd), or another method may find one"
-        )
+__all__ = ["find_boundary"]
 
 
 def find_boundary(
@@ -98,7 +32,9 @@ def find_boundary(
     refinement_steps: int = 1,
     num_restarts: int = 0,
     generator: torch.Generator | None = None,
-    on_missing: Literal["raise", "nan"] = "raise",
+    on_missing: OnMissing = "raise",
+    internal_batch_size: int | None = None,
+    show_progress: bool = False,
 ) -> Boundary:
     r"""The closest point that a classifier takes for another class.
 
@@ -106,9 +42,9 @@ def find_boundary(
         x' = \operatorname*{argmin}_{z:\, F(z) \ne c} |z - x|_2, \qquad
         F(z) = \operatorname*{argmax}_j f_j(z), \qquad F(x) = c
 
-    An attack proposes a point across the boundary, and the way to it is halved until the crossing
-    is located to a part in ``2^bisection_steps`` of its distance. From there the point slides along
-    the boundary towards the perpendicular of :math:`x`, and is bisected again. The point kept is
+    An attack proposes a point across the boundary, and the crossing on the way to it is located to
+    a part in ``2^bisection_steps`` of its distance. From there the point slides along the boundary
+    towards the perpendicular of :math:`x`, and its crossing is located again. The point kept is
     always one that the model was shown and took for another class: :math:`F(x') \ne c` for
     certain.
 
@@ -121,7 +57,8 @@ def find_boundary(
         method: How points across the boundary are found. Default: "deepfool"
 
             - ``"deepfool"``: steps to the nearest of the linearised boundaries to the
-              ``num_candidates`` strongest other classes; the first two go half of the way.
+              ``num_candidates`` strongest other classes, of which the 3 nearest are followed; the
+              first two steps go half of the way.
             - ``"pgd"``: projected normalised gradient steps in l2 balls of growing ``radii``.
             - a function of ``inputs (B, ...)`` and ``target (B,)`` that returns candidates
               ``(B, ...)``, such as any attack:
@@ -140,7 +77,8 @@ def find_boundary(
             36/255 to 1.1, which suit normalised ImageNet
         max_steps: Steps of ``"deepfool"``, or of ``"pgd"`` in each ball. None: 50 or 40.
             Default: None
-        bisection_steps: How often the way to the boundary is halved. Default: 12
+        bisection_steps: The crossing is located as closely as by halving the way so many times.
+            Default: 12
         refinement_steps: How often, at most, the point is moved along the boundary to where the
             example's perpendicular onto the tangent plane meets it, as long as it comes closer by
             0.1 %; needs gradients. Default: 1
@@ -152,6 +90,11 @@ def find_boundary(
             without restarts. Default: None
         on_missing: What to do with examples for which no boundary was found: ``"raise"``, or
             ``"nan"``: NaN points, infinite distances, class -1. Default: "raise"
+        internal_batch_size: At most so many examples are searched at a time, so that no forward
+            pass has more rows; a ``method`` of your own is called with as many. It bounds the
+            memory and changes the result by rounding only. None: all at once. Default: None
+        show_progress: Display a progress bar that counts, for each search of an example, three
+            stages: candidate, crossing, refinement. Default: False
 
     Returns:
         :class:`Boundary`: ``points`` of the shape of the inputs, ``distances (B,)``,
@@ -164,17 +107,19 @@ def find_boundary(
             target that is not predicted (the message names the examples), outputs that are not
             ``(B, classes)``, not finite, or have no gradient, candidates of a wrong shape.
         BoundaryNotFoundError: With ``on_missing="raise"``; a ``RuntimeError`` that lists the
-            examples.
+            examples, and holds what was found for the others as its ``boundary``.
 
     Warns:
         UserWarning: The model, or a part of it, is in training mode.
 
     Cost in model rows per example: 1, and for each of the ``1 + num_restarts`` searches those of
-    the method, ``1 + bisection_steps``, and up to ``2 + bisection_steps`` for each refinement
-    (1 of them backward, too). DeepFool: ``s + 1`` forward for ``s`` steps, mostly 3 to 5, each with
-    up to ``num_candidates`` backward. So 29 + s by default. PGD: up to 41 forward and 40 backward
-    for each radius. All examples move together (at most B rows in a forward pass, which bounds the
-    memory), and those that are done cost nothing more.
+    the method, 1 and mostly 2 or 3 to locate the crossing, and up to 2 and mostly 2 or 3 for each
+    refinement (1 of them backward, too); to locate a crossing never takes more than
+    ``bisection_steps + 3``. DeepFool: ``s + 1`` forward for ``s`` steps, mostly 3 to 5, and up to
+    ``num_candidates`` backward for the first step and 3 for each other. So about 9 + s forward by
+    default. PGD: up to 41 forward and 40 backward for each radius. All examples of
+    ``internal_batch_size`` move together, which bounds the memory, and those that are done cost
+    nothing more.
 
     What it does not say: an upper bound of the distance, not the distance itself. A closer point
     may exist elsewhere, also with restarts; only a verifier can exclude it. ``found`` being false
@@ -200,70 +145,23 @@ def find_boundary(
         Attributions Look Normal*, ICML 2022. S.-M. Moosavi-Dezfooli, A. Fawzi, P. Frossard,
         *DeepFool: a simple and accurate method to fool deep neural networks*, CVPR 2016.
     """
-    check_count("num_candidates", num_candidates)
-    check_count("bisection_steps", bisection_steps, at_least=0)
-    check_count("refinement_steps", refinement_steps, at_least=0)
-    check_count("num_restarts", num_restarts, at_least=0)
-    if max_steps is not None:
-        check_count("max_steps", max_steps)
-    if not overshoot > 0:
-        raise ValueError(f"overshoot must be positive, got {overshoot}")
-    if len(radii) == 0 or not all(0 < r < float("inf") for r in radii):
-        raise ValueError(f"radii must be one or more positive numbers, got {radii!r}")
-    if on_missing not in ("raise", "nan"):
-        raise ValueError(f'on_missing must be "raise" or "nan", got {on_missing!r}')
-    if method not in ("deepfool", "pgd") and not callable(method):
-        raise TypeError(
-            'method must be "deepfool", "pgd" or a function of (inputs, target) that returns '
-            f"candidate points, got {method!r}"
-        )
-    classifier = Classifier(forward_func, inputs, target, additional_forward_args)
+    check_on_missing(on_missing)
+    search = Search(
+        method,
+        num_candidates,
+        overshoot,
+        radii,
+        max_steps,
+        bisection_steps,
+        refinement_steps,
+        num_restarts,
+        generator,
+    )
+    classifier = Classifier(
+        forward_func, inputs, target, additional_forward_args, internal_batch_size
+    )
     box = Box(clip, classifier.inputs, classifier.dtype)
-    classifier.check_decisions()
-
-    def search(starts: Tensor) -> Tensor:
-        if method == "deepfool":
-            return deepfool(classifier, box, starts, num_candidates, overshoot, max_steps or 50)
-        if method == "pgd":
-            return pgd(classifier, box, starts, radii, max_steps or 40)
-        with torch.enable_grad():
-            given = method(starts.to(classifier.dtype, copy=True), classifier.target.clone())
-        return _check_candidates(given, starts)
-
-    def crossing(starts: Tensor) -> Crossing:
-        coarse = bisect(classifier, box, search(starts), bisection_steps)
-        return refine(classifier, box, coarse, refinement_steps, overshoot, bisection_steps)
-
-    closest = crossing(classifier.inputs)
-    for _ in range(num_restarts):
-        starts = box.clamp(_around(classifier.inputs, closest.distances, generator))
-        closest = closer(crossing(starts), closest)
-
-    found = closest.distances.isfinite()
-    if on_missing == "raise" and not found.all():
-        raise BoundaryNotFoundError((~found).nonzero().flatten().tolist())
-    points: Any = format_output(is_tuple(inputs), (closest.points,))
-    return Boundary(points, closest.distances, found, closest.classes)
-
-
-def _around(x: Tensor, distances: Tensor, generator: torch.Generator | None) -> Tensor:
-    """A random point around each example; the direction is the same for all."""
-    device = "cpu" if generator is None else generator.device
-    direction = torch.randn(
-        1, *x.shape[1:], generator=generator, device=device, dtype=torch.float64
-    ).to(x)
-    length = torch.where(distances.isfinite(), distances / 2, x.flatten(1).norm(dim=1) / 10)
-    offset: Tensor = length.reshape(-1, *[1] * (x.dim() - 1)) * direction / direction.norm()
-    return x + offset
-
-
-def _check_candidates(candidates: Any, starts: Tensor) -> Tensor:
-    if not isinstance(candidates, Tensor):
-        raise TypeError(f"method must return a torch.Tensor, got {type(candidates).__name__}")
-    if candidates.shape != starts.shape:
-        raise ValueError(
-            f"method must return one point per example, {tuple(starts.shape)}, got shape "
-            f"{tuple(candidates.shape)}"
-        )
-    detached: Tensor = candidates.detach().to(starts)
-    return detached
+    total = search.stages * len(classifier.examples)
+    with progress(desc="Boundary search", total=total) if show_progress else NullProgress() as bar:
+        closest = search.run(classifier, box, bar.update)
+    return as_boundary(closest, on_missing, is_tuple(inputs))
