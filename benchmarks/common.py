@@ -128,16 +128,19 @@ def environment() -> dict[str, str]:
     }
 
 
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """A table with a line for each row."""
+    columns = list(rows[0])
+    lines = [columns, ["---"] * len(columns), *([str(row[c]) for c in columns] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
 def report(args: argparse.Namespace, title: str, rows: list[dict[str, Any]], **extra: Any) -> None:
     """Print the table and write the JSON file."""
     where = environment()
     print(f"\n### {title}\n")
     print(", ".join(f"{key} {value}" for key, value in where.items()) + ".\n")
-    columns = list(rows[0])
-    print("| " + " | ".join(columns) + " |")
-    print("| " + " | ".join("---" for _ in columns) + " |")
-    for row in rows:
-        print("| " + " | ".join(str(row[c]) for c in columns) + " |")
+    print(markdown(rows))
     if args.json:
         record = {"title": title, "environment": where, "rows": rows, **extra}
         args.json.write_text(json.dumps(record, indent=2) + "\n")

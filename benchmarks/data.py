@@ -20,6 +20,10 @@ from torchvision.datasets import FashionMNIST
 from captum_spectral.sources.images import photographs
 from captum_spectral.sources.models import load_model
 
+# Of the pixels of Fashion-MNIST, from 0 to 1; then what becomes of 0 and 1.
+FASHION_MEAN, FASHION_STD = 0.286, 0.353
+FASHION_RANGE = (-FASHION_MEAN / FASHION_STD, (1 - FASHION_MEAN) / FASHION_STD)
+
 
 class Pool(NamedTuple):
     """Images, their classes, and which of them are views of the same picture."""
@@ -70,15 +74,63 @@ def views(count: int, seed: int = 0) -> Pool:
 def fashion_mnist(root: Path, train: bool = False, download: bool = False) -> Pool:
     """Fashion-MNIST with mean 0 and standard deviation 1, ``(N, 1, 28, 28)``."""
     data = FashionMNIST(root, train=train, download=download)
-    images = (data.data[:, None] / 255 - 0.286) / 0.353
+    images = (data.data[:, None] / 255 - FASHION_MEAN) / FASHION_STD
     return Pool(images, data.targets.long(), torch.arange(len(images)))
 
 
+class L2Attack(NamedTuple):
+    """Projected gradient ascent of the loss in l2 balls around images of Fashion-MNIST.
+
+    Args:
+        radius: Of the balls, in pixels from 0 to 1, which are ``FASHION_STD`` times as large as the
+            inputs of a network. All points stay in the range of pixels.
+        steps: Each is 2.5 / ``steps`` of the radius long; the start is random.
+    """
+
+    radius: float
+    steps: int
+
+    def __call__(
+        self, model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """The attacked images."""
+        radius, (low, high) = self.radius / FASHION_STD, FASHION_RANGE
+
+        def of_length_1(offsets: Tensor) -> Tensor:
+            return nn.functional.normalize(offsets.flatten(1)).reshape(images.shape)
+
+        def inside(offsets: Tensor) -> Tensor:
+            # Clamping moves points towards their image: they do not leave the ball.
+            offsets = offsets.renorm(2, 0, radius)
+            return (images + offsets).clamp(low, high)
+
+        lengths = radius * torch.rand(len(images), 1, 1, 1, generator=generator)
+        points = inside(lengths * of_length_1(torch.randn(images.shape, generator=generator)))
+        for _ in range(self.steps):
+            points.requires_grad_()
+            loss = nn.functional.cross_entropy(model(points), labels, reduction="sum")
+            (gradient,) = torch.autograd.grad(loss, points)
+            ahead = points.detach() + 2.5 * radius / self.steps * of_length_1(gradient)
+            points = inside(ahead - images)
+        return points
+
+
 def train_fashion_cnn(
-    root: Path, epochs: int = 4, seed: int = 0, download: bool = False
+    root: Path,
+    epochs: int = 4,
+    seed: int = 0,
+    download: bool = False,
+    attack: L2Attack | None = None,
 ) -> nn.Module:
-    """A small CNN in eval mode, trained once (a minute or two) and kept in ``root``."""
-    weights = root / f"fashion-cnn-{epochs}-epochs-seed-{seed}.safetensors"
+    """A small CNN in eval mode, trained once (a minute or two) and kept in ``root``.
+
+    With an ``attack`` it is trained on attacked images only, which takes about ``attack.steps``
+    times as long. It starts from the same weights and sees the same batches.
+    """
+    name = f"fashion-cnn-{epochs}-epochs-seed-{seed}"
+    if attack:
+        name += f"-l2-{attack.radius:g}-in-{attack.steps}-steps"
+    weights = root / f"{name}.safetensors"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = nn.Sequential(
@@ -94,10 +146,14 @@ def train_fashion_cnn(
         steps = epochs * -(-len(images) // batch)
         optimizer = torch.optim.Adam(model.parameters())
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
+        starts = torch.Generator().manual_seed(seed)
         for _ in range(epochs):
             for some in torch.randperm(len(images)).split(batch):
+                shown = images[some]
+                if attack:
+                    shown = attack(model, shown, labels[some], starts)
                 optimizer.zero_grad()
-                nn.functional.cross_entropy(model(images[some]), labels[some]).backward()
+                nn.functional.cross_entropy(model(shown), labels[some]).backward()
                 optimizer.step()
                 schedule.step()
     save_file(model.state_dict(), weights)
@@ -105,7 +161,12 @@ def train_fashion_cnn(
 
 
 @torch.no_grad()
+def is_right(model: nn.Module, pool: Pool) -> Tensor:
+    """``(N,)``, whether the class of an image has the largest output."""
+    outputs = torch.cat([model(part) for part in pool.images.split(500)])
+    return outputs.argmax(1) == pool.labels
+
+
 def accuracy(model: nn.Module, pool: Pool) -> float:
     """Share of images whose class has the largest output."""
-    outputs = torch.cat([model(part) for part in pool.images.split(500)])
-    return float((outputs.argmax(1) == pool.labels).double().mean())
+    return float(is_right(model, pool).double().mean())

@@ -3,10 +3,13 @@
 import json
 import struct
 import sys
+from itertools import pairwise, permutations
 from pathlib import Path
 
 import pytest
 import torch
+
+from captum_spectral.coalitions import all_coalitions
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 SMALL = ["--networks", "MobileNetV3-small", "--bands", "2", "--rounds", "1"]
@@ -110,3 +113,90 @@ def test_research_recipe(run):
     assert exact["mean squared standard error"] == recipe["mean squared standard error"]
     assert sampled["rows to the recipe's error"] == 12
     assert shuffled["seconds"] == recipe["seconds"]
+
+
+def test_trained_pair(run, fashion, tmp_path):
+    raw = tmp_path / "FashionMNIST" / "raw"
+    for file in raw.glob("train-*"):  # random labels: only images known by heart are right
+        (raw / file.name.replace("train", "t10k")).write_bytes(file.read_bytes())
+    figure = tmp_path / "maps.png"
+    options = ["--epochs", "30", "--radius", "0.1", "--steps", "1", "--seeds", "1"]
+    options += ["--images", "8", "--figure", str(figure)]
+    printed, record = run("trained_pair", *fashion[:2], *options)
+    assert "Left out, without a boundary in one of the networks:" in printed
+    assert [network["network"] for network in record["networks"]] == ["ordinary", "robust"]
+    assert len(record["rows"]) == len(record["comparisons"]) == 8
+    gap = record["comparisons"]["relative gap"]["mean of the pairs"]
+    assert record["comparisons"]["relative gap"]["each pair"] == [gap]
+    low, high = gap["difference"]["95 %"]
+    assert low <= gap["difference"]["value"] <= high
+    assert gap["difference"]["value"] == pytest.approx(gap["ordinary"] - gap["robust"])
+    assert figure.stat().st_size > 0
+
+
+SOME = ["Saliency", "BoundarySaliency"]
+
+
+def test_attributions(run, tmp_path):
+    maps = tmp_path / "maps.safetensors"
+    options = ["--images", "2", "--steps", "3", "--blocks", "32", "--maps", str(maps)]
+    _, record = run("attributions", *options, "--methods", *SOME, "--figures", str(tmp_path))
+    assert [row["method"] for row in record["rows"]] == SOME
+    assert record["rows"][0]["rows forward"] == record["rows"][0]["rows backward"] == 1
+    ranked = [row["ranked by"] for row in record["Insertion and deletion, 32 x 32 pixels"]]
+    assert ranked == ["Random", *(f"{name}{way}" for name in SOME for way in ("", ", absolute"))]
+    assert (tmp_path / "pixel_maps.png").stat().st_size > 0
+    assert (tmp_path / "pixel_curves.png").stat().st_size > 0
+    _, again = run("attributions", *options)  # from the maps that were kept
+    assert again["rows"] == record["rows"]
+
+
+def test_band_orders(run):
+    _, record = run("band_orders", "--images", "2", "--bands", "3")
+    rows = {row["ranked by"]: row for row in record["rows"]}
+    assert rows["SpectralShapley, exact"]["rows forward"] == 8
+    for name in rows:
+        insertion, deletion = (
+            float(rows[name][f"{kind} area"].split()[0]) for kind in ("insertion", "deletion")
+        )
+        best, worst = (float(rows[n]["insertion area"].split()[0]) for n in ("best", "worst"))
+        assert worst <= insertion <= best
+        least, most = (float(rows[n]["deletion area"].split()[0]) for n in ("best", "worst"))
+        assert least <= deletion <= most
+
+
+def test_the_best_order_of_bands_is_that_of_a_search_through_all(monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    from band_orders import extremes
+
+    members = all_coalitions(4)
+    values = torch.rand(16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    of = {tuple(m.tolist()): float(v) for m, v in zip(members, values, strict=True)}
+    areas = []
+    for order in permutations(range(4)):
+        steps = [of[tuple(i in order[:k] for i in range(4))] for k in range(5)]
+        areas.append(sum((a + b) / 2 for a, b in pairwise(steps)) / 4)
+    assert extremes(values, members) == pytest.approx((min(areas), max(areas)))
+
+
+def test_captum_metrics(run):
+    options = ["--images", "2", "--moves", "1", "--draws", "4", "--methods", *SOME]
+    _, record = run("captum_metrics", *options)
+    assert [row["method"] for row in record["rows"]] == SOME
+
+
+def test_the_peer_is_complete_along_its_path(monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    from agi import adversarial_gradient_integration
+
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2)).double()
+    x = torch.rand(1, 3, 2, 2, dtype=torch.float64)
+    target = int(model(x).argmax())
+    attributions = adversarial_gradient_integration(
+        model, x, target, step=1e-4, limits=(-9.0, 9.0), num_classes=1, max_steps=20000
+    )
+    lost = (
+        float(model(x).detach().softmax(1)[0, target]) - 0.5
+    )  # the path ends where the other class wins
+    assert float(attributions.sum()) == pytest.approx(lost, abs=1e-3)
