@@ -1,42 +1,50 @@
 """Pixel attributions side by side: what they cost, and what deleting and inserting pixels says.
 
-EfficientNet-Lite0 on views of photographs, one at a time; explained is the logit of the class that
-the network predicts for the view.
+``--data photographs``: EfficientNet-Lite0 on views of seven photographs; views of one photograph
+resemble each other, so means are taken over the photographs' means, and "±" is the standard error
+over photographs. ``--data fashion``: a CNN on images of Fashion-MNIST, which is looked for in
+``--root``; "±" is over images. Explained is the output of the class that the network predicts, one
+image at a time; AGI explains its probability.
 
-Deletion replaces pixels by mid-grey, those of the highest attribution first, insertion puts them
-into the blurred view; drawn is the probability of the class, and its area over the share of the
-pixels. A good ranking has a small deletion and a large insertion area. Maps are ranked by the sum
-over the channels; "absolute" by the sum of absolute values. "Random" is a random order. Once single
-pixels go, and once blocks of 16 by 16: grey specks are high frequencies of their own, which a
-network may mind more than what is missing.
+Deletion replaces pixels by what an empty picture holds (mid-grey, or black for Fashion-MNIST),
+those of the highest attribution first, insertion puts them into the blurred image; measured is the
+probability of the class, and its area over the share of the pixels. A good ranking has a small
+deletion and a large insertion area. Maps are ranked by the sum over the channels; "absolute" by the
+sum of absolute values. "Random" is a random order. Once single pixels go, and once blocks: specks
+are high frequencies of their own, which a network may mind more than what is missing. "− random"
+and "− SmoothGrad" (absolute, the strongest of Captum's here) compare each image with itself.
 
-Box: for the six photographs that show one object, boxes drawn by hand: the share of the positive
+Boundaries: how far the nearest boundary is, per pixel, in 255ths of the range; the cosine between
+gradients there and at the image; what share of the attribution of BoundaryIntegratedGradients is
+negative, as the output may rise on the way to the boundary.
+
+Boxes, for the six photographs that show one object, drawn by hand: the share of the positive
 attribution that is inside (energy), what part of the attribution inside is positive (percentage,
 signed maps only), the mean distance of the positive attribution from its centre in pixels
 (concentration), and the share of the image that the box is.
 
-Views of one photograph resemble each other, so means are taken over the photographs' means, and
-"±" is the standard error over photographs. "− random" compares each photograph with itself.
-
-Rows and seconds are means over all views. Nothing else should run meanwhile.
+Rows and seconds are means over all images, the methods in turns for each. Nothing else should run
+meanwhile. With ``--maps`` maps and costs are kept in a file, and taken from it in the next run.
 """
 
 from __future__ import annotations
 
 import math
+from argparse import Namespace
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from common import arguments, markdown, report, start
-from data import Pool, views
+from data import FASHION_RANGE, Pool, fashion_mnist, train_fashion_cnn, views
 from matplotlib.figure import Figure
-from methods import METHODS, Cost, costed
+from methods import METHODS, Cost, Network, costed, saliency
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torchvision.transforms.functional import gaussian_blur
 
+from captum_spectral import BoundarySaliency, find_boundary
 from captum_spectral.metrics import (
     Curve,
     concentration,
@@ -58,7 +66,7 @@ BOXES = {
     "china": (0, 0, 140, 216),
     "flower": (20, 34, 190, 200),
 }
-ABSOLUTE = ("Saliency", "IntegratedGradients", "SmoothGrad", "BoundarySaliency")
+REFERENCES = {"random": "Random", "SmoothGrad": "SmoothGrad, absolute"}
 IN_FIGURE = (
     "Saliency",
     "IntegratedGradients",
@@ -67,35 +75,82 @@ IN_FIGURE = (
     "BoundaryIntegratedGradients",
     "FeatureSuppression r=0.7",
 )
-Maps = dict[str, Tensor]  # (images, 3, H, W) by method
+# In the figure of the curves slopes are without their sign, as Captum's Saliency is by default.
+LINES = (
+    "Random",
+    "Saliency, absolute",
+    "IntegratedGradients",
+    "SmoothGrad, absolute",
+    "BoundarySaliency, absolute",
+    "BoundaryIntegratedGradients",
+    "FeatureSuppression r=0.7",
+)
+Maps = dict[str, Tensor]  # (images, C, H, W) by method
+Curves = dict[str, Curve]  # by ranking
+Table = list[dict[str, Any]]
 
 
-def over_photographs(values: Tensor, groups: Tensor) -> tuple[float, float]:
-    """The mean over photographs of the means over their views, and its standard error."""
+class Task(NamedTuple):
+    """What is explained."""
+
+    network: Network
+    pool: Pool
+    blocks: tuple[int, ...]
+    names: list[str]  # of the photographs that are whole
+
+
+def photographs_task(args: Namespace) -> Task:
+    """EfficientNet-Lite0, whose inputs are (x - 127) / 128 for x in 0..255."""
+    pool = views(args.images)
+    names = list(photographs())[: args.images]
+    network = Network(load_model("efficientnet-lite0").module, (-127 / 128, 1.0), 0.0)
+    return Task(network, pool, (1, 16), names)
+
+
+def fashion_task(args: Namespace) -> Task:
+    """A CNN on random test images."""
+    model = train_fashion_cnn(args.root, args.epochs, download=args.download)
+    pool = fashion_mnist(args.root, download=args.download)
+    generator = torch.Generator().manual_seed(0)
+    pool = pool.take(torch.randperm(len(pool.images), generator=generator)[: args.images])
+    return Task(Network(model, FASHION_RANGE, FASHION_RANGE[0]), pool, (1, 4), [])
+
+
+TASKS = {"photographs": (photographs_task, 14), "fashion": (fashion_task, 300)}
+
+
+def over_groups(values: Tensor, groups: Tensor) -> tuple[float, float]:
+    """The mean over groups of the means over their images, and its standard error."""
     means = torch.stack([values[groups == g].double().mean() for g in groups.unique()])
     error = float(means.std()) / len(means) ** 0.5 if len(means) > 1 else math.nan
     return float(means.mean()), error
 
 
-def of_photographs(curve: Curve, groups: Tensor) -> Tensor:
-    """The mean curves ``(photographs, K+1)`` over the views of each."""
+def of_groups(curve: Curve, groups: Tensor) -> Tensor:
+    """The mean curves ``(groups, K+1)`` over the images of each."""
     return torch.stack([curve.values[groups == g].mean(0) for g in groups.unique()])
 
 
-def explain(model: nn.Module, pool: Pool, names: Iterable[str]) -> tuple[Maps, dict[str, Tensor]]:
+def pm(values: tuple[float, float], decimals: int = 3) -> str:
+    """Mean ± error."""
+    return f"{values[0]:.{decimals}f} ± {values[1]:.{decimals}f}"
+
+
+def explain(task: Task, names: Iterable[str]) -> tuple[Maps, dict[str, Tensor]]:
     """The maps of all methods and their costs ``(images, 3)``."""
-    maps: Maps = {}
-    costs: dict[str, Tensor] = {}
-    for name in names:
-        method = METHODS[name]
-        results = [
-            costed(method, model, x[None], int(c))
-            for x, c in zip(pool.images, pool.labels, strict=True)
-        ]
-        maps[name] = torch.cat([attributions for attributions, _ in results])
-        costs[name] = torch.tensor([cost for _, cost in results], dtype=torch.float64)
-        print(f"{name}: {costs[name].mean(0).tolist()}", flush=True)
-    return maps, costs
+    maps: dict[str, list[Tensor]] = {name: [] for name in names}
+    costs: dict[str, list[Cost]] = {name: [] for name in maps}
+    saliency(task.network, task.pool.images[:1], 0)  # warm
+    for x, c in zip(task.pool.images, task.pool.labels, strict=True):
+        for name in maps:
+            attributions, cost = costed(METHODS[name], task.network, x[None], int(c))
+            maps[name].append(attributions)
+            costs[name].append(cost)
+        print(".", end="", flush=True)
+    return (
+        {name: torch.cat(parts) for name, parts in maps.items()},
+        {name: torch.tensor(cost, dtype=torch.float64) for name, cost in costs.items()},
+    )
 
 
 def kept(path: Path | None, make: Callable[[], tuple[Maps, dict[str, Tensor]]]) -> Any:
@@ -121,38 +176,41 @@ def rankings(maps: Maps) -> Maps:
     ranked = {"Random": torch.rand(len(first), 1, *first.shape[2:], generator=generator)}
     for name, values in maps.items():
         ranked[name] = values
-        if name in ABSOLUTE:
+        if (values < 0).any():
             ranked[f"{name}, absolute"] = values.abs()
     return ranked
 
 
-def blocks(size: int, block: int) -> Tensor:
+def in_blocks(size: int, block: int) -> Tensor:
     """Captum's feature mask of square blocks of pixels."""
     place = torch.arange(size) // block
     return (place[:, None] * (int(place.max()) + 1) + place)[None, None]
 
 
-def curves(
-    model: nn.Module, pool: Pool, ranked: Maps, n_steps: int, block: int
-) -> tuple[dict[str, Curve], dict[str, Curve]]:
+def curves(task: Task, ranked: Maps, n_steps: int, block: int) -> tuple[Curves, Curves]:
     """Insertion and deletion curves of the probability, block by block."""
-    probability = nn.Sequential(model, nn.Softmax(1)).eval()
-    blurred = gaussian_blur(pool.images, [45, 45], [10.0, 10.0])
-    mask = None if block == 1 else blocks(pool.images.shape[-1], block)
+    images, labels = task.pool.images, task.pool.labels
+    probability = nn.Sequential(task.network, nn.Softmax(1)).eval()
+    size = images.shape[-1]
+    sigma = size / 22.4
+    width = int(4.5 * sigma) // 2 * 2 + 1
+    blurred = gaussian_blur(images, [width, width], [sigma, sigma])
+    empty = torch.full_like(images, task.network.absent)
+    mask = None if block == 1 else in_blocks(size, block)
 
-    def all_images(measure: Callable[..., Curve], values: Tensor, baselines: Tensor) -> Curve:
+    def of_all(measure: Callable[..., Curve], values: Tensor, baselines: Tensor) -> Curve:
         parts = [
             measure(
                 probability,
-                pool.images[e : e + 1],
+                images[e : e + 1],
                 values[e : e + 1],
-                int(pool.labels[e]),
+                int(labels[e]),
                 baselines=baselines[e : e + 1],
                 feature_mask=mask,
                 n_steps=n_steps,
                 perturbations_per_eval=4,
             )
-            for e in range(len(pool.images))
+            for e in range(len(images))
         ]
         return Curve(
             parts[0].fractions,
@@ -162,40 +220,30 @@ def curves(
 
     inserted, deleted = {}, {}
     for name, values in ranked.items():
-        inserted[name] = all_images(insertion_curve, values, blurred)
-        deleted[name] = all_images(deletion_curve, values, torch.zeros_like(pool.images))
-        print(f"{name}: {float(inserted[name].areas.mean()):.3f}", flush=True)
+        inserted[name] = of_all(insertion_curve, values, blurred)
+        deleted[name] = of_all(deletion_curve, values, empty)
+        print(".", end="", flush=True)
     return inserted, deleted
 
 
-def pm(values: tuple[float, float], decimals: int = 3) -> str:
-    """Mean ± error."""
-    return f"{values[0]:.{decimals}f} ± {values[1]:.{decimals}f}"
-
-
-def areas_table(
-    inserted: dict[str, Curve], deleted: dict[str, Curve], groups: Tensor
-) -> list[dict[str, Any]]:
+def areas_table(inserted: Curves, deleted: Curves, groups: Tensor) -> Table:
     """A line for each ranking."""
-
-    def columns(which: dict[str, Curve], name: str, kind: str) -> dict[str, str]:
-        own, reference = which[name].areas, which["Random"].areas
-        return {
-            f"{kind} area": pm(over_photographs(own, groups)),
-            f"{kind} − random": pm(over_photographs(own - reference, groups)),
-        }
-
-    return [
-        {
-            "ranked by": name,
-            **columns(inserted, name, "insertion"),
-            **columns(deleted, name, "deletion"),
-        }
-        for name in inserted
-    ]
+    table = []
+    for name in inserted:
+        row = {"ranked by": name}
+        for kind, which in (("insertion", inserted), ("deletion", deleted)):
+            areas = which[name].areas
+            row[f"{kind} area"] = pm(over_groups(areas, groups))
+            for short, other in REFERENCES.items():
+                known = other in which and other != name
+                row[f"{kind} − {short}"] = (
+                    pm(over_groups(areas - which[other].areas, groups)) if known else ""
+                )
+        table.append(row)
+    return table
 
 
-def cost_table(costs: dict[str, Tensor]) -> list[dict[str, Any]]:
+def cost_table(costs: dict[str, Tensor]) -> Table:
     """A line for each method."""
     rows = []
     for name, cost in costs.items():
@@ -205,108 +253,148 @@ def cost_table(costs: dict[str, Tensor]) -> list[dict[str, Any]]:
                 "method": name,
                 "rows forward": round(mean.forward_rows, 1),
                 "rows backward": round(mean.backward_rows, 1),
-                "seconds per image": round(mean.seconds, 2),
+                "seconds per image": round(mean.seconds, 3),
             }
         )
     return rows
 
 
-def box_table(maps: Maps, names: list[str]) -> list[dict[str, Any]]:
+def boundary_table(task: Task, maps: Maps) -> Table:
+    """How near boundaries are, and what that does to the maps; means, smallest and largest."""
+    network, (images, labels, _) = task.network, task.pool
+    found = [
+        find_boundary(network, x[None], int(c), clip=network.limits)
+        for x, c in zip(images, labels, strict=True)
+    ]
+    points = torch.cat([boundary.points for boundary in found])
+    levels = torch.cat([b.distances for b in found]) / images[0].numel() ** 0.5
+    here = torch.cat(
+        [saliency(network, x[None], int(c)) for x, c in zip(images, labels, strict=True)]
+    )
+    there = BoundarySaliency(network).attribute(images, labels, points, internal_batch_size=4)
+    columns = {
+        "distance per pixel, of 255": levels * 255 / network.width,
+        "cosine of the gradients": nn.functional.cosine_similarity(
+            here.detach().flatten(1), there.flatten(1)
+        ),
+    }
+    if "BoundaryIntegratedGradients" in maps:
+        integrated = maps["BoundaryIntegratedGradients"].flatten(1)
+        negative = (-integrated).clamp(min=0).sum(1) / integrated.abs().sum(1)
+        columns["negative share of BoundaryIntegratedGradients"] = negative
+    return [
+        {
+            "measure": name,
+            "mean": f"{values.mean():.2f}",
+            "median": f"{values.median():.2f}",
+            "smallest": f"{values.min():.2f}",
+            "largest": f"{values.max():.2f}",
+        }
+        for name, values in columns.items()
+    ]
+
+
+def box_table(task: Task, maps: Maps) -> Table:
     """A line for each method, over the whole photographs that have a box."""
-    chosen = [i for i, name in enumerate(names) if name in BOXES]
-    boxes = torch.tensor([BOXES[names[i]] for i in chosen])
+    chosen = [i for i, name in enumerate(task.names) if name in BOXES]
+    if not chosen:
+        return []
+    boxes = torch.tensor([BOXES[task.names[i]] for i in chosen])
     each = torch.arange(len(chosen))
     share = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) / 224**2
     even = torch.ones(len(chosen), 1, 224, 224)
     rows = []
     for name, values in {"An even map": even, **{n: v[chosen] for n, v in maps.items()}}.items():
-        signed = bool((values < 0).any())
-        percentage = positive_percentage(values, boxes)
+        energy = energy_in_box(values, boxes)
+        percentage = pm(over_groups(positive_percentage(values, boxes), each))
         rows.append(
             {
                 "method": name,
-                "energy in the box": pm(over_photographs(energy_in_box(values, boxes), each)),
-                "/ share of the box": pm(
-                    over_photographs(energy_in_box(values, boxes) / share, each), 2
-                ),
-                "positive percentage": pm(over_photographs(percentage, each)) if signed else "",
-                "concentration, px": pm(over_photographs(concentration(values), each), 1),
+                "energy in the box": pm(over_groups(energy, each)),
+                "/ share of the box": pm(over_groups(energy / share, each), 2),
+                "positive percentage": percentage if (values < 0).any() else "",
+                "concentration, px": pm(over_groups(concentration(values), each), 1),
             }
         )
     return rows
 
 
-Areas = dict[int, tuple[dict[str, Curve], dict[str, Curve]]]  # inserted and deleted, by block
-
-
-def figures(folder: Path, pool: Pool, maps: Maps, measured: Areas) -> None:
-    """The maps of the whole photographs, and the curves."""
-    folder.mkdir(parents=True, exist_ok=True)
-    names = list(photographs())[: len(pool.images)]
+def maps_figure(task: Task, maps: Maps) -> Figure:
+    """The maps of the whole photographs."""
     display = load_model("efficientnet-lite0").display
-    shown = [name for name in IN_FIGURE if name in maps]
+    count = len(task.names)
     figure, _ = visualize_maps(
-        torch.stack([display(x) for x in pool.images[: len(names)]]),
-        {name: maps[name][: len(names)] for name in shown},
-        names,
+        torch.stack([display(x) for x in task.pool.images[:count]]),
+        {name: maps[name][:count] for name in IN_FIGURE if name in maps},
+        task.names,
         use_pyplot=False,
     )
-    figure.savefig(folder / "pixel_maps.png", dpi=130)
+    return figure
+
+
+def curves_figure(task: Task, measured: dict[int, tuple[Curves, Curves]]) -> Figure:
+    """A row for each size of blocks: insertion on the left, deletion on the right."""
     figure = Figure(figsize=(14, 3.5 * len(measured)), layout="constrained")
     axes = figure.subplots(len(measured), 2, sharey=True, squeeze=False)
     for row, (block, both) in zip(axes, measured.items(), strict=True):
         what = "single pixels" if block == 1 else f"blocks of {block} px"
         for ax, which, done in zip(row, both, ("inserted", "deleted"), strict=True):
-            lines = ["Random", *(f"{n}, absolute" if n == "Saliency" else n for n in shown)]
             visualize_curves(
                 which["Random"].fractions,
-                {name: of_photographs(which[name], pool.groups) for name in lines},
+                {n: of_groups(which[n], task.pool.groups) for n in LINES if n in which},
                 xlabel=f"share of the pixels {done}",
                 ylabel="probability of the class",
                 title=f"{what} {done}",
                 plt_fig_axis=(figure, ax),
                 use_pyplot=False,
             )
-    figure.savefig(folder / "pixel_curves.png", dpi=130)
+    return figure
 
 
 def main() -> None:
-    """Three tables, and figures where a folder for them is named."""
+    """Tables of costs, boundaries, boxes and areas; figures where a folder for them is named."""
     parser = arguments(__doc__)
-    parser.add_argument("--images", type=int, default=14, help="views of seven photographs")
+    parser.add_argument("--data", choices=TASKS, default="photographs")
+    parser.add_argument("--images", type=int, help="default: 14 views, or 300 of Fashion-MNIST")
     parser.add_argument("--steps", type=int, default=28, help="of the curves")
-    parser.add_argument("--blocks", type=int, nargs="+", default=[1, 16], help="sides in pixels")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--maps", type=Path, help="file that keeps the maps for the next run")
     parser.add_argument("--figures", type=Path, help="folder for the figures")
+    parser.add_argument("--root", type=Path, default=Path("data"), help="where Fashion-MNIST is")
+    parser.add_argument("--download", action="store_true", help="fetch it if it is not there")
+    parser.add_argument("--epochs", type=int, default=4, help="of training its CNN")
     args = start(parser)
+    make, usual = TASKS[args.data]
+    args.images = args.images or usual
 
-    if args.images < 2:
-        parser.error("--images must be at least 2: the first photograph has no box")
-
-    model = load_model("efficientnet-lite0").module
-    pool = views(args.images)
+    task = make(args)
     with torch.no_grad():
-        predicted = torch.cat([model(x[None]) for x in pool.images]).argmax(1)
-    pool = pool._replace(labels=predicted)
-    maps, costs = kept(args.maps, lambda: explain(model, pool, args.methods))
+        predicted = torch.cat([task.network(x[None]) for x in task.pool.images]).argmax(1)
+    task = task._replace(pool=task.pool._replace(labels=predicted))
+    maps, costs = kept(args.maps, lambda: explain(task, args.methods))
     ranked = rankings(maps)
-    measured = {block: curves(model, pool, ranked, args.steps, block) for block in args.blocks}
-    names = list(photographs())
-    whole = {name: values[: len(names)] for name, values in maps.items()}
+    measured = {block: curves(task, ranked, args.steps, block) for block in task.blocks}
     tables = {
-        "Boxes": box_table(whole, names[: args.images]),
+        "Boundaries": boundary_table(task, maps),
+        "Boxes": box_table(task, maps),
         **{
-            f"Insertion and deletion, {block} x {block} pixels": areas_table(*both, pool.groups)
+            f"Insertion and deletion, {block} x {block} pixels": areas_table(
+                *both, task.pool.groups
+            )
             for block, both in measured.items()
         },
     }
-    title = f"Cost per image, {args.images} views"
-    report(args, title, cost_table(costs), **tables)
+    report(args, f"Cost per image, {args.images} of {args.data}", cost_table(costs), **tables)
     for name, table in tables.items():
-        print(f"\n### {name}\n\n{markdown(table)}")
+        if table:
+            print(f"\n### {name}\n\n{markdown(table)}")
     if args.figures:
-        figures(args.figures, pool, maps, measured)
+        args.figures.mkdir(parents=True, exist_ok=True)
+        curves_figure(task, measured).savefig(args.figures / f"curves_{args.data}.png", dpi=110)
+        if task.names:  # maps are like noise, which PNG cannot make small
+            maps_figure(task, maps).savefig(
+                args.figures / "pixel_maps.jpg", dpi=115, pil_kwargs={"quality": 85}
+            )
 
 
 if __name__ == "__main__":

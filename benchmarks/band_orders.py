@@ -16,11 +16,11 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from attributions import over_photographs, pm
+from attributions import over_groups, pm
 from captum.attr import FeatureAblation, IntegratedGradients, Saliency
 from common import arguments, report, start
 from data import views
-from methods import costed
+from methods import Network, costed
 from torch import Tensor, nn
 
 from captum_spectral import BandGame, SpectralShapley, band_attribution, band_profile
@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--bands", type=int, default=8)
     args = start(parser)
 
-    model = load_model("efficientnet-lite0").module
+    model = Network(load_model("efficientnet-lite0").module, (-127 / 128, 1.0), 0.0)
     probability = nn.Sequential(model, nn.Softmax(1)).eval()
     pool = views(args.images)
     coalitions = all_coalitions(args.bands)
@@ -140,7 +140,7 @@ def main() -> None:
         print(".", end="", flush=True)
 
     def column(areas: dict[str, list[float]], name: str) -> str:
-        return pm(over_photographs(torch.tensor(areas[name]), pool.groups))
+        return pm(over_groups(torch.tensor(areas[name]), pool.groups))
 
     table = []
     for name in inserted:

@@ -4,11 +4,13 @@ EfficientNet-Lite0 on photographs, the logit of the predicted class. Infidelity:
 attribution predicts Gaussian noise of ``--width`` of the range to do to the output is from what it
 does; a slope predicts it as it is, an attribution that multiplies by the input after division by
 input minus baseline. It is normalised as Captum does it (an attribution is right up to a factor),
-and divided by the infidelity of predicting nothing: 0 is perfect, 1 useless. A map without a sign
+and divided by the infidelity of predicting nothing. 0 is perfect; an attribution that knows
+nothing has about ``1 - 1 / draws``, as the factor is fitted to the same draws. A map without a sign
 predicts nothing, so Saliency and FeatureSuppression are signed here.
 
 Sensitivity: the largest relative change of the map when the input moves by at most ``--radius``
-(uniform, inside the valid range), with the class predicted there. Smaller is steadier.
+(uniform, inside the valid range), with the class predicted there, which may be another one, and the
+same random samples. Smaller is steadier.
 
 "±" is the standard error over photographs.
 """
@@ -21,9 +23,8 @@ import torch
 from captum.metrics import infidelity, sensitivity_max
 from common import arguments, photographs, report, start
 from methods import (
-    LIMITS,
-    WIDTH,
     Method,
+    Network,
     boundary_integrated_gradients,
     boundary_saliency,
     integrated_gradients,
@@ -31,7 +32,7 @@ from methods import (
     smooth_grad,
     suppression,
 )
-from torch import Tensor, nn
+from torch import Tensor
 
 from captum_spectral import find_boundary
 from captum_spectral.sources.models import load_model
@@ -49,12 +50,12 @@ METHODS: dict[str, Method] = {
 }
 
 
-def slopes(name: str, model: nn.Module, x: Tensor, target: int, attributions: Tensor) -> Tensor:
+def slopes(name: str, network: Network, x: Tensor, target: int, attributions: Tensor) -> Tensor:
     """The attribution per unit of the input."""
     if name == "IntegratedGradients":
         way = x
     elif name == "BoundaryIntegratedGradients":
-        points = find_boundary(model, x, target, clip=LIMITS).points
+        points = find_boundary(network, x, target, clip=network.limits).points
         assert isinstance(points, Tensor)
         way = x - points
     else:
@@ -63,7 +64,7 @@ def slopes(name: str, model: nn.Module, x: Tensor, target: int, attributions: Te
 
 
 def unexplained(
-    model: nn.Module, x: Tensor, target: int, slope: Tensor, width: float, draws: int
+    network: Network, x: Tensor, target: int, slope: Tensor, width: float, draws: int
 ) -> float:
     """Infidelity of one map to Gaussian noise, as a share of that of predicting nothing."""
 
@@ -76,7 +77,7 @@ def unexplained(
         torch.manual_seed(0)
         with torch.no_grad():
             missed = infidelity(
-                *(model, noise, x, predicted),
+                *(network, noise, x, predicted),
                 target=target,
                 n_perturb_samples=draws,
                 max_examples_per_batch=4,
@@ -86,19 +87,19 @@ def unexplained(
     return found[0] / found[1]
 
 
-def unsteadiness(method: Method, model: nn.Module, x: Tensor, radius: float, count: int) -> float:
+def unsteadiness(method: Method, network: Network, x: Tensor, radius: float, count: int) -> float:
     """Sensitivity of one map."""
 
     def explain(inputs: tuple[Tensor, ...] | Tensor) -> Tensor:
         # Captum gives a tuple once, and then what ``move`` returns.
         given = inputs[0] if isinstance(inputs, tuple) else inputs
         with torch.no_grad():
-            target = int(model(given).argmax())
-        return method(model, given, target)
+            target = int(network(given).argmax())
+        return method(network, given, target)
 
     def move(inputs: Tensor) -> Tensor:
         step = radius * (2 * torch.rand_like(inputs) - 1)
-        return (inputs + step).clamp(*LIMITS)
+        return (inputs + step).clamp(*network.limits)
 
     generator_state = torch.get_rng_state()
     torch.manual_seed(0)
@@ -118,16 +119,18 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     args = start(parser)
 
-    model = load_model("efficientnet-lite0").module
+    network = Network(load_model("efficientnet-lite0").module, (-127 / 128, 1.0), 0.0)
     table = []
     for name in args.methods:
         errors, moved = [], []
         for x in photographs(args.images).split(1):
             with torch.no_grad():
-                target = int(model(x).argmax())
-            slope = slopes(name, model, x, target, METHODS[name](model, x, target).detach())
-            errors.append(unexplained(model, x, target, slope, args.width * WIDTH, args.draws))
-            moved.append(unsteadiness(METHODS[name], model, x, args.radius, args.moves))
+                target = int(network(x).argmax())
+            slope = slopes(name, network, x, target, METHODS[name](network, x, target).detach())
+            errors.append(
+                unexplained(network, x, target, slope, args.width * network.width, args.draws)
+            )
+            moved.append(unsteadiness(METHODS[name], network, x, args.radius, args.moves))
         columns = {"infidelity": errors, "sensitivity": moved}
         table.append(
             {

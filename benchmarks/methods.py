@@ -14,24 +14,29 @@ from torch import Tensor, nn
 
 from captum_spectral import BoundaryIntegratedGradients, BoundarySaliency, FeatureSuppression
 
-# Of the inputs of EfficientNet-Lite0: (x - 127) / 128 for x in 0..255.
-LIMITS = (-127 / 128, 1.0)
-WIDTH = LIMITS[1] - LIMITS[0]
 SAMPLES = 50
-BATCH = 4  # rows in a forward pass; what the network is fastest with on a CPU
-
-# One example (1, C, H, W) and its class to attributions of its shape.
-Method = Callable[[nn.Module, Tensor, int], Tensor]
+BATCH = 4  # rows in a forward pass; what EfficientNet-Lite0 is fastest with on a CPU
 
 
-class CountingRows(nn.Module):
-    """A model that counts the rows that go through it, forward and back."""
+class Network(nn.Module):
+    """A model that counts the rows that go through it, forward and back.
 
-    def __init__(self, model: nn.Module) -> None:
+    Args:
+        model: Of ``(B, classes)`` outputs.
+        limits: The range of its inputs.
+        absent: What a pixel holds that is not there.
+    """
+
+    def __init__(self, model: nn.Module, limits: tuple[float, float], absent: float) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.limits, self.absent = model, limits, absent
         self.forward_rows = self.backward_rows = 0
         self.eval()
+
+    @property
+    def width(self) -> float:
+        """Of the range of the inputs."""
+        return self.limits[1] - self.limits[0]
 
     def forward(self, x: Tensor) -> Tensor:
         """The model's outputs."""
@@ -45,6 +50,10 @@ class CountingRows(nn.Module):
         self.backward_rows += len(gradient)
 
 
+# One example (1, C, H, W) and its class to attributions of its shape.
+Method = Callable[[Network, Tensor, int], Tensor]
+
+
 class Cost(NamedTuple):
     """Of one attribution."""
 
@@ -53,55 +62,55 @@ class Cost(NamedTuple):
     backward_rows: int
 
 
-def costed(method: Method, model: nn.Module, x: Tensor, target: int) -> tuple[Tensor, Cost]:
+def costed(method: Method, network: Network, x: Tensor, target: int) -> tuple[Tensor, Cost]:
     """Attributions, and what they took."""
-    counting = CountingRows(model)
+    network.forward_rows = network.backward_rows = 0
     begin = time.perf_counter()
-    attributions = method(counting, x, target)
+    attributions = method(network, x, target)
     seconds = time.perf_counter() - begin
-    return attributions.detach(), Cost(seconds, counting.forward_rows, counting.backward_rows)
+    return attributions.detach(), Cost(seconds, network.forward_rows, network.backward_rows)
 
 
-def saliency(model: nn.Module, x: Tensor, target: int) -> Tensor:
+def saliency(network: Network, x: Tensor, target: int) -> Tensor:
     """The signed gradient."""
-    return Saliency(model).attribute(x.clone().requires_grad_(), target, abs=False)
+    return Saliency(network).attribute(x.clone().requires_grad_(), target, abs=False)
 
 
-def integrated_gradients(model: nn.Module, x: Tensor, target: int) -> Tensor:
-    """From mid-grey."""
-    return IntegratedGradients(model).attribute(
-        x, target=target, n_steps=SAMPLES, internal_batch_size=BATCH
+def integrated_gradients(network: Network, x: Tensor, target: int) -> Tensor:
+    """From an empty input."""
+    return IntegratedGradients(network).attribute(
+        x, network.absent, target, n_steps=SAMPLES, internal_batch_size=BATCH
     )
 
 
-def smooth_grad(model: nn.Module, x: Tensor, target: int, seed: int = 0) -> Tensor:
+def smooth_grad(network: Network, x: Tensor, target: int, seed: int = 0) -> Tensor:
     """Noise of 0.15 of the range of the inputs."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return NoiseTunnel(Saliency(model)).attribute(
+        return NoiseTunnel(Saliency(network)).attribute(
             x.clone().requires_grad_(),
             target=target,
             abs=False,
             nt_samples=SAMPLES,
             nt_samples_batch_size=BATCH,
-            stdevs=0.15 * WIDTH,
+            stdevs=0.15 * network.width,
         )
 
 
-def boundary_saliency(model: nn.Module, x: Tensor, target: int) -> Tensor:
+def boundary_saliency(network: Network, x: Tensor, target: int) -> Tensor:
     """The gradient at the nearest boundary inside the valid range."""
-    return BoundarySaliency(model).attribute(x, target, clip=LIMITS)
+    return BoundarySaliency(network).attribute(x, target, clip=network.limits)
 
 
-def boundary_integrated_gradients(model: nn.Module, x: Tensor, target: int) -> Tensor:
+def boundary_integrated_gradients(network: Network, x: Tensor, target: int) -> Tensor:
     """From the nearest boundary inside the valid range."""
-    return BoundaryIntegratedGradients(model).attribute(
-        x, target, clip=LIMITS, n_steps=SAMPLES, internal_batch_size=BATCH
+    return BoundaryIntegratedGradients(network).attribute(
+        x, target, clip=network.limits, n_steps=SAMPLES, internal_batch_size=BATCH
     )
 
 
 def suppression(
-    model: nn.Module,
+    network: Network,
     x: Tensor,
     target: int,
     ratio: float,
@@ -109,10 +118,11 @@ def suppression(
     absolute: bool = True,
     seed: int = 0,
 ) -> Tensor:
-    """Pixels, or eight frequency bands, suppressed to mid-grey."""
-    return FeatureSuppression(model).attribute(
+    """Pixels, or eight frequency bands, suppressed."""
+    return FeatureSuppression(network).attribute(
         x,
         target,
+        network.absent,
         domain=domain,
         n_samples=SAMPLES,
         suppress=ratio,
@@ -122,10 +132,10 @@ def suppression(
     )
 
 
-def agi(model: nn.Module, x: Tensor, target: int) -> Tensor:
+def agi(network: Network, x: Tensor, target: int) -> Tensor:
     """Steps of 0.05 of the range, 20 false classes, 20 steps."""
     return adversarial_gradient_integration(
-        model, x, target, step=0.05 * WIDTH, limits=LIMITS, batch=BATCH
+        network, x, target, step=0.05 * network.width, limits=network.limits, batch=BATCH
     )
 
 
@@ -136,6 +146,7 @@ METHODS: dict[str, Method] = {
     "BoundarySaliency": boundary_saliency,
     "BoundaryIntegratedGradients": boundary_integrated_gradients,
     **{f"FeatureSuppression r={r}": partial(suppression, ratio=r) for r in (0.3, 0.5, 0.7, 0.9)},
-    "FeatureSuppression, 8 bands": partial(suppression, ratio=0.7, domain="frequency"),
+    "FeatureSuppression r=0.7, signed": partial(suppression, ratio=0.7, absolute=False),
+    "FeatureSuppression r=0.7, 8 bands": partial(suppression, ratio=0.7, domain="frequency"),
     "AGI (peer)": agi,
 }

@@ -11,7 +11,7 @@ from captum_spectral.attr import (
     SpectralShapley,
     band_attribution,
 )
-from captum_spectral.boundary import Boundary, find_boundary
+from captum_spectral.boundary import Boundary, BoundaryNotFoundError, find_boundary
 from captum_spectral.game import BandGame
 from captum_spectral.importance import (
     ImportanceResult,
@@ -36,6 +36,7 @@ __all__ = [
     "BandGame",
     "Boundary",
     "BoundaryIntegratedGradients",
+    "BoundaryNotFoundError",
     "BoundarySaliency",
     "Curve",
     "FeatureSuppression",

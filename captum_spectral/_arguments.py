@@ -22,6 +22,7 @@ from captum_spectral._captum import (
 __all__ = [
     "RowExamples",
     "check_count",
+    "detached",
     "format_baselines",
     "format_inputs",
     "format_spectral_dims",
@@ -67,7 +68,13 @@ def format_inputs(inputs: Tensor | tuple[Tensor, ...], name: str = "inputs") -> 
                 f"{which} must be finite: example {example} holds "
                 f"{int((~finite[example]).sum())} NaN or infinite values"
             )
-    return tuple(x.detach() for x in tensors)
+    return tuple(detached(x) for x in tensors)
+
+
+def detached(x: Tensor) -> Tensor:
+    """The tensor without its graph; a copy of one that autograd would refuse, of inference mode."""
+    copied = x.is_inference() and not torch.is_inference_mode_enabled()
+    return x.clone() if copied else x.detach()
 
 
 def format_spectral_dims(
@@ -127,7 +134,7 @@ def format_baselines(baselines: BaselineType, inputs: tuple[Tensor, ...]) -> tup
             )
     formatted = []
     for i, (baseline, x) in enumerate(zip(format_baseline(baselines, inputs), inputs, strict=True)):
-        tensor = torch.as_tensor(baseline, dtype=x.dtype, device=x.device).detach()
+        tensor = detached(torch.as_tensor(baseline, dtype=x.dtype, device=x.device))
         if not torch.isfinite(tensor).all():
             raise ValueError(f"baselines must be finite, baseline {i} holds NaN or infinite values")
         formatted.append(tensor.expand(1, *x.shape[1:]) if tensor.dim() == 0 else tensor)
@@ -185,6 +192,11 @@ def take_args(additional_forward_args: Any, examples: RowExamples, num_examples:
     return tuple(
         arg[examples(arg.device)]
         if isinstance(arg, Tensor) and arg.dim() > 0 and len(arg) == num_examples
-        else arg
+        else _passed_on(arg)
         for arg in args
     )
+
+
+def _passed_on(arg: Any) -> Any:
+    """As it is, with its graph, but for tensors of inference mode."""
+    return detached(arg) if isinstance(arg, Tensor) and arg.is_inference() else arg

@@ -3,6 +3,7 @@
 import json
 import struct
 import sys
+import warnings
 from itertools import pairwise, permutations
 from pathlib import Path
 
@@ -139,16 +140,25 @@ SOME = ["Saliency", "BoundarySaliency"]
 
 def test_attributions(run, tmp_path):
     maps = tmp_path / "maps.safetensors"
-    options = ["--images", "2", "--steps", "3", "--blocks", "32", "--maps", str(maps)]
+    options = ["--images", "2", "--steps", "2", "--maps", str(maps)]
     _, record = run("attributions", *options, "--methods", *SOME, "--figures", str(tmp_path))
     assert [row["method"] for row in record["rows"]] == SOME
     assert record["rows"][0]["rows forward"] == record["rows"][0]["rows backward"] == 1
-    ranked = [row["ranked by"] for row in record["Insertion and deletion, 32 x 32 pixels"]]
+    ranked = [row["ranked by"] for row in record["Insertion and deletion, 16 x 16 pixels"]]
     assert ranked == ["Random", *(f"{name}{way}" for name in SOME for way in ("", ", absolute"))]
-    assert (tmp_path / "pixel_maps.png").stat().st_size > 0
-    assert (tmp_path / "pixel_curves.png").stat().st_size > 0
+    assert (tmp_path / "pixel_maps.jpg").stat().st_size > 0
+    assert (tmp_path / "curves_photographs.png").stat().st_size > 0
     _, again = run("attributions", *options)  # from the maps that were kept
     assert again["rows"] == record["rows"]
+
+
+def test_attributions_of_another_data_set(run, fashion):
+    options = [*fashion[:4], "--data", "fashion", "--images", "3", "--steps", "2"]
+    _, record = run("attributions", *options, "--methods", *SOME, "SmoothGrad")
+    assert len(record["Insertion and deletion, 4 x 4 pixels"]) == 7
+    assert record["Boxes"] == []
+    cosine = record["Boundaries"][1]
+    assert -1 <= float(cosine["smallest"]) <= float(cosine["mean"]) <= float(cosine["largest"]) <= 1
 
 
 def test_band_orders(run):
@@ -200,3 +210,12 @@ def test_the_peer_is_complete_along_its_path(monkeypatch):
         float(model(x).detach().softmax(1)[0, target]) - 0.5
     )  # the path ends where the other class wins
     assert float(attributions.sum()) == pytest.approx(lost, abs=1e-3)
+
+
+def test_nearest_boundary(run):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pytest.importorskip("foolbox", exc_type=ImportError)
+    _, record = run("nearest_boundary", "--rounds", "1")
+    assert [row["range"] for row in record["rows"]] == ["none"] * 3 + ["0 to 1"] * 3
+    assert all(row["mean distance"] > 0 for row in record["rows"])

@@ -8,7 +8,6 @@ from contextlib import redirect_stderr
 import pytest
 import torch
 from captum.attr import IntegratedGradients, NoiseTunnel, Saliency
-from captum.metrics import sensitivity_max
 from captum.robust import PGD
 from helpers import Counting, tiny_cnn
 from hypothesis import given
@@ -521,6 +520,41 @@ def test_low_precision_rounds_to_no_point_outside_the_clip_or_on_the_near_side(d
     assert points.max() <= torch.tensor(1.0003).to(dtype)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_normalised_black_and_white_lie_inside_the_normalised_range(dtype):
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    low, high = -mean.double() / std.double(), (1 - mean.double()) / std.double()
+    pixels = torch.tensor([0.0, 1.0]).reshape(2, 1, 1, 1).expand(2, 3, 10, 12)
+    given = torch.float32 if dtype == torch.float64 else dtype  # in float64 is what was float32
+    mean, std = (s.to(given).reshape(3, 1, 1) for s in (mean, std))
+    x = ((pixels.to(given) - mean) / std).to(dtype)
+    model = tiny_cnn(3, dtype=dtype)
+    c = decided(model, x)
+    points = find_boundary(model, x, c, clip=(low, high), on_missing="nan").points
+    lo, hi = (s.to(dtype).reshape(3, 1, 1) for s in (low, high))
+    assert (points.isnan() | ((points >= lo) & (points <= hi))).all()
+    with pytest.raises(ValueError, match="inputs must lie inside clip"):
+        find_boundary(model, 1.2 * x, c, clip=(low, high))
+
+
+@SEARCHES
+def test_pixels_whose_bounds_are_equal_keep_their_value(search):
+    model, x = tiny_cnn(1, seed=4), images(3)
+    c = decided(model, x)
+    low, high = x.clone(), x.clone()
+    low[..., :6], high[..., :6] = -9, 9
+    args = {"radii": (1.0, 4.0, 16.0), "on_missing": "nan"}
+    boundary = find_boundary(model, x, c, search, clip=(low, high), **args)
+    assert boundary.found.any()
+    assert torch.equal(boundary.points[boundary.found][..., 6:], x[boundary.found][..., 6:])
+    assert not find_boundary(model, x, c, search, clip=(x, x), **args).found.any()
+
+
+def test_an_infinite_bound_does_not_loosen_the_other_one():
+    with pytest.raises(ValueError, match="inputs must lie inside"):
+        find_boundary(tiny_cnn(1), X - 0.1, 0, clip=(0, float("inf")))
+
+
 def test_restarts_never_give_a_larger_distance_and_sometimes_a_smaller_one():
     def crinkled(x):
         value = 2 + torch.sin(5 * x).sum(1) - x.square().sum(1)
@@ -657,6 +691,38 @@ class TestASearchOfYourOwn:
             BoundarySaliency(model).attribute(x, c, search=search, on_missing="nan")
 
 
+class InPlace(nn.Module):
+    """Normalises its input in place."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = tiny_cnn(1)
+        self.eval()
+
+    def forward(self, x):
+        return self.body(x.sub_(0.5).div_(0.2))
+
+
+def test_a_model_that_works_in_place_changes_nothing():
+    body, model, x = tiny_cnn(1), InPlace(), images(3)
+    before = x.clone()
+
+    def pure(x):
+        return body((x - 0.5) / 0.2)
+
+    c = decided(pure, x)
+    boundary = find_boundary(model, x, c)
+    for a, b in zip(boundary, find_boundary(pure, x, c), strict=True):
+        assert torch.equal(a, b)
+    for method in (BoundarySaliency, BoundaryIntegratedGradients):
+        points = boundary.points.clone()
+        assert torch.equal(method(model).attribute(x, c), method(pure).attribute(x, c))
+        result = method(model).attribute(x, c, points)
+        assert torch.equal(result, method(pure).attribute(x, c, points))
+        assert torch.equal(points, boundary.points)
+    assert torch.equal(x, before)
+
+
 # --------------------------------------------------------------------------------- cost
 
 
@@ -670,7 +736,17 @@ class TestCost:
         find_boundary(model, x, c)
         assert 6 * (8 + 2) <= model.rows <= 6 * (8 + 2 + 2)
 
-    def test_examples_that_are_done_cost_nothing_more(self):
+    @pytest.mark.parametrize("seed", [0, 4])
+    def test_by_default_about_eight_rows_beside_the_steps(self, seed):
+        model, x = Counting(tiny_cnn(1, seed=seed)), images(20)
+        c = decided(model.model, x)
+        find_boundary(model, x, c, bisection_steps=0, refinement_steps=0)
+        steps = model.rows - 20 * (1 + 1 + 1)  # the decision, the end of the search, the candidate
+        model.rows = 0
+        find_boundary(model, x, c)
+        assert 20 * 6 <= model.rows - steps <= 20 * 9
+
+    def test_examples_that_are_done_cost_no_further_forward_rows(self):
         def model(x, flat):  # DeepFool jumps across the steep boundary of the others at once
             rows.append(len(x))
             value = torch.where(flat, x.sum(1) + 1, 2.5 + torch.atan(20 * x).sum(1))
@@ -816,16 +892,6 @@ class TestBothAreCaptumClasses:
         assert all(p.grad is None and p.requires_grad for p in model.parameters())
         assert not any(m.training or m._forward_hooks for m in model.modules())
 
-    def test_sensitivity_max_with_given_points(self, method):
-        model, x = tiny_cnn(1), images(3)
-        c = decided(model, x)
-        points = find_boundary(model, x, c).points
-        result = sensitivity_max(
-            method(model).attribute, x, n_perturb_samples=2, target=c, baselines=points
-        )
-        assert result.shape == (3,)
-        assert result.isfinite().all()
-
     def test_data_parallel_equals_the_model(self, method):
         model, x = tiny_cnn(1), images(3)
         c = decided(model, x)
@@ -860,10 +926,10 @@ BEFORE_ANY_FORWARD = [
     ({"target": [0, 1]}, ValueError, "target has 2 entries for 3 examples"),
     ({"target": -1}, ValueError, "count classes from 0, got -1"),
     ({"clip": 1.0}, TypeError, r"clip must be None or a pair \(low, high\), got 1.0"),
-    ({"clip": (1, 0)}, ValueError, r"low < high everywhere, got \(1, 0\)"),
+    ({"clip": (1, 0)}, ValueError, r"low <= high everywhere, got \(1, 0\)"),
     ({"clip": (0, [1, 1])}, ValueError, r"broadcast to the inputs of shape .*got shape \(2,\)"),
     ({"clip": (0.5, 1)}, ValueError, r"inputs must lie inside clip=\(0.5, 1\).*0 \(.*1 \(.*2 \("),
-    ({"clip": (0, float("nan"))}, ValueError, "low < high everywhere"),
+    ({"clip": (0, float("nan"))}, ValueError, "low <= high everywhere"),
     ({"internal_batch_size": 0}, ValueError, "internal_batch_size must be at least 1, got 0"),
     ({"internal_batch_size": 2.0}, TypeError, "internal_batch_size must be an integer or None"),
     ({"num_restarts": -1}, ValueError, "num_restarts must be at least 0, got -1"),
@@ -875,6 +941,7 @@ OF_THE_SEARCH = [
     ({"num_candidates": 0}, ValueError, "num_candidates must be at least 1"),
     ({"max_steps": 0}, ValueError, "max_steps must be at least 1"),
     ({"bisection_steps": -1}, ValueError, "bisection_steps must be at least 0"),
+    ({"bisection_steps": 51}, ValueError, "bisection_steps must be at most 50.*got 51"),
     ({"refinement_steps": -1}, ValueError, "refinement_steps must be at least 0"),
     ({"overshoot": 0}, ValueError, "overshoot must be positive, got 0"),
     ({"radii": ()}, ValueError, "radii must be one or more positive numbers"),
@@ -953,6 +1020,44 @@ def test_points_that_are_not_across_are_refused(method):
     points[2] = X[2]
     with pytest.raises(ValueError, match=r"takes for another class than target.*examples \[2\]"):
         method(model).attribute(X, c, points)
+
+
+@BOTH
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_an_offset_of_the_outputs_does_not_blur_which_points_are_across(method, dtype):
+    body, x = tiny_cnn(1, dtype=dtype), X.to(dtype)
+    c = decided(body, x)
+
+    def model(x):
+        return body(x) + 1e4
+
+    with pytest.raises(ValueError, match=r"are not for the examples \[0, 1, 2\]"):
+        method(model).attribute(x, c, x)
+    points = find_boundary(model, x, c).points
+    assert method(model).attribute(x, c, points).isfinite().all()
+
+
+@BOTH
+class TestWithGivenPoints:
+    def test_the_target_need_not_be_predicted(self, method):
+        model = tiny_cnn(1)
+        points = find_boundary(model, X, decided(model, X)).points
+        other = decided(model, points)  # not the class of X
+        assert method(model).attribute(X, other, X.clone()).isfinite().all()
+
+    def test_clip_is_ignored_but_for_its_form(self, method):
+        model = tiny_cnn(1)
+        c = decided(model, X)
+        points = find_boundary(model, X, c).points
+        expected = method(model).attribute(X, c, points)
+        for clip in ((5, 6), (X, X + 1)):
+            assert torch.equal(method(model).attribute(X, c, points, clip=clip), expected)
+        NoiseTunnel(method(model)).attribute(
+            X, nt_samples=2, target=c, baselines=points, clip=(X, X + 1)
+        )
+        for clip, error in ((1.0, TypeError), ((1, 0), ValueError), ((0, [1, 1]), ValueError)):
+            with pytest.raises(error, match="clip must"):
+                method(model).attribute(X, c, points, clip=clip)
 
 
 @BOTH

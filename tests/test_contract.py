@@ -206,6 +206,13 @@ def with_points(method, config):
     return args
 
 
+def copied(value):
+    """A copy of an argument: a tensor of inference mode where that is on."""
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(copied, value))
+    return value.clone() if isinstance(value, torch.Tensor) else value
+
+
 def of_example(value, e, num_examples=3):
     """What belongs to example ``e`` in an argument, the way a user would cut it out."""
     if isinstance(value, tuple):
@@ -270,6 +277,18 @@ class TestEveryConfigurationOfEveryMethod:
         last = shown.getvalue().strip().split("\r")[-1]
         name = method["algorithm"](config["model"]).get_name()
         assert last.startswith(f"{name} attribution: 100%")
+
+
+@cases(OF_GRADIENTS)
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_gradients_are_taken_where_the_caller_has_switched_them_off(method, config, mode):
+    expected = tuples(run(method, config))
+    with mode():
+        args = {name: copied(value) for name, value in config["args"].items()}
+        result = run(method, config, inputs=copied(config["inputs"]), **args)
+    for a, b in zip(tuples(result), expected, strict=True):
+        assert torch.equal(a, b)
+        assert not a.requires_grad
 
 
 @cases(pairs(CONFIGS, METHODS))
@@ -347,7 +366,11 @@ def test_sensitivity_max(method, config):
         **with_points(method, config),
     )
     assert sensitivity.shape == (3,)
-    assert sensitivity.isfinite().all()
+    if method["algorithm"] is BoundarySaliency:  # given points do not follow the inputs
+        assert sensitivity.max() < 1e-12
+    else:
+        assert sensitivity.min() > 0
+        assert sensitivity.isfinite().all()
 
 
 @cases(OF_GRADIENTS_THAT_WRAPPERS_REPEAT)
@@ -365,6 +388,10 @@ class TestEveryConfigurationOfGradientsThatWrappersRepeat:
         # Given points cost a row that checks them.
         rows = 1 + method["rows"] if "rows" in method else args["n_samples"]
         assert model.rows == 2 * 3 * rows
+        if method["algorithm"] is BoundarySaliency:  # the noise does not reach given points
+            (alone,) = tuples(method["algorithm"](model).attribute(config["inputs"], **args))
+            same = {"smoothgrad": alone, "smoothgrad_sq": alone.square(), "vargrad": 0 * alone}
+            torch.testing.assert_close(tuples(result)[0], same[nt_type], rtol=1e-9, atol=1e-12)
 
     def test_infidelity(self, method, config):
         def perturb(inputs):
@@ -462,6 +489,69 @@ def test_the_signature_is_the_documented_one():
         ("generator", None),
         ("show_progress", False),
     ]
+
+
+# ------------------------------------------------------------------------------- layouts and dtypes
+
+IMAGES = torch.rand(3, 2, 10, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+LAYOUTS = {
+    "channels last": lambda x: x.contiguous(memory_format=torch.channels_last),
+    "transposed": lambda x: x.mT.contiguous().mT,
+    "expanded": lambda x: x[:1].expand_as(x),
+}
+GRADIENT_METHODS = pytest.mark.parametrize(
+    "method",
+    SUPPRESSION_METHODS + BOUNDARY_METHODS,
+    ids=lambda m: "-".join(map(str, (m["algorithm"].__name__, *m["args"].values()))),
+)
+
+
+def predicted(model, x):
+    with torch.no_grad():
+        return model(x).argmax(1)
+
+
+@GRADIENT_METHODS
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("given_baselines", [False, True])
+def test_results_are_contiguous_whatever_the_layout(method, layout, given_baselines):
+    model, inputs = tiny_cnn(2), LAYOUTS[layout](IMAGES)
+    assert not inputs.is_contiguous()
+    args = {"target": predicted(model, inputs)}
+    if given_baselines:
+        args["baselines"] = find_boundary(model, inputs, args["target"]).points
+    config = {"model": model, "args": args}
+    result = run(method, config, inputs=inputs)
+    assert result.is_contiguous()
+    torch.testing.assert_close(result, run(method, config, inputs=inputs.contiguous()))
+
+
+@GRADIENT_METHODS
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("given_baselines", [False, True])
+def test_half_precision_is_the_models_and_results_are_float32(method, dtype, given_baselines):
+    def model(x):
+        seen.add(x.dtype)
+        return network(x)
+
+    seen, network, inputs = set(), tiny_cnn(2, seed=1, dtype=dtype), IMAGES.to(dtype)
+    args = {"target": predicted(network, inputs)}
+    if given_baselines:
+        points = find_boundary(network, inputs, args["target"]).points
+        args["baselines"] = inputs + 1.1 * (points - inputs)  # across in float64, too
+    if method in SUPPRESSION_METHODS:
+        args["return_standard_error"] = True
+    if method["algorithm"] is BoundaryIntegratedGradients:
+        args["return_convergence_delta"] = True
+    results = tuples(run(method, {"model": model, "inputs": inputs, "args": args}))
+    assert seen == {dtype}
+    assert {r.dtype for r in results} == {torch.float32}
+    assert all(r.isfinite().all() for r in results)
+    if given_baselines:
+        args["baselines"] = args["baselines"].double()
+        exact = run(method, {"model": network.double(), "inputs": inputs.double(), "args": args})
+        difference, exact = results[0] - tuples(exact)[0], tuples(exact)[0]
+        assert difference.norm() < 0.05 * exact.norm()
 
 
 # ------------------------------------------------------------------------------- outputs

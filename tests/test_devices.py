@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,7 +15,17 @@ from helpers import tiny_cnn
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from captum_spectral import BandGame, SpectralImportance, SpectralShapley
+from captum_spectral import (
+    BandGame,
+    BoundaryIntegratedGradients,
+    BoundarySaliency,
+    FeatureSuppression,
+    SpectralImportance,
+    SpectralShapley,
+    deletion_curve,
+    find_boundary,
+    insertion_curve,
+)
 from captum_spectral._engine import chunk_size, evaluation
 from captum_spectral.coalitions import all_coalitions
 
@@ -319,6 +330,52 @@ def test_the_default_device_of_pytorch_is_not_asked(n_samples):
     finally:
         torch.set_default_device(None)
     torch.testing.assert_close(attributions, expected)
+
+
+ON_BOUNDARIES = [
+    (find_boundary, {}),
+    (find_boundary, {"clip": (0, 1), "on_missing": "nan", "num_restarts": 1}),
+    (find_boundary, {"clip": (torch.zeros(3), [1, 1, 1]), "on_missing": "nan"}),
+    (find_boundary, {"method": "pgd", "radii": (1, 4, 16), "on_missing": "nan"}),
+    (BoundarySaliency, {"score": "margin", "num_restarts": 1}),
+    (BoundaryIntegratedGradients, {"n_steps": 8, "return_convergence_delta": True}),
+]
+ON_SAMPLES = [
+    (FeatureSuppression, {"n_samples": 4, "return_standard_error": True, **options})
+    for options in (
+        {"return_confidence": True},
+        {"domain": "frequency", "num_bands": 3, "internal_batch_size": 2},
+    )
+]
+ALONG_PATHS = [
+    (curve, {"n_steps": 4, **options})
+    for curve in (insertion_curve, deletion_curve)
+    for options in (
+        {"attributions": X.double()},
+        {"attributions": X.double()[:, 0, 0, :5], "domain": "frequency", "num_bands": 5},
+    )
+]
+
+
+def on(device, value):
+    return value.to(device) if isinstance(value, torch.Tensor) else value
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("method", "options"), ON_BOUNDARIES + ON_SAMPLES + ALONG_PATHS)
+def test_pixel_methods_give_the_results_of_the_cpu(device, method, options):
+    results = []
+    for where in ("cpu", device):
+        model, x = tiny_cnn().to(where), X.double().to(where)
+        args = {name: on(where, value) for name, value in options.items()}
+        args["target"] = model(x).argmax(1)
+        function = method(model).attribute if isinstance(method, type) else partial(method, model)
+        torch.manual_seed(0)
+        result = function(x, **args)
+        results.append(result if isinstance(result, tuple) else (result,))
+    assert all(r.device.type == device for r in results[1])
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(b.cpu(), a, rtol=1e-5, atol=1e-8, equal_nan=True)
 
 
 @pytest.mark.parametrize("device", DEVICES)

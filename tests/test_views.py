@@ -141,6 +141,38 @@ def test_signals_of_one_dim_and_further_arguments():
     assert spectral.on_plane(spectral.coefficients(x)).shape == x.shape
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_of_half_precision_the_model_gets_its_own_dtype(dtype):
+    x = images((10, 12))
+    model = tiny_cnn(dtype=dtype)
+    spectral = SpectralForward(model, (10, 12))
+    coefficients = spectral.coefficients(x.to(dtype))
+    assert coefficients.dtype == spectral.signals(coefficients).dtype == torch.float32
+    assert spectral.signals(coefficients.to(dtype)).dtype == torch.float32
+    assert spectral(coefficients).dtype == dtype
+    result = IntegratedGradients(spectral).attribute(coefficients, target=1, n_steps=8)
+    assert result.dtype == torch.float32
+    exact = SpectralForward(model.double(), (10, 12))
+    exact = IntegratedGradients(exact).attribute(coefficients.double(), target=1, n_steps=8)
+    assert (result - exact).norm() < 0.05 * exact.norm()
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("method", [IntegratedGradients, Saliency, ShapleyValues])
+def test_on_bands_gradients_are_taken_where_the_caller_has_switched_them_off(mode, method):
+    def forward(x, table):
+        return model(x) * table
+
+    model, x, table = tiny_cnn(), images((12, 12)), torch.arange(1.0, 6.0)
+    args = {"target": 3, "num_bands": 3}
+    expected = band_attribution(method, forward, x, additional_forward_args=table, **args)
+    with mode():
+        result = band_attribution(
+            method, forward, x.clone(), additional_forward_args=table.clone(), **args
+        )
+    assert torch.equal(result, expected)
+
+
 # -------------------------------------------------------------------- methods on bands
 
 

@@ -67,22 +67,24 @@ def band_attribution(
         >>> values.shape, torch.allclose(values.sum(1), gain, atol=1e-5)
         (torch.Size([2, 4]), True)
     """
-    game = BandGame(
-        forward_func,
-        inputs,
-        feature_mask,
-        baselines,
-        None,
-        additional_forward_args,
-        num_bands,
-        spectral_dims,
-    )
-    first = inputs[0] if isinstance(inputs, tuple) else inputs
-    dtype = torch.promote_types(first.dtype, torch.float32)
-    present = torch.ones(game.num_examples, game.num_bands, dtype=dtype, device=first.device)
-    examples = torch.arange(game.num_examples, device=first.device)
-    present.requires_grad_()  # or methods on gradients warn that they set it
-    attributions: Tensor = attribution(game).attribute(
-        present, target=target, additional_forward_args=examples, **options
-    )
-    return attributions.detach()
+    # Also where the caller has switched gradients off.
+    with torch.inference_mode(False), torch.enable_grad():
+        game = BandGame(
+            forward_func,
+            inputs,
+            feature_mask,
+            baselines,
+            None,
+            additional_forward_args,
+            num_bands,
+            spectral_dims,
+        )
+        first = inputs[0] if isinstance(inputs, tuple) else inputs
+        dtype = torch.promote_types(first.dtype, torch.float32)
+        present = torch.ones(game.num_examples, game.num_bands, dtype=dtype, device=first.device)
+        examples = torch.arange(game.num_examples, device=first.device)
+        present.requires_grad_()  # or methods on gradients warn that they set it
+        attributions: Tensor = attribution(game).attribute(
+            present, target=target, additional_forward_args=examples, **options
+        )
+        return attributions.detach()

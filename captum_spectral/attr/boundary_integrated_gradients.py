@@ -54,13 +54,15 @@ class BoundaryIntegratedGradients(GradientAttribution):  # type: ignore[misc]
             ``(B, classes)`` outputs, of which the largest is the decision.
 
     Cost in model rows per example: that of :func:`~captum_spectral.boundary.find_boundary` (about
-    9 + s forward and up to 8 + 3 s backward for DeepFool with ``s`` steps, mostly 3 to 5; 1 with
+    8 + s forward and up to 8 + 3 s backward for DeepFool with ``s`` steps, mostly 3 to 6; 1 with
     given ``baselines``), ``n_steps`` forward and backward, and 2 for the delta. Memory: the graph
     of ``internal_batch_size`` rows, or of ``n_steps * B``.
 
     What it does not say: what makes the model sure of the class far from the boundary, or how the
     features act together elsewhere. A feature in which :math:`x` and :math:`x'` agree gets 0, so
     the attribution depends on the point that was found; another one as close gives another map.
+    Given ``baselines`` do not follow the inputs: Captum's ``NoiseTunnel`` and ``sensitivity_max``
+    then move one end of the path only, and do not show how the boundary point moves.
 
     Example::
 
@@ -111,12 +113,16 @@ class BoundaryIntegratedGradients(GradientAttribution):  # type: ignore[misc]
 
         Args:
             inputs (Tensor or tuple[Tensor]): Real floating tensor ``(B, ...)``, or a tuple of one.
-            target (int, list, or Tensor): The class to explain, which must be the predicted one:
-                an int for all examples, a list of ints or a 1-D tensor with one per example.
+                Half-precision inputs reach the model in their own dtype.
+            target (int, list, or Tensor): The class to explain, which must be the predicted one,
+                except that this is not checked with ``baselines``: an int for all examples, a list
+                of ints or a 1-D tensor with one per example.
             baselines (Tensor or tuple[Tensor], optional): Boundary points of the shape of the
-                inputs, as in ``find_boundary(...).points``: no search. NaN for the examples that
-                have none. Under Captum's wrappers give them, or the search is repeated for every
-                copy of the inputs; the wrappers repeat the points. None: search. Default: None
+                inputs, as in ``find_boundary(...).points``, NaN for the examples that have none.
+                Then nothing is searched: ``search``, ``clip`` and ``num_restarts`` are ignored, and
+                what the model predicts for the inputs is not looked at. Under Captum's wrappers
+                give them, or the search is repeated for every copy of the inputs; the wrappers
+                repeat the points. None: search. Default: None
             additional_forward_args (Any, optional): Further arguments of ``forward_func``, a
                 single one or a tuple. Tensors with one entry per example follow their example, all
                 else is passed through. Default: None
@@ -124,10 +130,12 @@ class BoundaryIntegratedGradients(GradientAttribution):  # type: ignore[misc]
                 less the output of the class on the other side. Default: "logit"
             search (str or callable, optional): ``method`` of
                 :func:`~captum_spectral.boundary.find_boundary`, which has more options; its points
-                can be given as ``baselines``. Default: "deepfool"
+                can be given as ``baselines``, with which this is ignored. Default: "deepfool"
             clip (tuple, optional): ``(low, high)`` of valid inputs: numbers, one number per
-                channel, or tensors that broadcast to the inputs. Default: None
-            num_restarts (int, optional): Further searches from random points. Default: 0
+                channel, or tensors that broadcast to the inputs; ignored with ``baselines``.
+                Default: None
+            num_restarts (int, optional): Further searches from random points; ignored with
+                ``baselines``. Default: 0
             generator (torch.Generator, optional): Source of these; None takes PyTorch's global
                 one. Default: None
             on_missing (str, optional): Of examples without a boundary: ``"raise"``, or ``"nan"``
@@ -146,8 +154,9 @@ class BoundaryIntegratedGradients(GradientAttribution):  # type: ignore[misc]
                 search, and the quadrature, of each example. Default: False
 
         Returns:
-            *Tensor* or *tuple[Tensor]* of **attributions**, of the shape and dtype of the inputs;
-            with ``return_convergence_delta`` followed by the **delta** ``(B,)``.
+            *Tensor* or *tuple[Tensor]* of **attributions**, contiguous, of the shape of the inputs;
+            with ``return_convergence_delta`` followed by the **delta** ``(B,)``. Both are of the
+            dtype of the inputs, float32 for half precision.
 
         Raises:
             TypeError, ValueError, BoundaryNotFoundError: As
@@ -160,42 +169,45 @@ class BoundaryIntegratedGradients(GradientAttribution):  # type: ignore[misc]
         check_count("n_steps", n_steps)
         if method not in QUADRATURES:
             raise ValueError(f"method must be one of {', '.join(QUADRATURES)}, got {method!r}")
-        at_boundary = AtBoundary(
-            self.forward_func,
-            inputs,
-            target,
-            baselines,
-            additional_forward_args,
-            score,
-            Search(search, num_restarts=num_restarts, generator=generator),
-            clip,
-            on_missing,
-            internal_batch_size,
-        )
-        x = (inputs[0] if isinstance(inputs, tuple) else inputs).detach()
-        title = f"{self.get_name()} attribution"
-        total = len(x) * (at_boundary.stages + 1)
-        with progress(desc=title, total=total) if show_progress else NullProgress() as bar:
-            points, scored = at_boundary.points(bar.update)
-            integrated = IntegratedGradients(scored)
-            integrated.gradient_func = _gradients
-            attributions = torch.full_like(points, torch.nan)
-            delta = points.new_full(points.shape[:1], torch.nan)
-            for examples in scored.batches():
-                result = integrated.attribute(
-                    x[examples],
-                    points[examples],
-                    additional_forward_args=examples,
-                    n_steps=n_steps,
-                    method=method,
-                    internal_batch_size=internal_batch_size,
-                    return_convergence_delta=return_convergence_delta,
-                )
-                if return_convergence_delta:
-                    result, delta[examples] = result
-                attributions[examples] = result
-                bar.update(len(examples))
-            bar.update(scored.num_missing)
+        # Also where the caller has switched gradients off.
+        with torch.inference_mode(False), torch.no_grad():
+            at_boundary = AtBoundary(
+                self.forward_func,
+                inputs,
+                target,
+                baselines,
+                additional_forward_args,
+                score,
+                Search(search, num_restarts=num_restarts, generator=generator),
+                clip,
+                on_missing,
+                internal_batch_size,
+            )
+            x = at_boundary.inputs
+            title = f"{self.get_name()} attribution"
+            total = len(x) * (at_boundary.stages + 1)
+            with progress(desc=title, total=total) if show_progress else NullProgress() as bar:
+                points, scored = at_boundary.points(bar.update)
+                integrated = IntegratedGradients(scored)
+                integrated.gradient_func = _gradients
+                # Contiguous, whatever the layout of the inputs.
+                attributions = points.new_full(points.shape, torch.nan)
+                delta = points.new_full(points.shape[:1], torch.nan)
+                for examples in scored.batches():
+                    result = integrated.attribute(
+                        x[examples],
+                        points[examples],
+                        additional_forward_args=examples,
+                        n_steps=n_steps,
+                        method=method,
+                        internal_batch_size=internal_batch_size,
+                        return_convergence_delta=return_convergence_delta,
+                    )
+                    if return_convergence_delta:
+                        result, delta[examples] = result
+                    attributions[examples] = result
+                    bar.update(len(examples))
+                bar.update(scored.num_missing)
         formatted = format_output(is_tuple(inputs), (attributions,))
         return (formatted, delta) if return_convergence_delta else formatted
 

@@ -45,13 +45,15 @@ class BoundarySaliency(GradientAttribution):  # type: ignore[misc]
             ``(B, classes)`` outputs, of which the largest is the decision.
 
     Cost in model rows per example: that of :func:`~captum_spectral.boundary.find_boundary` (about
-    9 + s forward and up to 8 + 3 s backward for DeepFool with ``s`` steps, mostly 3 to 5), and 1
+    8 + s forward and up to 8 + 3 s backward for DeepFool with ``s`` steps, mostly 3 to 6), and 1
     forward and backward. With given ``baselines``: 2 forward, 1 backward. Memory: the graph of
     ``internal_batch_size`` rows, or of ``B``.
 
     What it does not say: how much a feature adds to the output (it is a slope, in outputs per unit
     of the input), nor anything about :math:`x` where the boundary that was found is not the nearest
     one. Where all boundaries are smooth, as in robust models, it is close to the plain gradient.
+    Given ``baselines`` do not follow the inputs: Captum's ``NoiseTunnel`` then returns the map
+    without noise, and ``sensitivity_max`` is 0.
 
     Example::
 
@@ -94,13 +96,17 @@ class BoundarySaliency(GradientAttribution):  # type: ignore[misc]
 
         Args:
             inputs (Tensor or tuple[Tensor]): Real floating tensor ``(B, ...)``, or a tuple of one.
-            target (int, list, or Tensor): The class to explain, which must be the predicted one:
-                an int for all examples, a list of ints or a 1-D tensor with one per example.
+                Half-precision inputs reach the model in their own dtype.
+            target (int, list, or Tensor): The class to explain, which must be the predicted one,
+                except that this is not checked with ``baselines``: an int for all examples, a list
+                of ints or a 1-D tensor with one per example.
             baselines (Tensor or tuple[Tensor], optional): Boundary points of the shape of the
-                inputs, as in ``find_boundary(...).points``: no search. NaN for the examples that
-                have none. Under Captum's wrappers give them, or the search is repeated for every
-                copy of the inputs; the wrappers repeat the points, which then are the same for all
-                copies of an example, and so is this attribution. None: search. Default: None
+                inputs, as in ``find_boundary(...).points``, NaN for the examples that have none.
+                Then nothing is searched: ``search``, ``clip`` and ``num_restarts`` are ignored, and
+                what the model predicts for the inputs is not looked at. Under Captum's wrappers
+                give them, or the search is repeated for every copy of the inputs; the wrappers
+                repeat the points, which then are the same for all copies of an example, and so is
+                this attribution. None: search. Default: None
             additional_forward_args (Any, optional): Further arguments of ``forward_func``, a
                 single one or a tuple. Tensors with one entry per example follow their example, all
                 else is passed through. Default: None
@@ -108,10 +114,12 @@ class BoundarySaliency(GradientAttribution):  # type: ignore[misc]
                 less the output of the class on the other side. Default: "logit"
             search (str or callable, optional): ``method`` of
                 :func:`~captum_spectral.boundary.find_boundary`, which has more options; its points
-                can be given as ``baselines``. Default: "deepfool"
+                can be given as ``baselines``, with which this is ignored. Default: "deepfool"
             clip (tuple, optional): ``(low, high)`` of valid inputs: numbers, one number per
-                channel, or tensors that broadcast to the inputs. Default: None
-            num_restarts (int, optional): Further searches from random points. Default: 0
+                channel, or tensors that broadcast to the inputs; ignored with ``baselines``.
+                Default: None
+            num_restarts (int, optional): Further searches from random points; ignored with
+                ``baselines``. Default: 0
             generator (torch.Generator, optional): Source of these; None takes PyTorch's global
                 one. Default: None
             on_missing (str, optional): Of examples without a boundary: ``"raise"``, or ``"nan"``
@@ -123,36 +131,40 @@ class BoundarySaliency(GradientAttribution):  # type: ignore[misc]
                 search, and the gradients, of each example. Default: False
 
         Returns:
-            *Tensor* or *tuple[Tensor]* of **attributions**, of the shape and dtype of the inputs.
+            *Tensor* or *tuple[Tensor]* of **attributions**, contiguous, of the shape of the inputs
+            and their dtype, float32 for half precision.
 
         Raises:
             TypeError, ValueError, BoundaryNotFoundError: As
                 :func:`~captum_spectral.boundary.find_boundary`; a ValueError also for baselines
                 that are not across the boundary.
         """
-        at_boundary = AtBoundary(
-            self.forward_func,
-            inputs,
-            target,
-            baselines,
-            additional_forward_args,
-            score,
-            Search(search, num_restarts=num_restarts, generator=generator),
-            clip,
-            on_missing,
-            internal_batch_size,
-        )
-        title = f"{self.get_name()} attribution"
-        total = at_boundary.num_examples * (at_boundary.stages + 1)
-        with progress(desc=title, total=total) if show_progress else NullProgress() as bar:
-            points, scored = at_boundary.points(bar.update)
-            attributions = torch.full_like(points, torch.nan)
-            for examples in scored.batches():
-                with torch.enable_grad():
-                    leaf = points[examples].requires_grad_()
-                    attributions[examples] = slope(scored(leaf, examples), leaf)
-                bar.update(len(examples))
-            bar.update(scored.num_missing)
+        # Also where the caller has switched gradients off.
+        with torch.inference_mode(False), torch.no_grad():
+            at_boundary = AtBoundary(
+                self.forward_func,
+                inputs,
+                target,
+                baselines,
+                additional_forward_args,
+                score,
+                Search(search, num_restarts=num_restarts, generator=generator),
+                clip,
+                on_missing,
+                internal_batch_size,
+            )
+            title = f"{self.get_name()} attribution"
+            total = len(at_boundary.inputs) * (at_boundary.stages + 1)
+            with progress(desc=title, total=total) if show_progress else NullProgress() as bar:
+                points, scored = at_boundary.points(bar.update)
+                # Contiguous, whatever the layout of the inputs.
+                attributions = points.new_full(points.shape, torch.nan)
+                for examples in scored.batches():
+                    with torch.enable_grad():
+                        leaf = points[examples].requires_grad_()
+                        attributions[examples] = slope(scored(leaf, examples), leaf)
+                    bar.update(len(examples))
+                bar.update(scored.num_missing)
         return format_output(is_tuple(inputs), (attributions,))
 
     @property

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_spectral._arguments import format_inputs
-from captum_spectral.spectrum import dense
+from captum_spectral.spectrum import dense, signal_dtype
 
 __all__ = ["SpectralForward"]
 
@@ -24,7 +24,9 @@ class SpectralForward(nn.Module):
     real signal, and real and imaginary parts.
 
     Args:
-        forward_func: The model, or any function of one input tensor and further arguments.
+        forward_func: The model, or any function of one input tensor and further arguments. A
+            ``Module`` with parameters in half precision gets signals in their dtype, all else those
+            of the coefficients, which are in float32 or float64.
         shape: Sizes of the transformed dims of the input, the last ones, e.g. ``(H, W)``.
 
     Raises:
@@ -80,7 +82,11 @@ class SpectralForward(nn.Module):
         Raises:
             ValueError: Coefficients of another shape.
         """
-        return self.forward_func(self.signals(coefficients), *args)
+        signals = self.signals(coefficients)
+        parameter = next(self.parameters(), None)
+        if parameter is not None and parameter.dtype in (torch.float16, torch.bfloat16):
+            signals = signals.to(parameter.dtype)
+        return self.forward_func(signals, *args)
 
     def coefficients(self, inputs: Tensor) -> Tensor:
         """The coefficients of signals.
@@ -89,7 +95,8 @@ class SpectralForward(nn.Module):
             inputs: ``(B, ..., H, W)`` real floating.
 
         Returns:
-            ``(B, ..., H, W // 2 + 1, 2)``: real and imaginary parts of ``torch.fft.rfftn``.
+            ``(B, ..., H, W // 2 + 1, 2)``: real and imaginary parts of ``torch.fft.rfftn``, in the
+            dtype of the inputs, float32 for half precision.
 
         Raises:
             TypeError: Inputs of a wrong kind.
@@ -101,7 +108,8 @@ class SpectralForward(nn.Module):
                 f"inputs must end in {self.shape}, the shape that was given, got shape "
                 f"{tuple(x.shape)}"
             )
-        return torch.view_as_real(torch.fft.rfftn(dense(x), dim=self._dims))
+        signals = dense(x.to(signal_dtype(x.dtype)))
+        return torch.view_as_real(torch.fft.rfftn(signals, dim=self._dims))
 
     def signals(self, coefficients: Tensor) -> Tensor:
         """The signals of coefficients, the inverse of :meth:`coefficients`.
@@ -110,13 +118,14 @@ class SpectralForward(nn.Module):
             coefficients: ``(B, ..., H, W // 2 + 1, 2)`` real.
 
         Returns:
-            ``(B, ..., H, W)``.
+            ``(B, ..., H, W)`` in the dtype of the coefficients, float32 for half precision.
 
         Raises:
             ValueError: Coefficients of another shape.
         """
         self._check(coefficients, "coefficients")
-        spectrum = torch.view_as_complex(coefficients.contiguous())
+        parts = coefficients.to(signal_dtype(coefficients.dtype)).contiguous()
+        spectrum = torch.view_as_complex(parts)
         signals: Tensor = torch.fft.irfftn(spectrum, s=list(self.shape), dim=self._dims)
         return signals
 

@@ -8,9 +8,13 @@ from copy import copy
 import torch
 from torch import Tensor
 
-__all__ = ["Box", "Clip"]
+from captum_spectral._arguments import detached
+
+__all__ = ["Box", "Clip", "format_clip"]
 
 NEWTON_STEPS = 8
+# How far, in units of rounding, pixels may be from the range that they were normalised with.
+ROUNDING = 4
 
 Bound = float | Sequence[float] | Tensor
 # The smallest and the largest valid value.
@@ -22,7 +26,7 @@ class Box:
 
     Args:
         clip: Two of: a number, one number per channel (dim 1), or a tensor that broadcasts to the
-            inputs.
+            inputs. Where both are equal nothing may change.
         inputs: ``(B, ...)``, must lie inside to rounding.
         dtype: The inputs' own; the bounds are rounded to it so that no point rounds out of them.
     """
@@ -31,12 +35,8 @@ class Box:
         self._bounds: tuple[Tensor, Tensor] | None = None
         if clip is None:
             return
-        if not isinstance(clip, (tuple, list)) or len(clip) != 2:
-            raise TypeError(f"clip must be None or a pair (low, high), got {clip!r}")
-        low, high = (_bound(bound, inputs, dtype) for bound in clip)
-        if not (low < high).all():
-            raise ValueError(f"clip must be (low, high) with low < high everywhere, got {clip!r}")
-        slack = 1e-6 * (high - low)
+        low, high = format_clip(clip, inputs, dtype)
+        slack = _slack(low, high, dtype)
         outside = ((inputs < low - slack) | (inputs > high + slack)).flatten(1).any(1)
         if outside.any():
             listed = ", ".join(
@@ -96,21 +96,49 @@ class Box:
             return direction
         low, high = self._bounds
         blocked = ((points <= low) & (direction < 0)) | ((points >= high) & (direction > 0))
-        return direction.masked_fill(blocked, 0)
+        return direction.masked_fill(blocked | (low == high), 0)
 
 
-def _bound(bound: Bound, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+def format_clip(
+    clip: Clip, inputs: Tensor, dtype: torch.dtype, any_number: bool = False
+) -> tuple[Tensor, Tensor]:
+    """The bounds, each ``(1 or B, ...)`` of the rank of the inputs.
+
+    Args:
+        clip: As of the user.
+        inputs: ``(B, ...)``.
+        dtype: What the bounds are rounded to.
+        any_number: Bounds per example need not be as many as the inputs.
+    """
+    if not isinstance(clip, (tuple, list)) or len(clip) != 2:
+        raise TypeError(f"clip must be None or a pair (low, high), got {clip!r}")
+    low, high = (_bound(bound, inputs, dtype, any_number) for bound in clip)
+    if not (low <= high).all():
+        raise ValueError(f"clip must be (low, high) with low <= high everywhere, got {clip!r}")
+    return low, high
+
+
+def _slack(low: Tensor, high: Tensor, dtype: torch.dtype) -> Tensor:
+    """How far outside an input is taken for one at the bound, whose rounding is of its size."""
+    size = torch.maximum(low.nan_to_num(0, 0, 0).abs(), high.nan_to_num(0, 0, 0).abs())
+    # Images in float64, too, mostly were float32 before.
+    return ROUNDING * max(torch.finfo(d).eps for d in (dtype, torch.float32)) * size
+
+
+def _bound(bound: Bound, inputs: Tensor, dtype: torch.dtype, any_number: bool) -> Tensor:
     if not isinstance(bound, Tensor):
         bound = torch.tensor(bound, dtype=torch.float64, device="cpu")
-    tensor = bound.detach().to(dtype).to(inputs)
+    tensor = detached(bound).to(dtype).to(inputs)
     if tensor.dim() == 1 and len(tensor) == inputs.shape[1]:
         tensor = tensor.reshape(1, -1, *[1] * (inputs.dim() - 2))
-    if tensor.dim() > inputs.dim() or any(
-        n not in (1, m)
-        for n, m in zip(reversed(tensor.shape), reversed(inputs.shape), strict=False)
+    shape = list(inputs.shape)
+    if any_number and tensor.dim() == len(shape):
+        shape[0] = len(tensor)
+    if tensor.dim() > len(shape) or any(
+        n not in (1, m) for n, m in zip(reversed(tensor.shape), reversed(shape), strict=False)
     ):
         raise ValueError(
             "clip must hold numbers, one number per channel, or tensors that broadcast to the "
             f"inputs of shape {tuple(inputs.shape)}, got shape {tuple(tensor.shape)}"
         )
-    return tensor.reshape([1] * (inputs.dim() - tensor.dim()) + list(tensor.shape))
+    return tensor.reshape([1] * (len(shape) - tensor.dim()) + list(tensor.shape))

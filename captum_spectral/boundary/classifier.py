@@ -9,7 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_spectral._arguments import check_count, format_inputs, format_target, take_args
+from captum_spectral._arguments import (
+    check_count,
+    detached,
+    format_inputs,
+    format_target,
+    take_args,
+)
 from captum_spectral._captum import TargetType, run_forward
 from captum_spectral.game import warn_if_training
 
@@ -75,7 +81,9 @@ class Classifier:
     def __call__(self, points: Tensor, examples: Tensor) -> Tensor:
         """Outputs ``(R, classes)`` of rows ``(R, ...)`` that are versions of ``examples (R,)``."""
         args = take_args(self._args, self._places[examples].to, self._num_examples)
-        logits = run_forward(self._forward_func, points.to(self.dtype), None, args)
+        # A copy: a model that works in place must not change what is the user's, or searched.
+        rows = points.to(self.dtype, copy=True)
+        logits = run_forward(self._forward_func, rows, None, args)
         if not isinstance(logits, Tensor) or not logits.dtype.is_floating_point:
             raise TypeError(
                 "forward_func must return a floating tensor (B, classes), got "
@@ -102,7 +110,7 @@ class Classifier:
 
     def differentiable(self, points: Tensor, examples: Tensor) -> tuple[Tensor, Tensor]:
         """The rows as the leaf of a graph, and their outputs. Call it with gradients enabled."""
-        leaf = points.detach().to(self.dtype, copy=True).requires_grad_()
+        leaf = points.detach().to(self.dtype).requires_grad_()
         return leaf, self(leaf, examples)
 
     def crossed(self, logits: Tensor, examples: Tensor) -> Tensor:
@@ -171,4 +179,4 @@ def _class_per_example(target: TargetType, inputs: Tensor) -> tuple[Tensor, int]
             "target must name one class per example, as an int, a list of ints or a 1-D integer "
             f"tensor, got {got}; the predicted classes are forward_func(inputs).argmax(1)"
         )
-    return formatted.to(inputs.device), highest
+    return detached(formatted).to(inputs.device), highest

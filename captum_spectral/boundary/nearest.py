@@ -25,6 +25,9 @@ Advance = Callable[[int], object]
 # A name, or a function of inputs (B, ...) and target (B,) that gives candidate points (B, ...).
 SearchMethod = Literal["deepfool", "pgd"] | Callable[[Tensor, Tensor], Tensor]
 
+# A float64 has 53 bits.
+MOST_BISECTION_STEPS = 50
+
 # Of the paper, for ImageNet in normalised units.
 RADII = (36 / 255, 64 / 255, 0.3, 0.5, 0.7, 0.9, 1.1)
 
@@ -46,6 +49,11 @@ class Search:
     def __post_init__(self) -> None:
         check_count("num_candidates", self.num_candidates)
         check_count("bisection_steps", self.bisection_steps, at_least=0)
+        if self.bisection_steps > MOST_BISECTION_STEPS:
+            raise ValueError(
+                f"bisection_steps must be at most {MOST_BISECTION_STEPS}, as no dtype tells closer "
+                f"points apart, got {self.bisection_steps}"
+            )
         check_count("refinement_steps", self.refinement_steps, at_least=0)
         check_count("num_restarts", self.num_restarts, at_least=0)
         if self.max_steps is not None:

@@ -57,9 +57,11 @@ class BoundaryNotFoundError(RuntimeError):
         boundary: What was found for the others, as with ``on_missing="nan"``; None where points
             were given and not searched. Default: None
 
+    Cost: no model rows.
+
     Example::
 
-        >>> from captum_spectral.boundary import BoundaryNotFoundError
+        >>> from captum_spectral import BoundaryNotFoundError
         >>> BoundaryNotFoundError([2]).examples
         [2]
     """
@@ -68,8 +70,9 @@ class BoundaryNotFoundError(RuntimeError):
         self.examples, self.boundary = examples, boundary
         super().__init__(
             f"no decision boundary was found for the examples {examples}: no step led to another "
-            'class. on_missing="nan" leaves them out; more num_restarts or max_steps, larger radii '
-            "(pgd), or another method may find one"
+            'class. on_missing="nan" leaves them out; more num_restarts or another method may find '
+            "one, or find_boundary with more max_steps or larger radii (pgd), whose points can be "
+            "given as baselines"
         )
 
 

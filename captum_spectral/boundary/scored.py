@@ -8,8 +8,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from captum_spectral._arguments import detached
 from captum_spectral._captum import TargetType, is_tuple
-from captum_spectral.boundary.box import Box, Clip
+from captum_spectral.boundary.box import Box, Clip, format_clip
 from captum_spectral.boundary.classifier import Classifier
 from captum_spectral.boundary.nearest import Advance, Search
 from captum_spectral.boundary.result import (
@@ -57,6 +58,9 @@ class AtBoundary:
         baselines: Points of the user, instead of a search.
         search: How they are searched otherwise.
         clip: Where, then.
+
+    Attributes:
+        inputs: ``(B, ...)`` in float32 or float64, as the attributions.
     """
 
     def __init__(
@@ -80,16 +84,23 @@ class AtBoundary:
         )
         self._score, self._search, self._on_missing = score, search, on_missing
         self._in_tuple = is_tuple(inputs)
-        self.num_examples = len(self._classifier.examples)
+        self.inputs = self._classifier.inputs
         # How often the bar is moved by each example until it has its point.
         self.stages = search.stages if baselines is None else 1
         self._given: Tensor | None = None
         if baselines is not None:
-            self._given, clip = _format_given(self._classifier, baselines, on_missing), None
+            self._given = _format_given(self._classifier, baselines, on_missing)
+            if clip is not None:
+                # Wrappers that repeat the inputs do not repeat the bounds.
+                format_clip(clip, self.inputs, self._classifier.dtype, any_number=True)
+                clip = None
         self._box = Box(clip, self._classifier.inputs, self._classifier.dtype)
 
     def points(self, advance: Advance) -> tuple[Tensor, Scored]:
-        """``(B, ...)`` the points, NaN where there is none, and the score explained there."""
+        """``(B, ...)`` the points, in the dtype of ``inputs``, and the score explained there.
+
+        NaN where there is no point.
+        """
         classifier = self._classifier
         if self._given is not None:
             points, classes = self._given, _classes_across(classifier, self._given)
@@ -98,7 +109,7 @@ class AtBoundary:
             closest = self._search.run(classifier, self._box, advance)
             as_boundary(closest, self._on_missing, self._in_tuple)
             points, classes = closest.points, closest.classes
-        return points, Scored(classifier, classes, self._score)
+        return points.to(self.inputs), Scored(classifier, classes, self._score)
 
 
 def _format_given(classifier: Classifier, baselines: Any, on_missing: OnMissing) -> Tensor:
@@ -116,7 +127,7 @@ def _format_given(classifier: Classifier, baselines: Any, on_missing: OnMissing)
             f"{tuple(x.shape)}, or {(1, *x.shape[1:])}"
         )
     # First dim 1 is what NoiseTunnel leaves of a single example.
-    points = points.detach().to(x).to(classifier.dtype).expand_as(x).contiguous()
+    points = detached(points).to(x).to(classifier.dtype).expand_as(x).contiguous()
     missing = (~points.isfinite().flatten(1).all(1)).nonzero().flatten().tolist()
     if on_missing == "raise" and missing:
         raise BoundaryNotFoundError(missing)
@@ -130,7 +141,8 @@ def _classes_across(classifier: Classifier, points: Tensor) -> Tensor:
     if len(rows):
         logits = classifier.outputs(points[rows], rows)
         # A point next to the boundary may round to the near side in another batch.
-        slack = 1e-4 * logits.abs().amax(1)
+        rounding = 2 * torch.finfo(points.dtype).eps * logits.abs().amax(1)
+        slack = 1e-4 * (logits.amax(1) - logits.amin(1)) + rounding
         near = rows[~(classifier.margin(logits, rows) <= slack)].tolist()
         if near:
             raise ValueError(

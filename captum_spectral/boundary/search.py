@@ -67,8 +67,9 @@ def find_boundary(
         additional_forward_args: Further arguments of ``forward_func``, a single one or a tuple;
             tensors with one entry per example follow their example. Default: None
         clip: ``(low, high)`` of valid inputs, where all points stay: numbers, one number per
-            channel (dim 1), or tensors that broadcast to the inputs. The inputs must lie inside.
-            None: no limits. Default: None
+            channel (dim 1), or tensors that broadcast to the inputs. The inputs must lie inside, up
+            to the rounding of their dtype. Where both are equal nothing is changed. None: no
+            limits. Default: None
         num_candidates: For ``"deepfool"``, how many other classes are considered; all if there are
             fewer. Default: 10
         overshoot: How much farther than the linearised boundary a step of ``"deepfool"``, or of the
@@ -77,8 +78,8 @@ def find_boundary(
             36/255 to 1.1, which suit normalised ImageNet
         max_steps: Steps of ``"deepfool"``, or of ``"pgd"`` in each ball. None: 50 or 40.
             Default: None
-        bisection_steps: The crossing is located as closely as by halving the way so many times.
-            Default: 12
+        bisection_steps: The crossing is located as closely as by halving the way so many times, at
+            most 50. Default: 12
         refinement_steps: How often, at most, the point is moved along the boundary to where the
             example's perpendicular onto the tangent plane meets it, as long as it comes closer by
             0.1 %; needs gradients. Default: 1
@@ -115,11 +116,12 @@ def find_boundary(
     Cost in model rows per example: 1, and for each of the ``1 + num_restarts`` searches those of
     the method, 1 and mostly 2 or 3 to locate the crossing, and up to 2 and mostly 2 or 3 for each
     refinement (1 of them backward, too); to locate a crossing never takes more than
-    ``bisection_steps + 3``. DeepFool: ``s + 1`` forward for ``s`` steps, mostly 3 to 5, and up to
-    ``num_candidates`` backward for the first step and 3 for each other. So about 9 + s forward by
-    default. PGD: up to 41 forward and 40 backward for each radius. All examples of
-    ``internal_batch_size`` move together, which bounds the memory, and those that are done cost
-    nothing more.
+    ``bisection_steps + 3``. DeepFool: ``s + 1`` forward for ``s`` steps, mostly 3 to 6, and up to
+    ``num_candidates`` backward for the first step and 3 for each other. So about 8 + s forward by
+    default, counted 6 + s to 11 + s. PGD: up to 41 forward and 40 backward for each radius. All
+    examples of ``internal_batch_size`` move together, which bounds the memory. Those that are done
+    cost no further forward rows; one that crosses while others move still takes part in the
+    backward pass of that step.
 
     What it does not say: an upper bound of the distance, not the distance itself. A closer point
     may exist elsewhere, also with restarts; only a verifier can exclude it. ``found`` being false
@@ -146,22 +148,25 @@ def find_boundary(
         *DeepFool: a simple and accurate method to fool deep neural networks*, CVPR 2016.
     """
     check_on_missing(on_missing)
-    search = Search(
-        method,
-        num_candidates,
-        overshoot,
-        radii,
-        max_steps,
-        bisection_steps,
-        refinement_steps,
-        num_restarts,
-        generator,
-    )
-    classifier = Classifier(
-        forward_func, inputs, target, additional_forward_args, internal_batch_size
-    )
-    box = Box(clip, classifier.inputs, classifier.dtype)
-    total = search.stages * len(classifier.examples)
-    with progress(desc="Boundary search", total=total) if show_progress else NullProgress() as bar:
-        closest = search.run(classifier, box, bar.update)
-    return as_boundary(closest, on_missing, is_tuple(inputs))
+    # Also where the caller has switched gradients off.
+    with torch.inference_mode(False), torch.no_grad():
+        search = Search(
+            method,
+            num_candidates,
+            overshoot,
+            radii,
+            max_steps,
+            bisection_steps,
+            refinement_steps,
+            num_restarts,
+            generator,
+        )
+        classifier = Classifier(
+            forward_func, inputs, target, additional_forward_args, internal_batch_size
+        )
+        box = Box(clip, classifier.inputs, classifier.dtype)
+        total = search.stages * len(classifier.examples)
+        title = "Boundary search"
+        with progress(desc=title, total=total) if show_progress else NullProgress() as bar:
+            closest = search.run(classifier, box, bar.update)
+        return as_boundary(closest, on_missing, is_tuple(inputs))

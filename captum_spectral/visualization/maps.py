@@ -45,7 +45,8 @@ def visualize_maps(
     A map is summed over its channels, as in ``captum.attr.visualization``, and every panel has its
     own scale: the colours end at the ``100 - outlier_perc`` percentile of the panel's absolute
     values. So compare *where* methods point and with which sign; how strong one is beside another
-    cannot be seen, as their units differ.
+    cannot be seen, as their units differ. A map of absolute values is red all over: that says
+    nothing of the direction.
 
     Args:
         images: ``(N, C, H, W)`` with C = 1 or 3, in display range [0, 1].
@@ -53,8 +54,8 @@ def visualize_maps(
         labels: N names for the rows. None: ``"example 0"`` and so on where N > 1. Default: None
         outlier_perc: Per cent of the pixels of a panel that may be beyond the colours, as in
             Captum. Default: 2
-        cmap: Diverging colour map; 0 gets its middle. Default: "RdBu_r" (red raises the output,
-            blue lowers it; safe for colour-blind readers)
+        cmap: Diverging colour map; 0 gets its middle. Default: "RdBu_r" (red is positive, blue
+            negative; safe for colour-blind readers)
         title: Title of the figure. Default: None
         fig_size: Width and height in inches. None: as the panels need. Default: None
         use_pyplot: Make the figure with pyplot and show it; False leaves pyplot alone.
@@ -103,8 +104,9 @@ def visualize_maps(
         ax.set_title(_two_lines(name), fontsize=9, pad=4)
     colours = ScalarMappable(Normalize(-1, 1), cmap)
     figure.colorbar(colours, cax=bar, orientation="horizontal", ticks=[-1, 0, 1])
-    bar.set_xticklabels(["lowers the output", "0", "raises it"], fontsize=8.5)
-    bar.set_xlabel("each panel on its own scale", fontsize=8.5, color="0.3", labelpad=1)
+    bar.set_xticklabels(["negative", "0", "positive"], fontsize=8.5)
+    note = "attribution, each panel on its own scale"
+    bar.set_xlabel(note, fontsize=8.5, color="0.3", labelpad=1)
     show(use_pyplot)
     return figure, axes
 

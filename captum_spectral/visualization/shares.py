@@ -23,6 +23,7 @@ __all__ = ["visualize_cumulative_shares"]
 
 _MARKERS = "osD^vPX"  # a second sign beside the colour
 _ROUNDING = 1e-6
+_NAMES_INSIDE = 4  # lines; they leave a corner free
 
 
 def visualize_cumulative_shares(
@@ -121,7 +122,10 @@ def visualize_cumulative_shares(
     axes.set_xlabel("bands" if ranges is None else with_unit("frequency", frequency_unit))
     axes.grid(color="0.9", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower right", frameon=False, fontsize=9)
+    beside = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}  # where many names would hide lines
+    axes.legend(
+        **(beside if rows > _NAMES_INSIDE else {"loc": "lower right"}), frameon=False, fontsize=9
+    )
     if title:
         axes.set_title(title)
     show(use_pyplot)
