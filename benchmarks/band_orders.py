@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from attributions import over_groups, pm
+from attribution_tables import over_groups, pm
 from captum.attr import FeatureAblation, IntegratedGradients, Saliency
 from common import arguments, report, start
 from data import views
