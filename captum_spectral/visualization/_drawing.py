@@ -20,6 +20,7 @@ _VISIBLE = 1e-2  # a difference below this share of the display range is not an 
 
 __all__ = [
     "COLOURS",
+    "LINE_COLOURS",
     "Array",
     "Floats",
     "centred",
@@ -37,6 +38,7 @@ __all__ = [
 
 # Okabe and Ito's colours, told apart by readers of every colour vision; black is for the lines.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
+LINE_COLOURS = (*COLOURS[:6], "0.2")  # the yellow is too pale for a line on white
 
 
 def to_array(

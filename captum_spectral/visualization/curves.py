@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from captum_spectral.visualization._drawing import (
-    COLOURS,
+    LINE_COLOURS,
     Array,
     Floats,
     new_figure,
@@ -19,7 +19,6 @@ from captum_spectral.visualization._drawing import (
 
 __all__ = ["visualize_curves"]
 
-_LINES = (*COLOURS[:6], "0.2")  # the seventh, yellow, is too pale for a line on white
 _STYLES = ("-", "--")  # beyond seven lines the colours come again, dashed
 
 
@@ -84,7 +83,7 @@ def visualize_curves(
     for i, (name, y) in enumerate(lines.items()):
         areas = ((y[:, 1:] + y[:, :-1]) / 2 * np.diff(x)).sum(1)
         mean, error = y.mean(0), _standard_error(y)
-        colour, style = _LINES[i % len(_LINES)], _STYLES[i // len(_LINES)]
+        colour, style = LINE_COLOURS[i % len(LINE_COLOURS)], _STYLES[i // len(LINE_COLOURS)]
         label = f"{name}: {areas.mean():.3f}"
         if len(y) > 1:
             label += f" ± {_standard_error(areas):.3f}"
@@ -116,7 +115,7 @@ def _lines(values: Mapping[str, Array], length: int) -> dict[str, Floats]:
             'values must be a dict of outputs by name, such as {"Saliency": curve.values}, got '
             f"{type(values).__name__}"
         )
-    most = len(_LINES) * len(_STYLES)
+    most = len(LINE_COLOURS) * len(_STYLES)
     if not 1 <= len(values) <= most:
         raise ValueError(f"values must hold 1 to {most} methods, got {len(values)}")
     lines = {}

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from captum_spectral.visualization._drawing import (
-    COLOURS,
+    LINE_COLOURS,
     Array,
     check_labels,
     new_figure,
@@ -83,8 +83,10 @@ def visualize_cumulative_shares(
     one_row = values.ndim == 1
     values = np.atleast_2d(values)
     rows, num_bands = values.shape
-    if rows > len(COLOURS):
-        raise ValueError(f"shares has {rows} rows and at most {len(COLOURS)} can be told apart")
+    if rows > len(LINE_COLOURS):
+        raise ValueError(
+            f"shares has {rows} rows and at most {len(LINE_COLOURS)} can be told apart"
+        )
     if values.min() < -_ROUNDING or np.abs(values.sum(1) - 1).max() > _ROUNDING:
         raise ValueError(
             "shares must not be negative and sum to 1 in every row, got a smallest share of "
@@ -107,7 +109,7 @@ def visualize_cumulative_shares(
         axes.plot(
             ends,
             np.concatenate([[0.0], values[row].cumsum()]),
-            color=COLOURS[row],
+            color=LINE_COLOURS[row],
             marker=_MARKERS[row],
             markersize=4.5,
             linewidth=1.6,
