@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from data import Pool
 from matplotlib.figure import Figure
-from methods import Cost, Network, saliency
+from methods import Cost, Network
 from torch import Tensor, nn
 
-from captum_spectral import BoundarySaliency, find_boundary
+from captum_spectral import find_boundary
 from captum_spectral.metrics import Curve, concentration, energy_in_box, positive_percentage
 from captum_spectral.sources.models import load_model
 from captum_spectral.visualization import visualize_curves, visualize_maps
@@ -115,18 +115,12 @@ def boundary_table(task: Task, maps: Maps) -> Table:
         find_boundary(network, x[None], int(c), clip=network.limits)
         for x, c in zip(images, labels, strict=True)
     ]
-    points = torch.cat([boundary.points for boundary in found])
     levels = torch.cat([b.distances for b in found]) / images[0].numel() ** 0.5
-    here = torch.cat(
-        [saliency(network, x[None], int(c)) for x, c in zip(images, labels, strict=True)]
-    )
-    there = BoundarySaliency(network).attribute(images, labels, points, internal_batch_size=4)
-    columns = {
-        "distance per pixel, of 255": levels * 255 / network.width,
-        "cosine of the gradients": nn.functional.cosine_similarity(
-            here.detach().flatten(1), there.flatten(1)
-        ),
-    }
+    columns = {"distance per pixel, of 255": levels * 255 / network.width}
+    if {"Saliency", "BoundarySaliency"} <= maps.keys():
+        columns["cosine of the gradients"] = nn.functional.cosine_similarity(
+            maps["Saliency"].flatten(1), maps["BoundarySaliency"].flatten(1)
+        )
     if "BoundaryIntegratedGradients" in maps:
         integrated = maps["BoundaryIntegratedGradients"].flatten(1)
         negative = (-integrated).clamp(min=0).sum(1) / integrated.abs().sum(1)

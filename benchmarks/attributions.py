@@ -48,21 +48,20 @@ from attribution_tables import (
 )
 from common import arguments, markdown, report, start
 from data import FASHION_RANGE, fashion_mnist, train_fashion_cnn, views
-from methods import METHODS, Cost, Network, costed, saliency
+from methods import METHODS, Cost, Network, costed, efficientnet_lite0, saliency
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torchvision.transforms.functional import gaussian_blur
 
 from captum_spectral.metrics import Curve, deletion_curve, insertion_curve
 from captum_spectral.sources.images import photographs
-from captum_spectral.sources.models import load_model
 
 
 def photographs_task(args: Namespace) -> Task:
-    """EfficientNet-Lite0, whose inputs are (x - 127) / 128 for x in 0..255."""
+    """EfficientNet-Lite0 on views of the photographs."""
     pool = views(args.images)
     names = list(photographs())[: args.images]
-    network = Network(load_model("efficientnet-lite0").module, (-127 / 128, 1.0), 0.0)
+    network = efficientnet_lite0()
     return Task(network, pool, (1, 16), names)
 
 

@@ -20,13 +20,12 @@ from attribution_tables import over_groups, pm
 from captum.attr import FeatureAblation, IntegratedGradients, Saliency
 from common import arguments, report, start
 from data import views
-from methods import Network, costed
+from methods import costed, efficientnet_lite0
 from torch import Tensor, nn
 
 from captum_spectral import BandGame, SpectralShapley, band_attribution, band_profile
 from captum_spectral.coalitions import all_coalitions
 from captum_spectral.metrics import deletion_curve, insertion_curve
-from captum_spectral.sources.models import load_model
 
 Values = Callable[[nn.Module, Tensor, int, int], Tensor]  # model, x, target, number of bands
 
@@ -112,7 +111,7 @@ def main() -> None:
     parser.add_argument("--bands", type=int, default=8)
     args = start(parser)
 
-    model = Network(load_model("efficientnet-lite0").module, (-127 / 128, 1.0), 0.0)
+    model = efficientnet_lite0()
     probability = nn.Sequential(model, nn.Softmax(1)).eval()
     pool = views(args.images)
     coalitions = all_coalitions(args.bands)

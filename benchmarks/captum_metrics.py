@@ -27,6 +27,7 @@ from methods import (
     Network,
     boundary_integrated_gradients,
     boundary_saliency,
+    efficientnet_lite0,
     integrated_gradients,
     saliency,
     smooth_grad,
@@ -35,7 +36,6 @@ from methods import (
 from torch import Tensor
 
 from captum_spectral import find_boundary
-from captum_spectral.sources.models import load_model
 
 METHODS: dict[str, Method] = {
     "Saliency": saliency,
@@ -101,11 +101,10 @@ def unsteadiness(method: Method, network: Network, x: Tensor, radius: float, cou
         step = radius * (2 * torch.rand_like(inputs) - 1)
         return (inputs + step).clamp(*network.limits)
 
-    generator_state = torch.get_rng_state()
     torch.manual_seed(0)
-    found = [float(sensitivity_max(explain, x, move, n_perturb_samples=1)) for _ in range(count)]
-    torch.set_rng_state(generator_state)
-    return max(found)
+    return float(
+        sensitivity_max(explain, x, move, n_perturb_samples=count, max_examples_per_batch=1)
+    )
 
 
 def main() -> None:
@@ -119,7 +118,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     args = start(parser)
 
-    network = Network(load_model("efficientnet-lite0").module, (-127 / 128, 1.0), 0.0)
+    network = efficientnet_lite0()
     table = []
     for name in args.methods:
         errors, moved = [], []

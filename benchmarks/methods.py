@@ -13,6 +13,7 @@ from captum.attr import IntegratedGradients, NoiseTunnel, Saliency
 from torch import Tensor, nn
 
 from captum_spectral import BoundaryIntegratedGradients, BoundarySaliency, FeatureSuppression
+from captum_spectral.sources.models import load_model
 
 SAMPLES = 50
 BATCH = 4  # rows in a forward pass; what EfficientNet-Lite0 is fastest with on a CPU
@@ -48,6 +49,11 @@ class Network(nn.Module):
 
     def _count(self, gradient: Tensor) -> None:
         self.backward_rows += len(gradient)
+
+
+def efficientnet_lite0() -> Network:
+    """Its inputs are (x - 127) / 128 for x in 0..255; absent pixels are mid-grey."""
+    return Network(load_model("efficientnet-lite0").module, (-127 / 128, 1.0), 0.0)
 
 
 # One example (1, C, H, W) and its class to attributions of its shape.

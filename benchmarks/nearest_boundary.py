@@ -22,8 +22,8 @@ from captum_spectral import find_boundary
 UNLIMITED = (-10.0, 11.0)
 
 
-def digits() -> tuple[nn.Module, Tensor]:
-    """A trained CNN and 16 digits that it has not seen, ``(16, 1, 8, 8)`` in [0, 1]."""
+def digits() -> tuple[nn.Module, Tensor, Tensor]:
+    """A trained CNN, 16 digits that it has not seen, ``(16, 1, 8, 8)`` in [0, 1], and which."""
     data = load_digits()
     x = torch.tensor(data.images, dtype=torch.float32)[:, None] / 16
     y = torch.tensor(data.target)
@@ -40,7 +40,7 @@ def digits() -> tuple[nn.Module, Tensor]:
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(x[some]), y[some]).backward()
             optimizer.step()
-    return model.eval(), x[1500:1516]
+    return model.eval(), x[1500:1516], y[1500:1516]
 
 
 def searches(
@@ -71,7 +71,7 @@ def searches(
 def main() -> None:
     """A line for each search, with and without a range."""
     args = start(arguments(__doc__, rounds=20))
-    model, x = digits()
+    model, x, _ = digits()
     table = []
     for clip in (None, (0.0, 1.0)):
         tasks = searches(model, x, clip)

@@ -142,7 +142,11 @@ def test_curves_are_drawn_where_asked_with_their_labels():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"attributions": [MAP]}, TypeError, "maps must be a dict of attributions by name.*list"),
+        (
+            {"attributions": [MAP]},
+            TypeError,
+            "maps must be a dict by name, .*Saliency.*got list",
+        ),
         ({"attributions": {}}, ValueError, "maps is empty"),
         ({"attributions": {"a": MAP[:1]}}, ValueError, r"maps\['a'\] must be .* got shape \(1, 3"),
         ({"attributions": {"a": MAP * torch.nan}}, ValueError, r"maps\['a'\] must be finite"),
@@ -162,7 +166,7 @@ def test_bad_maps_are_explained(arguments, error, message):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"values": Y}, TypeError, "values must be a dict of outputs by name.*Tensor"),
+        ({"values": Y}, TypeError, "values must be a dict by name, such as .*Saliency.*got Tensor"),
         ({"values": {}}, ValueError, "values must hold 1 to 14 methods, got 0"),
         ({"values": {"a": Y[:, :4]}}, ValueError, r"values\['a'\] must be \(N, 5\)"),
         ({"values": {"a": Y * torch.inf}}, ValueError, r"values\['a'\] must be finite"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from captum_spectral._suppression.rows import Rows
+from captum_spectral._rows import Rows
 from captum_spectral.spectrum import signal_dtype
 
 __all__ = ["Moments"]

@@ -11,7 +11,7 @@ from torch import Tensor
 from captum_spectral._arguments import take_args, take_target
 from captum_spectral._captum import TargetType, run_forward
 from captum_spectral._outputs import as_results, select
-from captum_spectral._suppression.rows import Rows
+from captum_spectral._rows import Rows
 
 __all__ = ["Call"]
 

@@ -11,18 +11,16 @@ from torch import Tensor
 
 from captum_spectral._arguments import check_count
 from captum_spectral._captum import (
-    NullProgress,
     TargetType,
     format_output,
     is_tuple,
     log_usage,
-    progress,
 )
 from captum_spectral.boundary.box import Clip
 from captum_spectral.boundary.classifier import slope
 from captum_spectral.boundary.nearest import Search, SearchMethod
 from captum_spectral.boundary.result import OnMissing
-from captum_spectral.boundary.scored import AtBoundary, Score
+from captum_spectral.boundary.scored import AtBoundary, Score, Scored
 
 __all__ = ["BoundaryIntegratedGradients"]
 
@@ -184,30 +182,28 @@ class BoundaryIntegratedGradients(GradientAttribution):  # type: ignore[misc]
                 internal_batch_size,
             )
             x = at_boundary.inputs
-            title = f"{self.get_name()} attribution"
-            total = len(x) * (at_boundary.stages + 1)
-            with progress(desc=title, total=total) if show_progress else NullProgress() as bar:
-                points, scored = at_boundary.points(bar.update)
+            delta = x.new_full(x.shape[:1], torch.nan)
+
+            def integrate(scored: Scored, points: Tensor, examples: Tensor) -> Tensor:
                 integrated = IntegratedGradients(scored)
                 integrated.gradient_func = _gradients
-                # Contiguous, whatever the layout of the inputs.
-                attributions = points.new_full(points.shape, torch.nan)
-                delta = points.new_full(points.shape[:1], torch.nan)
-                for examples in scored.batches():
-                    result = integrated.attribute(
-                        x[examples],
-                        points[examples],
-                        additional_forward_args=examples,
-                        n_steps=n_steps,
-                        method=method,
-                        internal_batch_size=internal_batch_size,
-                        return_convergence_delta=return_convergence_delta,
-                    )
-                    if return_convergence_delta:
-                        result, delta[examples] = result
-                    attributions[examples] = result
-                    bar.update(len(examples))
-                bar.update(scored.num_missing)
+                result: Any = integrated.attribute(
+                    x[examples],
+                    points,
+                    additional_forward_args=examples,
+                    n_steps=n_steps,
+                    method=method,
+                    internal_batch_size=internal_batch_size,
+                    return_convergence_delta=return_convergence_delta,
+                )
+                if return_convergence_delta:
+                    result, delta[examples] = result
+                integral: Tensor = result
+                return integral
+
+            attributions = at_boundary.attributions(
+                integrate, f"{self.get_name()} attribution", show_progress
+            )
         formatted = format_output(is_tuple(inputs), (attributions,))
         return (formatted, delta) if return_convergence_delta else formatted
 

@@ -10,18 +10,16 @@ from captum.attr import GradientAttribution
 from torch import Tensor
 
 from captum_spectral._captum import (
-    NullProgress,
     TargetType,
     format_output,
     is_tuple,
     log_usage,
-    progress,
 )
 from captum_spectral.boundary.box import Clip
 from captum_spectral.boundary.classifier import slope
 from captum_spectral.boundary.nearest import Search, SearchMethod
 from captum_spectral.boundary.result import OnMissing
-from captum_spectral.boundary.scored import AtBoundary, Score
+from captum_spectral.boundary.scored import AtBoundary, Score, Scored
 
 __all__ = ["BoundarySaliency"]
 
@@ -153,18 +151,9 @@ class BoundarySaliency(GradientAttribution):  # type: ignore[misc]
                 on_missing,
                 internal_batch_size,
             )
-            title = f"{self.get_name()} attribution"
-            total = len(at_boundary.inputs) * (at_boundary.stages + 1)
-            with progress(desc=title, total=total) if show_progress else NullProgress() as bar:
-                points, scored = at_boundary.points(bar.update)
-                # Contiguous, whatever the layout of the inputs.
-                attributions = points.new_full(points.shape, torch.nan)
-                for examples in scored.batches():
-                    with torch.enable_grad():
-                        leaf = points[examples].requires_grad_()
-                        attributions[examples] = slope(scored(leaf, examples), leaf)
-                    bar.update(len(examples))
-                bar.update(scored.num_missing)
+            attributions = at_boundary.attributions(
+                _slopes, f"{self.get_name()} attribution", show_progress
+            )
         return format_output(is_tuple(inputs), (attributions,))
 
     @property
@@ -175,3 +164,9 @@ class BoundarySaliency(GradientAttribution):  # type: ignore[misc]
     def attribute_future(self) -> None:
         """Not implemented, as in most of Captum."""
         raise NotImplementedError(f"attribute_future is not implemented for {type(self).__name__}")
+
+
+def _slopes(scored: Scored, points: Tensor, examples: Tensor) -> Tensor:
+    with torch.enable_grad():
+        leaf = points.requires_grad_()
+        return slope(scored(leaf, examples), leaf)

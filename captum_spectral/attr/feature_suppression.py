@@ -25,10 +25,10 @@ from captum_spectral._captum import (
     log_usage,
     progress,
 )
+from captum_spectral._rows import batches
 from captum_spectral._suppression.averages import Moments
 from captum_spectral._suppression.features import features
 from captum_spectral._suppression.gradients import Call
-from captum_spectral._suppression.rows import batches
 from captum_spectral._suppression.samples import Draws
 from captum_spectral.game import warn_if_training
 

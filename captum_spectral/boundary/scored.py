@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from captum_spectral._arguments import detached
-from captum_spectral._captum import TargetType, is_tuple
+from captum_spectral._captum import NullProgress, TargetType, is_tuple, progress
 from captum_spectral.boundary.box import Box, Clip, format_clip
 from captum_spectral.boundary.classifier import Classifier
 from captum_spectral.boundary.nearest import Advance, Search
@@ -86,7 +86,7 @@ class AtBoundary:
         self._in_tuple = is_tuple(inputs)
         self.inputs = self._classifier.inputs
         # How often the bar is moved by each example until it has its point.
-        self.stages = search.stages if baselines is None else 1
+        self._stages = search.stages if baselines is None else 1
         self._given: Tensor | None = None
         if baselines is not None:
             self._given = _format_given(self._classifier, baselines, on_missing)
@@ -96,7 +96,28 @@ class AtBoundary:
                 clip = None
         self._box = Box(clip, self._classifier.inputs, self._classifier.dtype)
 
-    def points(self, advance: Advance) -> tuple[Tensor, Scored]:
+    def attributions(
+        self, explain: Callable[[Scored, Tensor, Tensor], Tensor], title: str, show_progress: bool
+    ) -> Tensor:
+        """Of all examples ``(B, ...)``; NaN for those without a point.
+
+        Args:
+            explain: Takes the score, points and their examples, and gives their attributions.
+            title: Of the progress bar.
+            show_progress: Whether there is one.
+        """
+        total = len(self.inputs) * (self._stages + 1)
+        with progress(desc=title, total=total) if show_progress else NullProgress() as bar:
+            points, scored = self._points(bar.update)
+            # Contiguous, whatever the layout of the inputs.
+            attributions = points.new_full(points.shape, torch.nan)
+            for examples in scored.batches():
+                attributions[examples] = explain(scored, points[examples], examples)
+                bar.update(len(examples))
+            bar.update(scored.num_missing)
+        return attributions
+
+    def _points(self, advance: Advance) -> tuple[Tensor, Scored]:
         """``(B, ...)`` the points, in the dtype of ``inputs``, and the score explained there.
 
         NaN where there is no point.

@@ -11,7 +11,7 @@ from torch import Tensor
 from captum_spectral._arguments import take_args, take_target
 from captum_spectral._captum import NullProgress, TargetType, progress, run_forward
 from captum_spectral._outputs import as_results, first_not_finite, select
-from captum_spectral._suppression.rows import Rows, batches
+from captum_spectral._rows import Rows, batches
 from captum_spectral.metrics._outputs import not_one_per_row
 
 __all__ = ["PixelPath"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ __all__ = [
     "centred",
     "check_display_range",
     "check_labels",
+    "check_named",
     "draw_picture",
     "new_figure",
     "range_labels",
@@ -135,6 +136,14 @@ def check_labels(
             f"labels must have one name for each of the {rows} rows of {what}, got {len(labels)}"
         )
     return list(labels)
+
+
+def check_named(values: object, name: str, example: str) -> None:
+    """A dict by name, such as ``example``."""
+    if not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values):
+        raise TypeError(
+            f"{name} must be a dict by name, such as {example}, got {type(values).__name__}"
+        )
 
 
 def check_display_range(picture: Floats, name: str) -> None:

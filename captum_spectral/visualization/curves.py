@@ -12,6 +12,7 @@ from captum_spectral.visualization._drawing import (
     LINE_COLOURS,
     Array,
     Floats,
+    check_named,
     new_figure,
     show,
     to_array,
@@ -110,11 +111,7 @@ def visualize_curves(
 
 
 def _lines(values: Mapping[str, Array], length: int) -> dict[str, Floats]:
-    if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
-        raise TypeError(
-            'values must be a dict of outputs by name, such as {"Saliency": curve.values}, got '
-            f"{type(values).__name__}"
-        )
+    check_named(values, "values", '{"Saliency": curve.values}')
     most = len(LINE_COLOURS) * len(_STYLES)
     if not 1 <= len(values) <= most:
         raise ValueError(f"values must hold 1 to {most} methods, got {len(values)}")

@@ -16,6 +16,7 @@ from captum_spectral.visualization._drawing import (
     Floats,
     check_display_range,
     check_labels,
+    check_named,
     draw_picture,
     new_figure,
     show,
@@ -113,11 +114,7 @@ def visualize_maps(
 
 def _summed(maps: Mapping[str, Array], pictures: Floats) -> dict[str, Floats]:
     """The maps ``(N, H, W)``, of shapes that fit the images."""
-    if not isinstance(maps, Mapping) or not all(isinstance(name, str) for name in maps):
-        raise TypeError(
-            'maps must be a dict of attributions by name, such as {"Saliency": attributions}, got '
-            f"{type(maps).__name__}"
-        )
+    check_named(maps, "maps", '{"Saliency": attributions}')
     if not maps:
         raise ValueError("maps is empty; give at least one method's attributions")
     count, _, *size = pictures.shape

@@ -1,4 +1,4 @@
-"""The rows of all samples, in the order in which they go through the model."""
+"""Rows of every example in many versions (samples, steps), as they go through the model."""
 
 from __future__ import annotations
 
