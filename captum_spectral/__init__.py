@@ -1,36 +1,55 @@
-"""Which frequencies does a vision model rely on? Shapley values of frequency bands, for Captum."""
+"""Which frequencies does a vision model rely on? Shapley values of frequency bands, for Captum.
 
+Names are loaded when they are first used, so that importing the package costs nothing: Captum and
+torchmetrics take seconds, and a band mask needs neither.
+"""
+
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
 
-from captum_spectral import visualization
-from captum_spectral.attr import (
-    BoundaryIntegratedGradients,
-    BoundarySaliency,
-    FeatureSuppression,
-    SpectralForward,
-    SpectralShapley,
-    band_attribution,
-)
-from captum_spectral.boundary import Boundary, BoundaryNotFoundError, find_boundary
-from captum_spectral.game import BandGame
-from captum_spectral.importance import (
-    ImportanceResult,
-    SpectralImportance,
-    signed_spectral_score,
-    spectral_score,
-)
-from captum_spectral.masks import band_frequencies, band_mask
-from captum_spectral.metrics import (
-    Curve,
-    concentration,
-    deletion_curve,
-    energy_in_box,
-    insertion_curve,
-    normalized_entropy,
-    positive_percentage,
-)
-from captum_spectral.spectrum import paint, split_bands, unpaint
-from captum_spectral.views import band_profile, band_sums, pixel_map
+if TYPE_CHECKING:
+    from captum_spectral import features, visualization
+    from captum_spectral.attr import (
+        BoundaryIntegratedGradients,
+        BoundarySaliency,
+        FeatureSuppression,
+        SpectralForward,
+        SpectralShapley,
+        band_attribution,
+    )
+    from captum_spectral.boundary import (
+        Boundary,
+        BoundaryNotFoundError,
+        BoundarySearch,
+        find_boundary,
+    )
+    from captum_spectral.features import (
+        band_frequencies,
+        band_mask,
+        band_profile,
+        band_sums,
+        paint,
+        pixel_map,
+        split_bands,
+        unpaint,
+    )
+    from captum_spectral.game import BandGame, Game
+    from captum_spectral.importance import (
+        ImportanceResult,
+        SpectralImportance,
+        signed_spectral_score,
+        spectral_score,
+    )
+    from captum_spectral.metrics import (
+        Curve,
+        concentration,
+        deletion_curve,
+        energy_in_box,
+        insertion_curve,
+        normalized_entropy,
+        positive_percentage,
+    )
 
 __all__ = [
     "BandGame",
@@ -38,8 +57,10 @@ __all__ = [
     "BoundaryIntegratedGradients",
     "BoundaryNotFoundError",
     "BoundarySaliency",
+    "BoundarySearch",
     "Curve",
     "FeatureSuppression",
+    "Game",
     "ImportanceResult",
     "SpectralForward",
     "SpectralImportance",
@@ -53,6 +74,7 @@ __all__ = [
     "concentration",
     "deletion_curve",
     "energy_in_box",
+    "features",
     "find_boundary",
     "insertion_curve",
     "normalized_entropy",
@@ -66,7 +88,40 @@ __all__ = [
     "visualization",
 ]
 
+# The room of each name. A room's own __init__ says where in it the name is.
+_ROOMS = {
+    "attr": (
+        "BoundaryIntegratedGradients BoundarySaliency FeatureSuppression SpectralForward "
+        "SpectralShapley band_attribution"
+    ),
+    "boundary": "Boundary BoundaryNotFoundError BoundarySearch find_boundary",
+    "features": (
+        "band_frequencies band_mask band_profile band_sums paint pixel_map split_bands unpaint"
+    ),
+    "game": "BandGame Game",
+    "importance": "ImportanceResult SpectralImportance signed_spectral_score spectral_score",
+    "metrics": (
+        "Curve concentration deletion_curve energy_in_box insertion_curve normalized_entropy "
+        "positive_percentage"
+    ),
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
+
 try:
     __version__ = version("captum-spectral")
 except PackageNotFoundError:  # a checkout on the path, not installed
     __version__ = "0+unknown"
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("features", "visualization"):
+        return import_module(f"{__name__}.{name}")
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_ROOM_OF[name]}"), name)
+    globals()[name] = value  # found without this function from now on
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

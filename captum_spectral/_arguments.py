@@ -6,37 +6,37 @@ takes one form, or an error that names the argument, what it was and what would 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import numbers
+import os
+import sys
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
+import captum
+import numpy as np
 import torch
 from torch import Tensor
 
-from captum_spectral._captum import (
-    BaselineType,
-    TargetType,
-    format_additional_forward_args,
-    format_baseline,
-)
+from captum_spectral._captum import BaselineType, TargetType, format_baseline
 
 __all__ = [
-    "RowExamples",
     "check_count",
     "detached",
     "format_baselines",
     "format_inputs",
     "format_spectral_dims",
     "format_target",
-    "take_args",
-    "take_target",
+    "warn",
 ]
-
-# Tells the example of each row of a batch, on the device that asks.
-RowExamples = Callable[[torch.device], Tensor]
 
 
 def format_inputs(inputs: Tensor | tuple[Tensor, ...], name: str = "inputs") -> tuple[Tensor, ...]:
-    """A tuple of detached, finite, real floating tensors with the same number of examples."""
+    """Check inputs and return them as a tuple of detached tensors.
+
+    They must be real, floating, finite, and as many examples in each.
+    """
     tensors = inputs if isinstance(inputs, tuple) else (inputs,)
     if not tensors:
         raise ValueError(f"{name} must hold at least one tensor, got an empty tuple")
@@ -72,7 +72,7 @@ def format_inputs(inputs: Tensor | tuple[Tensor, ...], name: str = "inputs") -> 
 
 
 def detached(x: Tensor) -> Tensor:
-    """The tensor without its graph; a copy of one that autograd would refuse, of inference mode."""
+    """Detach `x`; clone it if it is an inference tensor, which autograd cannot use."""
     copied = x.is_inference() and not torch.is_inference_mode_enabled()
     return x.clone() if copied else x.detach()
 
@@ -80,7 +80,7 @@ def detached(x: Tensor) -> Tensor:
 def format_spectral_dims(
     spectral_dims: int | Sequence[int], inputs: tuple[Tensor, ...]
 ) -> tuple[tuple[int, ...], ...]:
-    """The transformed dims of each input, counted from 0, in the order given."""
+    """Count the transformed dims of each input from 0, in the order given."""
     dims = (spectral_dims,) if isinstance(spectral_dims, int) else tuple(spectral_dims)
     if not dims or not all(isinstance(d, int) and not isinstance(d, bool) for d in dims):
         raise TypeError(
@@ -107,10 +107,9 @@ def format_spectral_dims(
 
 
 def format_baselines(baselines: BaselineType, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """One tensor per input, ``(B or 1, ...)``, in the dtype and on the device of the input.
+    """Return one tensor per input, ``(B or 1, ...)``, in the dtype and on the device of the input.
 
-    ``format_baseline`` of Captum wants a tuple for a tuple of inputs; so does this, with an error
-    that says so.
+    A tuple of inputs needs a tuple of baselines, as in Captum.
     """
     given = baselines if isinstance(baselines, tuple) else (baselines,)
     if baselines is not None and len(given) != len(inputs):
@@ -142,61 +141,87 @@ def format_baselines(baselines: BaselineType, inputs: tuple[Tensor, ...]) -> tup
 
 
 def check_count(name: str, value: object, at_least: int = 1) -> None:
-    """A whole number that is large enough."""
+    """Check that a value is a whole number and large enough."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an integer or None, got {value!r}")
     if value < at_least:
         raise ValueError(f"{name} must be at least {at_least}, got {value}")
 
 
-def format_target(target: TargetType, num_examples: int) -> tuple[TargetType, int | None]:
-    """The target as rows can pick from it without waiting for a device, and its largest class.
+def format_target(target: Any, num_examples: int) -> tuple[TargetType, int | None]:
+    """Bring a target into the form that rows pick from, and find its largest class.
 
-    Integers per example become one tensor, a single one becomes an int. Tuples stay as they are and
-    have no largest class. Captum checks the rest.
+    Integers per example become one int64 tensor, a single one becomes an int: picking from these
+    does not wait for a device. Tuples stay as they are and have no largest class; Captum checks
+    that they fit the output.
     """
-    per_example = isinstance(target, list) or (isinstance(target, Tensor) and target.numel() != 1)
-    if per_example and len(target) != num_examples:
+    if isinstance(target, list):
+        target = _format_list(target, num_examples)
+    if isinstance(target, np.ndarray):
+        target = torch.from_numpy(target)
+    if isinstance(target, Tensor):
+        if target.dtype.is_floating_point or target.dtype.is_complex or target.dtype is torch.bool:
+            raise _no_class(f"{target.dtype} {tuple(target.shape)}")
+        target = target.detach().long()  # unsigned ones have no minimum
+        if target.numel() > 1 and tuple(target.shape) != (num_examples,):
+            raise ValueError(
+                f"target has {len(target)} entries for {num_examples} examples; give one for all, "
+                f"or one per example, ({num_examples},); got shape {tuple(target.shape)}"
+            )
+        if int(target.min()) < 0:
+            raise ValueError(f"target must count classes from 0, got {int(target.min())}")
+        return (target, int(target.max())) if target.numel() > 1 else (int(target), int(target))
+    if _is_integer(target):
+        return int(target), int(target)
+    if target is not None and not isinstance(target, (tuple, list)):
+        raise _no_class(repr(target))
+    return target, None
+
+
+def _format_list(target: list[Any], num_examples: int) -> Tensor | list[Any]:
+    """Return integers as a tensor, tuples as they are; one for each example."""
+    if len(target) != num_examples:
         raise ValueError(
             f"target has {len(target)} entries for {num_examples} examples; "
             "give one for all, or one per example"
         )
-    if isinstance(target, list) and all(isinstance(t, int) for t in target):
-        target = torch.tensor(target, device="cpu")
-    if isinstance(target, Tensor) and not target.is_floating_point():
-        if int(target.min()) < 0:
-            raise ValueError(f"target must count classes from 0, got {int(target.min())}")
-        if target.numel() > 1:
-            return target.long(), int(target.max())
-        target = int(target)
-    return target, target if isinstance(target, int) else None
-
-
-def take_target(target: TargetType, examples: RowExamples) -> TargetType:
-    """The targets of a batch whose row ``r`` belongs to example ``examples(device)[r]``."""
-    if isinstance(target, Tensor):
-        return target[examples(target.device)]
-    if isinstance(target, list):
-        return [target[e] for e in examples(torch.device("cpu")).tolist()]
+    if all(map(_is_integer, target)):
+        return torch.tensor([int(t) for t in target], device="cpu")
+    for t in target:
+        if not isinstance(t, tuple):
+            raise _no_class(f"a list that holds {t!r}")
     return target
 
 
-def take_args(additional_forward_args: Any, examples: RowExamples, num_examples: int) -> Any:
-    """The additional arguments of a batch whose rows belong to examples.
+def _is_integer(value: object) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
-    Tensors with one entry per example follow their example; everything else is passed on as it is.
-    """
-    args = format_additional_forward_args(additional_forward_args)
-    if args is None:
-        return None
-    return tuple(
-        arg[examples(arg.device)]
-        if isinstance(arg, Tensor) and arg.dim() > 0 and len(arg) == num_examples
-        else _passed_on(arg)
-        for arg in args
+
+def _no_class(got: str) -> TypeError:
+    return TypeError(
+        "target must be an integer, a 1-D integer tensor or a list with one per example, or tuples "
+        f"of integers for outputs with more dims, got {got}"
     )
 
 
-def _passed_on(arg: Any) -> Any:
-    """As it is, with its graph, but for tensors of inference mode."""
-    return detached(arg) if isinstance(arg, Tensor) and arg.is_inference() else arg
+def warn(message: str) -> None:
+    """Warn at the user's own line: the first frame outside of this package and of its callers'.
+
+    Captum, PyTorch and torchmetrics call this package and are called by it, so how many frames lie
+    between the warning and the user differs from call to call.
+    """
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_NOT_THE_USER):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level + 1)
+
+
+# Folders whose frames are passed over. Decorators and context managers put contextlib in between.
+_NOT_THE_USER = (
+    *(
+        os.path.join(os.path.dirname(module.__file__), "")
+        for module in (sys.modules[__package__], captum, torch)
+    ),
+    os.path.join(os.path.dirname(os.path.dirname(torch.__file__)), "torchmetrics", ""),
+    contextlib.__file__,
+)

@@ -1,59 +1,47 @@
-"""The game that frequency bands play: the only place that calls the model."""
+"""The game that features play for the output of a model."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
-from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from captum_spectral._arguments import (
-    RowExamples,
-    check_count,
-    format_baselines,
-    format_inputs,
-    format_spectral_dims,
-    format_target,
-    take_args,
-    take_target,
-)
-from captum_spectral._captum import (
-    BaselineType,
-    NullProgress,
-    TargetType,
-    progress,
-    run_forward,
-)
-from captum_spectral._engine.bands import Bands, BandSignals
+from captum_spectral._arguments import check_count, format_baselines, format_inputs
+from captum_spectral._captum import BaselineType, NullProgress, TargetType, progress
 from captum_spectral._engine.chunk_size import ChunkSize, FixedSize, automatic_size
-from captum_spectral._engine.evaluation import Evaluation, OneNumberPerBatchError
-from captum_spectral._engine.grid import Walk
-from captum_spectral._feature_mask import format_feature_masks
-from captum_spectral._outputs import select
-from captum_spectral.synthesis import synthesize_rows
+from captum_spectral._engine.evaluation import Coalitions, Evaluation, RowLimit, Table
+from captum_spectral._engine.forward import Forward
+from captum_spectral._engine.rows import Walk
+from captum_spectral._engine.signals import Signals
+from captum_spectral.coalitions import Estimator, PlayerEstimate, among_all
+from captum_spectral.features.feature_mask import assign
+from captum_spectral.features.features import Features
+from captum_spectral.features.fourier import bands
 
-__all__ = ["BandGame", "warn_if_training"]
+__all__ = ["BandGame", "Game"]
+
+_MOST_LISTED = 64  # features of a coalition in an error
 
 
-class BandGame:
-    r"""The cooperative game in which the frequency bands of an input are the players.
+class Game:
+    r"""The cooperative game in which the features of an input are the players.
 
-    A coalition :math:`S` of bands is worth what the model makes of the input whose other bands are
-    those of the baseline:
+    A coalition :math:`S` of features is worth what the model makes of the input whose other
+    features are those of the baseline:
 
     .. math::
-        v(S) = f(x_S), \qquad x_S = b + \sum_{i \in S} (x_i - b_i)
+        v(S) = f(x_S), \qquad x_S = b + T^{-1}\big[\, 1[\text{ids} \in S] \cdot T(x - b) \,\big]
 
-    :meth:`evaluate` gives the values of coalitions. Called on real weights, the game is a forward
-    function over band space, differentiable in the weights, so that *any* Captum method runs on it
-    and its result compares with the Shapley values:
+    :meth:`evaluate` gives the values of coalitions, :meth:`solve` what an estimator makes of them.
+    Called on real weights, the game is a forward function over the weights of the features,
+    differentiable in them, so that *any* Captum method runs on it and its result compares with the
+    Shapley values:
 
     .. code-block:: python
 
-        game = BandGame(model, inputs)
+        game = Game(model, inputs, features=Pixels(segments))
         IntegratedGradients(game).attribute(
             torch.ones(B, M), target=target, additional_forward_args=torch.arange(B)
         )
@@ -63,78 +51,103 @@ class BandGame:
 
     Args:
         forward_func: The model, or any function of the inputs that Captum accepts.
-        inputs: Real floating ``(B, ..., H, W)`` tensor, or a tuple of them.
-        feature_mask: Integer band ids over the unshifted Fourier plane (layout of
-            ``torch.fft.fftn`` over the spectral dims), of the shape of the spectral dims or
-            broadcastable to the input; a tuple of them for a tuple of inputs, where the same id in
-            two tensors is one player. None: ``num_bands`` equal-width bands for each tensor.
-            Default: None
-        baselines: What an absent band holds: None (zero), a number, a tensor of the input's shape
-            or with first dim 1, or a tuple of those. Default: None
+        inputs: Real floating ``(B, ...)`` tensor, or a tuple of them.
         target: As everywhere in Captum; None keeps all outputs. Leave it out where the Captum
             method run on the game is given the target. Default: None
+        features: A member of :mod:`captum_spectral.features` for all inputs, each of which then has
+            players of its own; or a tuple with one for each, where the same id in two inputs is
+            one player.
+        baselines: What an absent feature holds: None (zero), a number, a tensor of the input's
+            shape or with first dim 1, or a tuple of those. Default: None
         additional_forward_args: Further arguments of ``forward_func``; tensors with one entry per
             example follow their example. Default: None
-        num_bands: Bands per input tensor when there is no ``feature_mask``. Default: 8
-        spectral_dims: The transformed dims. Default: (-2, -1)
 
     Attributes:
-        num_bands (int): ``M``, the largest band id plus one.
+        num_features (int): ``M``, the largest id of a feature plus one.
         num_examples (int): ``B``.
-        players (Tensor): ``(P,)`` the band ids that hold any frequency.
-        feature_masks (tuple[Tensor, ...]): The masks, with the rank of their inputs.
+        inputs (tuple[Tensor, ...]): The inputs, detached.
+        players (Tensor): ``(P,)`` the ids that are there.
+        feature_masks (tuple[Tensor, ...]): The ids of each input, ``(B or 1, ...)``, in the layout
+            in which values are painted.
 
     Raises:
-        TypeError: Inputs, mask, baselines or counts of a wrong kind.
-        ValueError: Non-finite inputs, shapes that do not fit, an asymmetric mask, a target of the
-            wrong length, spectral dims out of range.
+        TypeError: Inputs, features, baselines or a target of a wrong kind.
+        ValueError: Non-finite inputs, shapes that do not fit, a target of the wrong length.
 
     Warns:
         UserWarning: The model, or a part of it, is in training mode: dropout and batch statistics
-            would make the values random.
+            would make the values random. Ids are missing between 0 and the largest one.
 
     Cost: no model rows until it is evaluated.
 
     Example::
 
         >>> import torch
-        >>> from captum_spectral import BandGame
-        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 5)).eval()
-        >>> game = BandGame(model, torch.randn(2, 3, 16, 16), num_bands=4)
-        >>> game.evaluate(torch.eye(4, dtype=torch.bool)).shape
-        torch.Size([2, 4, 5])
-        >>> weights = torch.rand(6, 4, requires_grad=True)
-        >>> game(weights, torch.tensor([0, 0, 0, 1, 1, 1])).shape
-        torch.Size([6, 5])
+        >>> from captum_spectral import Game
+        >>> from captum_spectral.features import Pixels
+        >>> game = Game(lambda x: x.prod(1), torch.tensor([[2.0, 3.0]]), features=Pixels())
+        >>> game.evaluate(torch.tensor([[False, False], [False, True], [True, True]]))
+        tensor([[0., 0., 6.]])
     """
+
+    _kind: ClassVar[str] = "feature"
 
     def __init__(
         self,
         forward_func: Callable[..., Any],
         inputs: Tensor | tuple[Tensor, ...],
-        feature_mask: Tensor | tuple[Tensor, ...] | None = None,
-        baselines: BaselineType = None,
         target: TargetType = None,
+        *,
+        features: Features | tuple[Features, ...],
+        baselines: BaselineType = None,
         additional_forward_args: Any = None,
-        num_bands: int = 8,
-        spectral_dims: int | tuple[int, ...] = (-2, -1),
     ) -> None:
-        self.forward_func = forward_func
-        self.additional_forward_args = additional_forward_args
-        self._inputs = format_inputs(inputs)
-        dims = format_spectral_dims(spectral_dims, self._inputs)
-        baselines = format_baselines(baselines, self._inputs)
-        self.feature_masks = format_feature_masks(feature_mask, self._inputs, dims, num_bands)
-        self._signals = BandSignals(self._inputs, baselines, self.feature_masks, dims)
-        self.players = torch.cat(self._signals.ids).unique()
-        self.num_bands = int(self.players[-1]) + 1
-        self.num_examples = len(self._inputs[0])
-        target, self._highest_class = format_target(target, self.num_examples)
-        # On the device of the rows: copying it there for every forward pass would wait for it.
-        on_device = isinstance(target, Tensor)
-        self._target = target.to(self._signals.device) if on_device else target
-        self._unfinished: tuple[Tensor, int | None, Evaluation] | None = None
-        warn_if_training(forward_func)
+        tensors = format_inputs(inputs)
+        starts = format_baselines(baselines, tensors)
+        self._place(tensors, starts, *assign(features, tensors))
+        self._play(forward_func, target, additional_forward_args)
+
+    @classmethod
+    def of_checked(
+        cls,
+        forward_func: Callable[..., Any],
+        inputs: tuple[Tensor, ...],
+        baselines: tuple[Tensor, ...],
+        placed: tuple[tuple[Features, ...], tuple[Tensor, ...]],
+        additional_forward_args: Any = None,
+    ) -> Game:
+        """Make a game from what ``_arguments`` and ``features.assign`` have checked already."""
+        game = cls.__new__(cls)
+        game._place(inputs, baselines, *placed)
+        game._play(forward_func, None, additional_forward_args)
+        return game
+
+    def _place(
+        self,
+        inputs: tuple[Tensor, ...],
+        baselines: tuple[Tensor, ...],
+        features: tuple[Features, ...],
+        ids: tuple[Tensor, ...],
+    ) -> None:
+        self.inputs, self.feature_masks = inputs, ids
+        self.signals = Signals(inputs, baselines, features, ids)
+        self.players = self.signals.players
+        self.num_features = int(self.players[-1]) + 1
+        self.num_examples = len(inputs[0])
+
+    def _play(
+        self, forward_func: Callable[..., Any], target: TargetType, additional_forward_args: Any
+    ) -> None:
+        device = self.signals.device
+        self.forward = Forward(
+            forward_func, self.num_examples, device, target, additional_forward_args
+        )
+        self._unfinished: tuple[Coalitions, int | None, Evaluation, Table] | None = None
+
+    @property
+    def forward_func(self) -> Callable[..., Any]:
+        """The model."""
+        return self.forward.forward_func
 
     # ------------------------------------------------------------------ coalitions
 
@@ -143,9 +156,9 @@ class BandGame:
         coalitions: Tensor,
         perturbations_per_eval: int | None = None,
         show_progress: bool = False,
-        description: str = "Band game evaluation",
+        description: str = "Game evaluation",
     ) -> Tensor:
-        """Values of coalitions, without gradients.
+        """Return the values of coalitions, without gradients.
 
         Args:
             coalitions: Boolean ``(K, M)``, shared by all examples, or ``(B, K, M)``, each example
@@ -180,62 +193,114 @@ class BandGame:
         coalitions, the game goes on where it was interrupted. Make a new game if the model has
         changed in between.
 
-        Cost: ``K`` model rows per example. Memory beyond the table of values: the ``M + 1`` band
-        signals of the examples in a forward, and its rows.
+        Cost: ``K`` model rows per example. Memory beyond the table of values: the parts of the
+        examples in a forward (``M + 1`` signals, or one where features are many), and its rows.
         """
         self._check_coalitions(coalitions)
+        of_players = coalitions[..., self.players.to(coalitions.device)]
+        return self.values_of(of_players, perturbations_per_eval, show_progress, description)
+
+    def solve(
+        self,
+        estimator: Estimator,
+        perturbations_per_eval: int | None = None,
+        show_progress: bool = False,
+        description: str = "Game evaluation",
+    ) -> PlayerEstimate:
+        """Evaluate the coalitions that an estimator wants, and return what it makes of them.
+
+        Args:
+            estimator: Of :mod:`captum_spectral.coalitions`, for as many players as this game has.
+            perturbations_per_eval: As in :meth:`evaluate`. Default: None
+            show_progress: Show a progress bar, in rows. Default: False
+            description: Title of the progress bar.
+
+        Returns:
+            The estimate for all ``M`` ids; those that are not there do not play and get 0.
+
+        Raises:
+            ValueError: An estimator for another number of players; else as :meth:`evaluate`.
+
+        Cost: a model row per example and coalition of the estimator.
+        """
+        num_players = estimator.coalitions.shape[-1]
+        if num_players != len(self.players):
+            raise ValueError(
+                f"the estimator is for {num_players} players, and this game has "
+                f"{len(self.players)}: use len(game.players)"
+            )
+        values = self.values_of(
+            estimator.coalitions, perturbations_per_eval, show_progress, description
+        )
+        found = estimator.estimate(values)
+        of_all = (among_all(x, self.players, self.num_features) for x in found[:2])
+        return PlayerEstimate(*of_all, found.full_value, found.empty_value)
+
+    def values_of(
+        self,
+        coalitions: Coalitions,
+        perturbations_per_eval: int | None = None,
+        show_progress: bool = False,
+        description: str = "Game evaluation",
+    ) -> Tensor:
+        """Return the values of coalitions ``(K, P)`` or ``(B, K, P)`` of the players alone.
+
+        Like :meth:`evaluate` in everything else; coalitions may be made as they are needed.
+        """
         if perturbations_per_eval is not None:
             check_count("perturbations_per_eval", perturbations_per_eval)
-        evaluation = self._continued(coalitions, perturbations_per_eval)
-        if evaluation is None:
-            evaluation = self._evaluation(coalitions, perturbations_per_eval)
-        self._unfinished = coalitions.clone(), perturbations_per_eval, evaluation
-        total = self.num_examples * coalitions.shape[-2]
+        limit = RowLimit("perturbations_per_eval", perturbations_per_eval, whole=1)
+        work, evaluation = self._continued(coalitions, limit) or self._begun(coalitions, limit)
+        self._unfinished = coalitions, limit.value, evaluation, work
+        self._run(evaluation, coalitions.shape[-2], show_progress, description)
+        self._unfinished = None
+        assert work.values is not None
+        return work.values
+
+    def _begun(self, coalitions: Coalitions, limit: RowLimit) -> tuple[Table, Evaluation]:
+        if isinstance(coalitions, Tensor):
+            coalitions = coalitions.to(self.signals.device, copy=True)
+        work = Table(self.signals, coalitions, self.forward, self._name_of)
+        by_example = limit.value is None
+        walk = Walk(self.num_examples, coalitions.shape[-2], by_example)
+        size = self.chunk_size(None if by_example else limit.value * self.num_examples)
+        return work, Evaluation(work, walk, size, limit)
+
+    def _continued(
+        self, coalitions: Coalitions, limit: RowLimit
+    ) -> tuple[Table, Evaluation] | None:
+        """Return the evaluation that an exception ended, if it was of these coalitions."""
+        if self._unfinished is None:
+            return None
+        before, value, evaluation, work = self._unfinished
+        if value != limit.value:
+            return None
+        if isinstance(before, Tensor) and isinstance(coalitions, Tensor):
+            same = before.device == coalitions.device and torch.equal(before, coalitions)
+        else:
+            same = before is coalitions
+        return (work, evaluation) if same else None
+
+    def _run(
+        self, evaluation: Evaluation, num_coalitions: int, show_progress: bool, description: str
+    ) -> None:
+        total = self.num_examples * num_coalitions
         bar = progress(desc=description, total=total) if show_progress else NullProgress()
         with bar, torch.no_grad():
             if evaluation.remaining < total:
                 bar.update(total - evaluation.remaining)
-            try:
-                values = evaluation.run(bar)
-            except OneNumberPerBatchError as found:
-                if perturbations_per_eval not in (None, 1):
-                    raise ValueError(
-                        f"perturbations_per_eval={perturbations_per_eval} needs a forward_func "
-                        f"with one output per row, but {found}; use perturbations_per_eval=1"
-                    ) from None
-                evaluation = self._evaluation(coalitions, 1, one_number=True)
-                self._unfinished = coalitions.clone(), perturbations_per_eval, evaluation
-                values = evaluation.run(bar)
-        self._unfinished = None
-        return values
+            evaluation.run(bar)
 
-    def _evaluation(
-        self, coalitions: Tensor, perturbations_per_eval: int | None, one_number: bool = False
-    ) -> Evaluation:
-        size: ChunkSize
-        if perturbations_per_eval is None:
-            size = automatic_size(self.forward_func, self._inputs, self._signals.layouts)
-        else:
-            size = FixedSize(perturbations_per_eval * self.num_examples)
-        by_example = perturbations_per_eval is None
-        walk = Walk(self.num_examples, coalitions.shape[-2], by_example)
-        on_device = coalitions.to(self._signals.device)
-        return Evaluation(self._signals, self._forward, on_device, walk, size, one_number)
+    def chunk_size(self, rows: int | None, gradients: bool = False) -> ChunkSize:
+        """Return what decides how many rows share a forward pass: a number of rows, or the clock."""
+        if rows is not None:
+            return FixedSize(rows)
+        return automatic_size(self.forward_func, self.inputs, self.signals.layouts, gradients)
 
-    def _continued(
-        self, coalitions: Tensor, perturbations_per_eval: int | None
-    ) -> Evaluation | None:
-        """The evaluation that an exception ended, if it was of these coalitions."""
-        if self._unfinished is None:
-            return None
-        before, per_eval, evaluation = self._unfinished
-        same = per_eval == perturbations_per_eval and before.device == coalitions.device
-        return evaluation if same and torch.equal(before, coalitions) else None
-
-    # ------------------------------------------------------------------ band space
+    # ------------------------------------------------------------------ real weights
 
     def __call__(self, weights: Tensor, examples: Tensor | None = None) -> Any:
-        """The model on inputs whose bands are weighted; 1 is present, 0 the baseline.
+        """Run the model on inputs whose features are weighted; 1 is present, 0 the baseline.
 
         Args:
             weights: ``(R, M)`` real weights; the result is differentiable in them.
@@ -250,39 +315,25 @@ class BandGame:
             TypeError: ``examples`` that are not integers.
             ValueError: Rows that cannot be told apart, or indices that no example has.
 
-        Cost: R model rows. The bands of all examples are kept after the first call, M + 1 times the
-        memory of the inputs.
+        Cost: R model rows. The parts of all examples are kept after the first call, up to M + 1
+        times the memory of the inputs.
         """
-        if weights.dim() != 2 or weights.shape[1] != self.num_bands:
+        if weights.dim() != 2 or weights.shape[1] != self.num_features:
             raise ValueError(
-                f"weights must be (R, {self.num_bands}), one column per band, got shape "
+                f"weights must be (R, {self.num_features}), one column per {self._kind}, got shape "
                 f"{tuple(weights.shape)}"
             )
         examples = self._check_examples(weights, examples)
-        rows = tuple(
-            synthesize_rows(
-                bands.signals,
-                weights.to(bands.columns.device)[:, bands.columns],
-                examples.to(bands.columns.device),
-            )
-            for bands in self._all_bands
-        )
-        return self._forward(self._signals.as_inputs(rows), examples.to)
-
-    @cached_property
-    def _all_bands(self) -> tuple[Bands, ...]:
-        return self._signals.split(slice(0, self.num_examples))
-
-    # ------------------------------------------------------------------ shared
-
-    def _forward(self, signals: tuple[Tensor, ...], examples: RowExamples) -> Any:
-        """The model on rows whose examples are given: the one place where it is called."""
-        target = take_target(self._target, examples)
-        args = take_args(self.additional_forward_args, examples, self.num_examples)
-        output = run_forward(self.forward_func, signals, None, args)
-        return select(output, target, self._highest_class)
+        of_players = weights[:, self.players.to(weights.device)]
+        return self.forward(self.signals.weighted(of_players, examples), examples.to)
 
     # ------------------------------------------------------------------ checks
+
+    def _name_of(self, members: Tensor) -> str:
+        """Say which coalition ``(P,)`` this is."""
+        present = self.players[members.cpu()].tolist()
+        listed = present if len(present) <= _MOST_LISTED else f"{len(present)} (too many to list)"
+        return f"the coalition of {self._kind}s {listed} out of {self.num_features}"
 
     def _check_coalitions(self, coalitions: Tensor) -> None:
         if not isinstance(coalitions, Tensor) or coalitions.dtype is not torch.bool:
@@ -293,10 +344,10 @@ class BandGame:
             )
         shape = tuple(coalitions.shape)
         own = len(shape) == 3 and shape[0] == self.num_examples
-        if (len(shape) != 2 and not own) or shape[-1] != self.num_bands or shape[-2] == 0:
+        if (len(shape) != 2 and not own) or shape[-1] != self.num_features or shape[-2] == 0:
             raise ValueError(
-                f"coalitions must be (K, {self.num_bands}) or ({self.num_examples}, K, "
-                f"{self.num_bands}), got shape {shape}"
+                f"coalitions must be (K, {self.num_features}) or ({self.num_examples}, K, "
+                f"{self.num_features}), got shape {shape}"
             )
 
     def _check_examples(self, weights: Tensor, examples: Tensor | None) -> Tensor:
@@ -329,13 +380,96 @@ class BandGame:
         return examples.long().cpu()
 
 
-def warn_if_training(forward_func: Callable[..., Any]) -> None:
-    """Warn the caller's caller about a model whose values are random."""
-    if isinstance(forward_func, torch.nn.Module) and any(
-        module.training for module in forward_func.modules()
-    ):
-        warnings.warn(
-            "forward_func, or a part of it, is in training mode: dropout and batch statistics make "
-            "its values random; call .eval() first",
-            stacklevel=4,
+class BandGame(Game):
+    r"""The game in which the frequency bands of an input are the players.
+
+    .. math::
+        v(S) = f(x_S), \qquad x_S = b + \sum_{i \in S} (x_i - b_i)
+
+    with the bands :math:`x_i` and :math:`b_i` of input and baseline. It is :class:`Game` with the
+    bands as features, and has its methods:
+
+    .. code-block:: python
+
+        game = BandGame(model, inputs)
+        IntegratedGradients(game).attribute(
+            torch.ones(B, M), target=target, additional_forward_args=torch.arange(B)
         )
+
+    Args:
+        forward_func: The model, or any function of the inputs that Captum accepts.
+        inputs: Real floating ``(B, ..., H, W)`` tensor, or a tuple of them.
+        target: As everywhere in Captum; None keeps all outputs. Leave it out where the Captum
+            method run on the game is given the target. Default: None
+        baselines: What an absent band holds: None (zero), a number, a tensor of the input's shape
+            or with first dim 1, or a tuple of those. Default: None
+        additional_forward_args: Further arguments of ``forward_func``; tensors with one entry per
+            example follow their example. Default: None
+        feature_mask: Integer band ids over the unshifted Fourier plane (layout of
+            ``torch.fft.fftn`` over the spectral dims), of the shape of the spectral dims or
+            broadcastable to the input; a tuple of them for a tuple of inputs, where the same id in
+            two tensors is one player. None: ``num_bands`` equal-width bands for each tensor.
+            Default: None
+        num_bands: Bands per input tensor when there is no ``feature_mask``. Default: 8
+        spectral_dims: The transformed dims. Default: (-2, -1)
+        features: Other players than these bands, see :class:`Game`. Default: None
+
+    Attributes:
+        num_bands (int): ``M``, the largest band id plus one.
+        num_examples (int): ``B``.
+        players (Tensor): ``(P,)`` the band ids that hold any frequency.
+        feature_masks (tuple[Tensor, ...]): The masks, with the rank of their inputs.
+
+    Raises:
+        TypeError: Inputs, mask, baselines, target or counts of a wrong kind.
+        ValueError: Non-finite inputs, shapes that do not fit, an asymmetric mask, a target of the
+            wrong length, spectral dims out of range.
+
+    Warns:
+        UserWarning: The model, or a part of it, is in training mode: dropout and batch statistics
+            would make the values random.
+
+    Cost: no model rows until it is evaluated.
+
+    Example::
+
+        >>> import torch
+        >>> from captum_spectral import BandGame
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 5)).eval()
+        >>> game = BandGame(model, torch.randn(2, 3, 16, 16), num_bands=4)
+        >>> game.evaluate(torch.eye(4, dtype=torch.bool)).shape
+        torch.Size([2, 4, 5])
+        >>> weights = torch.rand(6, 4, requires_grad=True)
+        >>> game(weights, torch.tensor([0, 0, 0, 1, 1, 1])).shape
+        torch.Size([6, 5])
+    """
+
+    _kind = "band"
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        inputs: Tensor | tuple[Tensor, ...],
+        target: TargetType = None,
+        *,
+        baselines: BaselineType = None,
+        additional_forward_args: Any = None,
+        feature_mask: Tensor | tuple[Tensor, ...] | None = None,
+        num_bands: int = 8,
+        spectral_dims: int | tuple[int, ...] = (-2, -1),
+        features: Features | tuple[Features, ...] | None = None,
+    ) -> None:
+        tensors = inputs if isinstance(inputs, tuple) else (inputs,)
+        super().__init__(
+            forward_func,
+            inputs,
+            target,
+            features=bands(feature_mask, num_bands, spectral_dims, tensors, features),
+            baselines=baselines,
+            additional_forward_args=additional_forward_args,
+        )
+
+    @property
+    def num_bands(self) -> int:
+        """``M``, the largest band id plus one."""
+        return self.num_features

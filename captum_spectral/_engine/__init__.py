@@ -1,1 +1,1 @@
-"""The coalition engine: which rows share a forward pass, how many, and what if they do not fit."""
+"""How rows go through the model: who calls it, on which signals, how many, what if they do not fit."""

@@ -1,16 +1,17 @@
-"""How many rows go through the model at once."""
+"""The number of rows that go through the model at once, and how long they take."""
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
-__all__ = ["AutomaticSize", "ChunkSize", "FixedSize", "automatic_size", "first_guess"]
+__all__ = ["AutomaticSize", "ChunkSize", "Clock", "FixedSize", "automatic_size", "first_guess"]
 
 # The first guess is a number of input bytes per chunk: four 224 x 224 RGB images in float32 on the
 # CPU, where small chunks stay in the caches, 64 elsewhere.
@@ -27,10 +28,10 @@ RECHECK = 64  # chunks until the first second look at a neighbour; then twice as
 
 
 class ChunkSize(Protocol):
-    """What decides how many rows share a forward pass."""
+    """Decides how many rows share a forward pass."""
 
     def rows(self, remaining: int) -> int:
-        """Rows of the next chunk, of those that remain."""
+        """Return the rows of the next chunk, of those that remain."""
 
     def took(self, rows: int, seconds: float) -> None:
         """Learn how long a chunk took."""
@@ -40,13 +41,13 @@ class ChunkSize(Protocol):
 
 
 class FixedSize:
-    """The number that the caller asked for, halved whenever it does not fit."""
+    """Takes the number that the caller asked for, halved whenever it does not fit."""
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
 
     def rows(self, remaining: int) -> int:
-        """Rows of the next chunk, of those that remain."""
+        """Return the rows of the next chunk, of those that remain."""
         return min(self._rows, remaining)
 
     def took(self, rows: int, seconds: float) -> None:
@@ -58,7 +59,7 @@ class FixedSize:
 
 
 class AutomaticSize:
-    """The fastest power of two, found while the chunks do useful work.
+    """Finds the fastest power of two while the chunks do useful work.
 
     It climbs: the sizes above and below the best known one are timed on ``SAMPLES`` chunks each,
     more of them in a close race, and taken if they are faster per row, until both are slower. Now
@@ -87,7 +88,7 @@ class AutomaticSize:
                 self._limit, self._runs, self._lifted = 2 * self._limit, 0, True
 
     def rows(self, remaining: int) -> int:
-        """Rows of the next chunk, of those that remain."""
+        """Return the rows of the next chunk, of those that remain."""
         rows = self._best if self._fresh else self._next()
         if rows > remaining:
             return min(self._best, remaining)
@@ -133,7 +134,7 @@ class AutomaticSize:
         return [*sizes, smaller] if smaller else sizes
 
     def _cost(self, size: int) -> float:
-        """Seconds per row."""
+        """Return the seconds per row."""
         return min(self._seconds[size])
 
     def _judged(self, size: int) -> bool:
@@ -147,18 +148,57 @@ class AutomaticSize:
         return samples > 0 and self._cost(size) > HOPELESS[samples] * self._cost(self._best)
 
 
+class Clock:
+    """Measures the seconds between the ends of successive chunks, without waiting for a device.
+
+    On CUDA the ends are events in the stream that are read when the device has passed them; other
+    accelerators are not timed. The first chunk has no predecessor and so no time: it pays for the
+    warm-up of the model.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._ends: deque[tuple[int, Any]] = deque()
+
+    def chunk_ended(self, rows: int) -> None:
+        """Mark the end of a chunk."""
+        if self._device.type == "cpu":
+            self._ends.append((rows, time.perf_counter()))
+        elif self._device.type == "cuda":
+            event = torch.cuda.Event(enable_timing=True)
+            event.record(torch.cuda.current_stream(self._device))
+            self._ends.append((rows, event))
+
+    def times(self) -> Iterator[tuple[int, float]]:
+        """Yield rows and seconds of chunks that are known by now, each once."""
+        while len(self._ends) > 1:
+            before, (rows, end) = self._ends[0][1], self._ends[1]
+            if self._device.type == "cpu":
+                seconds = end - before
+            elif end.query():
+                seconds = before.elapsed_time(end) / 1000
+            else:
+                return
+            self._ends.popleft()
+            yield rows, seconds
+
+
 _sizes: WeakKeyDictionary[Any, dict[Hashable, AutomaticSize]] = WeakKeyDictionary()
 
 
 def automatic_size(
-    forward_func: Callable[..., Any], inputs: tuple[Tensor, ...], formats: Hashable
+    forward_func: Callable[..., Any],
+    inputs: tuple[Tensor, ...],
+    formats: Hashable,
+    gradients: bool = False,
 ) -> AutomaticSize:
-    """The automatic size of a model and a kind of input, remembered for the rest of the process.
+    """Return the automatic size of a model and a kind of input, which the process remembers.
 
     Args:
         forward_func: The model. What cannot be remembered (no weak references) starts anew.
         inputs: Tensors ``(B, ...)``; B does not matter.
         formats: Memory formats of the inputs.
+        gradients: Whether rows go through it backwards, too. Default: False
     """
     device = inputs[0].device
     owner = getattr(forward_func, "__self__", forward_func)
@@ -167,6 +207,7 @@ def automatic_size(
         getattr(forward_func, "__name__", None),
         tuple((tuple(x.shape[1:]), x.dtype) for x in inputs),
         formats,
+        gradients,
         device,
         torch.is_autocast_enabled(device.type),
         torch.get_num_threads() if device.type == "cpu" else None,
@@ -182,7 +223,7 @@ def automatic_size(
 
 
 def first_guess(inputs: tuple[Tensor, ...]) -> int:
-    """Rows per chunk where nothing has been measured; depends on sizes and kind of device alone."""
+    """Return the rows per chunk where nothing has been measured, from sizes and kind of device."""
     row = sum(x[0].numel() for x in inputs) * 4
     on_cpu = inputs[0].device.type == "cpu"
     rows = (CPU_BYTES if on_cpu else ACCELERATOR_BYTES) // row

@@ -1,85 +1,120 @@
-"""The values of coalitions, chunk by chunk."""
+"""Rows chunk by chunk: made, shown to the model, kept; halved where memory runs out."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from captum_spectral._arguments import RowExamples
-from captum_spectral._engine.bands import BandSignals
-from captum_spectral._engine.chunk_size import ChunkSize
-from captum_spectral._engine.clock import Clock
-from captum_spectral._engine.grid import Chunk, Walk
-from captum_spectral._memory import is_out_of_memory, release, what_it_said
-from captum_spectral._outputs import as_results, first_not_finite, not_finite
-from captum_spectral.synthesis import synthesize
+from captum_spectral._engine.chunk_size import ChunkSize, Clock, FixedSize
+from captum_spectral._engine.forward import Forward, as_results, first_not_finite
+from captum_spectral._engine.memory import is_out_of_memory, release, what_it_said
+from captum_spectral._engine.rows import Chunk, Walk
+from captum_spectral._engine.signals import Signals
 
-__all__ = ["Evaluation", "OneNumberPerBatchError"]
+__all__ = ["Coalitions", "Evaluation", "OfCoalitions", "RowLimit", "Table", "TableError", "Work"]
 
 
-# Signals are made at least this many bytes at a time: a product with few rows reads all bands for
-# little. 13 rows of 224 x 224 RGB.
-BLOCK_BYTES = 2**23
+class Work(ABC):
+    """What is done with chunks of rows.
+
+    Attributes:
+        num_examples: ``B``.
+        device: Where the work is done, for messages.
+        one_number: Whether ``forward_func`` is known to give one number for the whole batch.
+        nothing_kept: Whether no chunk has been kept yet.
+    """
+
+    num_examples: int
+    device: torch.device
+    one_number = False
+    nothing_kept = True
+
+    @abstractmethod
+    def do(self, chunk: Chunk, walk: Walk) -> torch.device:
+        """Do the rows of a chunk and keep what comes out; all of it or, with an error, nothing.
+
+        Returns:
+            The device that was kept busy.
+        """
+
+    @abstractmethod
+    def describe(self, rows: int) -> str:
+        """Tell what some rows need memory for, for a message."""
+
+    def start_over(self) -> None:
+        """Forget what was kept."""
+        self.nothing_kept = True
+
+    def make_room(self) -> None:
+        """Give back memory that can be filled again."""
+
+    def finish(self) -> None:
+        """Do what is left to do when all rows are done."""
 
 
-class OneNumberPerBatchError(Exception):
-    """The forward output belongs to the batch, but the rows were not one whole batch."""
+class RowLimit(NamedTuple):
+    """How many rows may share a forward pass at most, as the user said it.
+
+    Args:
+        argument: The name of the argument.
+        value: What it was, None for as many as the model is fastest with.
+        whole: The value of ``argument`` with which whole batches go through the model.
+    """
+
+    argument: str
+    value: int | None
+    whole: int | None
 
 
 class Evaluation:
-    """Fills the table of values of all examples and coalitions.
+    """Does all rows of a walk.
 
     What is done is kept: after an exception :meth:`run` goes on from the chunk that failed. After
     an allocation failure it does so by itself, with half the rows.
 
     Args:
-        signals: The band signals of the examples.
-        forward: The model on the signals of rows, given what tells the example of each row.
-        coalitions: ``(K, M)`` or ``(B, K, M)`` boolean, on the device of the signals.
+        work: What is done with a chunk.
         walk: The order of the rows.
         size: How many of them share a forward pass.
-        one_number: Whether the model is known to give one number for the whole batch.
+        limit: What the user said about that, for messages.
     """
 
-    def __init__(
-        self,
-        signals: BandSignals,
-        forward: Callable[[tuple[Tensor, ...], RowExamples], Any],
-        coalitions: Tensor,
-        walk: Walk,
-        size: ChunkSize,
-        one_number: bool = False,
-    ) -> None:
-        self._signals = signals
-        self._forward = forward
-        self._coalitions = coalitions
-        self._walk = walk
-        self._size = size
-        self._one_number = one_number
-        self._values: Tensor | None = None
+    def __init__(self, work: Work, walk: Walk, size: ChunkSize, limit: RowLimit) -> None:
+        self._work, self._walk, self._size, self._limit = work, walk, size, limit
         self._clock: Clock | None = None
-        self._block: tuple[Chunk, tuple[Tensor, ...]] | None = None
-        self._block_rows = BLOCK_BYTES // signals.bytes_per_row
 
     @property
     def remaining(self) -> int:
-        """Rows that have no value yet."""
+        """Rows that are not done yet."""
         return self._walk.remaining
 
-    def run(self, bar: Any) -> Tensor:
-        """Evaluate what remains and return the table ``(B or 1, K, *outputs)``.
+    def run(self, bar: Any) -> None:
+        """Do what remains, and tell a progress bar the rows that are done."""
+        try:
+            self._loop(bar)
+        except OneNumberPerBatchError as found:
+            if self._limit.value not in (None, self._limit.whole):
+                raise ValueError(
+                    f"{self._limit.argument}={self._limit.value} needs a forward_func with one "
+                    f"output per row, but {found}; use {self._limit.argument}={self._limit.whole}"
+                ) from None
+            # From the start, one coalition of the whole batch at a time.
+            self._walk = self._walk.by_coalition_anew()
+            self._size = FixedSize(self._work.num_examples)
+            self._work.one_number = True
+            self._loop(bar)
 
-        Args:
-            bar: A progress bar, told the rows that are done.
-        """
+    def _loop(self, bar: Any) -> None:
         self._clock = None
         failed: Chunk | None = None
         while self._walk.remaining:
             rows = self._size.rows(self._walk.remaining)
-            if self._values is None and failed is None and self._walk.by_example:
+            free = self._limit.value is None and self._walk.by_example
+            if free and self._work.nothing_kept and failed is None:
                 rows = max(rows, 2)  # of one row alone, (1,) could be its value or the batch's
             chunk = self._walk.chunk(rows)
             failure = self._try(chunk)
@@ -89,56 +124,158 @@ class Evaluation:
                 # The exception is gone here, and with it the tensors in its frames.
                 self._make_room(chunk, failure, again=chunk == failed)
                 failed = chunk
-        assert self._values is not None
-        if _looking_waits(self._values.device):
-            self._check_finite_at_the_end(self._values)
         self._learn()
-        self._signals.forget()
-        return self._values
+        try:
+            self._work.finish()
+        except ValueError:
+            self._walk = self._walk.anew()
+            raise
 
     def _try(self, chunk: Chunk) -> str | None:
+        """Do a chunk; return what the allocator said where there was not enough memory."""
         try:
-            output = self._outputs_of(chunk)
-            if self._values is None:
-                self._values = self._empty_table(output, chunk)
-            self._keep(output, chunk)
+            device = self._work.do(chunk, self._walk)
         except BaseException as error:
-            self._block = None  # its rows may have been changed by what failed
-            if isinstance(error, _TableError) or not is_out_of_memory(error):
+            if self._work.nothing_kept:  # what was kept is of no use
+                self._walk = self._walk.anew()
+            if isinstance(error, TableError) or not is_out_of_memory(error):
                 raise
             return what_it_said(error)
         self._walk.done(chunk)
         if self._clock is None:
-            self._clock = Clock(output.device)
+            self._clock = Clock(device)
         self._clock.chunk_ended(chunk.rows)
         self._learn()
         return None
 
-    def _outputs_of(self, chunk: Chunk) -> Tensor:
-        output = self._forward(self._signals.as_inputs(self._rows_of(chunk)), chunk.examples)
-        one = not isinstance(output, Tensor) or output.dim() == 0
+    def _make_room(self, chunk: Chunk, failure: str, again: bool) -> None:
+        """Take fewer rows from now on, or raise if there can be none fewer."""
+        work = self._work
+        work.make_room()
+        release(work.device)
+        self._clock = None  # the next chunk pays for this one
+        together = work.one_number and not chunk.by_example
+        indivisible = chunk.rows == 1 or (together and chunk.rows <= work.num_examples)
+        # The half of two or three rows is one, and its output would not tell whether it belongs to
+        # the row or to the batch.
+        doubtful = work.nothing_kept and chunk.rows < 4
+        if (indivisible or doubtful) and not again:
+            return  # memory may have been short for a moment
+        if indivisible:
+            reason = (
+                f"forward_func gives one number for the batch, so its {chunk.rows} rows must share "
+                "a forward pass, and they do not"
+                if together
+                else "not even one row at a time does"
+            )
+            raise torch.OutOfMemoryError(
+                f"{reason} fit in the memory of {work.device}: {work.describe(chunk.rows)}, and "
+                f"whatever forward_func needs for them. The allocator said: {failure}"
+            )
+        self._size.too_large(chunk.rows)
+
+    def _learn(self) -> None:
+        for rows, seconds in self._clock.times() if self._clock is not None else ():
+            self._size.took(rows, seconds)
+
+
+class OneNumberPerBatchError(Exception):
+    """The forward output belongs to the batch, but the rows were not one whole batch."""
+
+
+class TableError(torch.OutOfMemoryError):
+    """Fewer rows would not help."""
+
+
+# ------------------------------------------------------------------------------- coalitions
+
+
+class Coalitions(Protocol):
+    """A boolean tensor ``(K, P)`` or ``(B, K, P)``, or what can be indexed like ``(B, K, P)``."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+
+    def __getitem__(self, index: Any) -> Tensor:
+        """Return the coalitions of slices, on the device of the signals."""
+
+
+class OfCoalitions(Work):
+    """Work on the signals of coalitions.
+
+    Args:
+        signals: What makes them.
+        coalitions: ``(K, P)`` or ``(B, K, P)``, on the device of the signals.
+    """
+
+    def __init__(self, signals: Signals, coalitions: Coalitions) -> None:
+        self._signals, self._coalitions = signals, coalitions
+        self.num_examples, self.device = signals.num_examples, signals.device
+        self._block: tuple[Chunk, tuple[Tensor, ...]] | None = None
+        self._block_rows = signals.block_rows
+
+    @abstractmethod
+    def take(self, signals: tuple[Tensor, ...], chunk: Chunk) -> torch.device:
+        """Show the model the signals of a chunk and keep what comes out."""
+
+    def do(self, chunk: Chunk, walk: Walk) -> torch.device:
+        """Make the signals of a chunk, and take them."""
+        try:
+            return self.take(self._signals.as_inputs(self._rows_of(chunk, walk)), chunk)
+        except BaseException:
+            self._block = None  # its rows may have been changed by what failed
+            raise
+
+    def members(self, examples: slice, coalitions: slice) -> Tensor:
+        """Return the coalitions of a tile, ``(k, P)`` or ``(b, k, P)``."""
+        if len(self._coalitions.shape) == 2:
+            return self._coalitions[coalitions]
+        return self._coalitions[examples, coalitions]
+
+    def describe(self, rows: int) -> str:
+        """Tell the shapes and sizes of signals."""
+        return f"signals of {self._signals.describe(rows)}, their parts"
+
+    def make_room(self) -> None:
+        """Drop parts and rows, and make rows for one chunk at a time from now on."""
+        self._signals.forget()
+        self._block, self._block_rows = None, 1
+
+    def finish(self) -> None:
+        """Drop parts and rows."""
+        self._signals.forget()
+        self._block = None
+
+    def results_of(self, output: Any, chunk: Chunk) -> Tensor:
+        """Return an output as one result per row, or as the one result of a whole batch."""
+        is_number = not isinstance(output, Tensor) or output.dim() == 0
         results = as_results(output)
-        whole = not chunk.by_example and chunk.rows == self._signals.num_examples
-        one = (len(results) == 1 < chunk.rows) or (one and self._signals.num_examples > 1)
-        if one and self._values is None:
-            if not whole:
+        if self.nothing_kept and not self.one_number:
+            one = (len(results) == 1 < chunk.rows) or (is_number and self.num_examples > 1)
+            if one and (chunk.by_example or chunk.rows != self.num_examples):
                 raise OneNumberPerBatchError(
                     f"it returned shape {tuple(results.shape)} for {chunk.rows} rows"
                 )
-            self._one_number = True
-        if len(results) != (1 if self._one_number else chunk.rows):
-            self._start_over()
+            self.one_number = one
+        if len(results) != (1 if self.one_number else chunk.rows):
+            self.start_over()
             raise ValueError(
                 f"forward_func returned shape {tuple(results.shape)} for {chunk.rows} rows; dim 0 "
                 "of its output must grow with the batch, or it must give one number for all"
             )
         return results
 
-    def _rows_of(self, chunk: Chunk) -> tuple[Tensor, ...]:
-        """The signals of the chunk as flat rows, made in larger blocks where chunks are small."""
+    def start_over(self) -> None:
+        """Forget what was kept and what was learnt: a repaired model may be another one."""
+        super().start_over()
+        self.one_number = False
+
+    def _rows_of(self, chunk: Chunk, walk: Walk) -> tuple[Tensor, ...]:
+        """Return the signals of a chunk as flat rows, made in larger blocks for small chunks."""
         if self._block is None or not self._block[0].holds(chunk):
             self._block = None
-            block = self._walk.chunk(max(chunk.rows, self._block_rows))
+            block = walk.chunk(max(chunk.rows, self._block_rows))
             self._block = block, self._synthesize(block)
         block, rows = self._block
         first = chunk.start - block.start
@@ -150,15 +287,67 @@ class Evaluation:
         self._signals.forget_before(chunk.first_example)
         rows = self._signals.empty(chunk.rows)
         for tile in chunk.tiles():
-            members = self._coalitions[..., tile.coalitions, :]
-            if members.dim() == 3:
-                members = members[tile.examples]
-            for part, into in zip(self._signals.of(tile.examples), rows, strict=True):
-                synthesize(part.signals, members[..., part.columns], tile.view(into))
+            self._signals.write(tile, self.members(tile.examples, tile.coalitions), rows)
         return rows
 
-    def _empty_table(self, output: Tensor, chunk: Chunk) -> Tensor:
-        num_results = 1 if self._one_number else self._signals.num_examples
+
+class Table(OfCoalitions):
+    """Keeps the values of all examples and coalitions.
+
+    Args:
+        signals: What makes the signals.
+        coalitions: ``(K, P)`` or ``(B, K, P)``.
+        forward: The model.
+        name_of: Words for a coalition ``(P,)`` in an error.
+
+    Attributes:
+        values (Tensor | None): ``(B or 1, K, *outputs)``.
+    """
+
+    def __init__(
+        self,
+        signals: Signals,
+        coalitions: Coalitions,
+        forward: Forward,
+        name_of: Callable[[Tensor], str],
+    ) -> None:
+        super().__init__(signals, coalitions)
+        self._forward, self._name_of = forward, name_of
+        self.values: Tensor | None = None
+
+    def take(self, signals: tuple[Tensor, ...], chunk: Chunk) -> torch.device:
+        """Keep the outputs at the target."""
+        output = self.results_of(self._forward(signals, chunk.examples), chunk)
+        if self.values is None:
+            self.values = self._empty_table(output)
+        for tile in chunk.tiles():
+            if self.one_number:
+                self.values[:, tile.coalitions] = output
+            else:
+                self.values[tile.examples, tile.coalitions] = tile.view(output)
+        self.nothing_kept = False
+        if not _looking_waits(output.device):  # else at the end
+            row = first_not_finite(output)
+            if row is not None:
+                raise self._not_finite(*chunk.cell(row))
+        return output.device
+
+    def finish(self) -> None:
+        """Look for values that are not finite, where looking had to wait."""
+        assert self.values is not None
+        if _looking_waits(self.values.device):
+            cell = first_not_finite(self.values.flatten(0, 1))
+            if cell is not None:
+                raise self._not_finite(*divmod(cell, self.values.shape[1]))
+        super().finish()
+
+    def start_over(self) -> None:
+        """Forget all values: some are of no use, and repairing the model may change the others."""
+        super().start_over()
+        self.values = None
+
+    def _empty_table(self, output: Tensor) -> Tensor:
+        num_results = 1 if self.one_number else self.num_examples
         shape = (num_results, self._coalitions.shape[-2], *output.shape[1:])
         dtype = torch.promote_types(output.dtype, torch.float32)
         try:
@@ -166,75 +355,22 @@ class Evaluation:
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            raise _TableError(
+            raise TableError(
                 f"the table of values {shape} does not fit in the memory of {output.device}: "
                 f"{torch.Size(shape).numel() * dtype.itemsize / 2**30:.2f} GiB; choose a target, "
                 f"or explain fewer examples at a time ({what_it_said(error)})"
             ) from error
 
-    def _keep(self, output: Tensor, chunk: Chunk) -> None:
-        assert self._values is not None
-        for tile in chunk.tiles():
-            if self._one_number:
-                self._values[:, tile.coalitions] = output
-            else:
-                self._values[tile.examples, tile.coalitions] = tile.view(output)
-        if not _looking_waits(output.device):  # else at the end
-            row = first_not_finite(output)
-            if row is not None:
-                raise self._not_finite(*chunk.cell(row))
-
-    def _check_finite_at_the_end(self, values: Tensor) -> None:
-        cell = first_not_finite(values.flatten(0, 1))
-        if cell is not None:
-            raise self._not_finite(*divmod(cell, values.shape[1]))
-
     def _not_finite(self, example: int, k: int) -> ValueError:
-        self._start_over()
-        shared = self._coalitions.dim() == 2
-        return not_finite(example, self._coalitions[k] if shared else self._coalitions[example, k])
-
-    def _start_over(self) -> None:
-        """Forget all values: some are of no use, and repairing the model may change the others."""
-        self._values = None
-        self._walk = self._walk.anew()
-
-    def _make_room(self, chunk: Chunk, failure: str, again: bool) -> None:
-        """Fewer rows from now on, or the error if there can be none fewer."""
-        self._signals.forget()
-        self._block_rows = 1
-        release(self._signals.device)
-        self._clock = None  # the next chunk pays for this one
-        together = self._one_number and not chunk.by_example
-        indivisible = chunk.rows == 1 or (together and chunk.rows <= self._signals.num_examples)
-        # The half of two or three rows is one, and its output would not tell whether it belongs to
-        # the row or to the batch.
-        doubtful = self._values is None and chunk.rows < 4
-        if (indivisible or doubtful) and not again:
-            return  # memory may have been short for a moment
-        if indivisible:
-            reason = (
-                f"forward_func gives one number for the batch, so its {chunk.rows} rows must share "
-                "a forward pass, and they do not"
-                if together
-                else "not even one row at a time does"
-            )
-            raise torch.OutOfMemoryError(
-                f"{reason} fit in the memory of {self._signals.device}: signals of "
-                f"{self._signals.describe(chunk.rows)}, their bands, and whatever forward_func "
-                f"needs for them. The allocator said: {failure}"
-            )
-        self._size.too_large(chunk.rows)
-
-    def _learn(self) -> None:
-        for rows, seconds in self._clock.times() if self._clock is not None else ():
-            self._size.took(rows, seconds)
+        self.start_over()
+        members = self.members(slice(example, example + 1), slice(k, k + 1)).reshape(-1)
+        return ValueError(
+            "forward_func gave a value that is not finite (NaN or infinite) for example "
+            f"{example} with {self._name_of(members)}, the others those of the baseline; finite "
+            "values are needed: does the model accept its baseline?"
+        )
 
 
 def _looking_waits(device: torch.device) -> bool:
-    """Whether the CPU must wait for the device to see a value."""
+    """Say whether the CPU must wait for the device to see a value."""
     return device.type != "cpu"
-
-
-class _TableError(torch.OutOfMemoryError):
-    """Fewer rows would not help."""

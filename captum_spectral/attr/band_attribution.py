@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from captum_spectral._captum import BaselineType, TargetType
+from captum_spectral.features.features import Features
 from captum_spectral.game import BandGame
 
 __all__ = ["band_attribution"]
@@ -19,14 +20,16 @@ def band_attribution(
     forward_func: Callable[..., Any],
     inputs: Tensor | tuple[Tensor, ...],
     target: TargetType = None,
+    *,
     baselines: BaselineType = None,
     additional_forward_args: Any = None,
     feature_mask: Tensor | tuple[Tensor, ...] | None = None,
     num_bands: int = 8,
     spectral_dims: int | tuple[int, ...] = (-2, -1),
+    features: Features | tuple[Features, ...] | None = None,
     **options: Any,
 ) -> Tensor:
-    r"""What a Captum method says about the frequency bands of an input.
+    r"""Run a Captum method on the frequency bands of an input.
 
     The method runs on :class:`~captum_spectral.BandGame`, the model as a function of how much of
     each band is there, from none (0, the baseline) to all (1, the input). Its attributions are then
@@ -44,6 +47,7 @@ def band_attribution(
         feature_mask: Integer band ids over the unshifted Fourier plane. Default: None
         num_bands: Equal-width bands when there is no ``feature_mask``. Default: 8
         spectral_dims: The transformed dims. Default: (-2, -1)
+        features: Other players than frequency bands, as in ``SpectralShapley``. Default: None
         **options: Further arguments of the method's ``attribute``, e.g. ``n_steps=64``.
 
     Returns:
@@ -72,12 +76,12 @@ def band_attribution(
         game = BandGame(
             forward_func,
             inputs,
-            feature_mask,
-            baselines,
-            None,
-            additional_forward_args,
-            num_bands,
-            spectral_dims,
+            baselines=baselines,
+            additional_forward_args=additional_forward_args,
+            feature_mask=feature_mask,
+            num_bands=num_bands,
+            spectral_dims=spectral_dims,
+            features=features,
         )
         first = inputs[0] if isinstance(inputs, tuple) else inputs
         dtype = torch.promote_types(first.dtype, torch.float32)

@@ -10,12 +10,7 @@ import torch
 from captum.attr import GradientAttribution
 from torch import Tensor
 
-from captum_spectral._arguments import (
-    check_count,
-    format_baselines,
-    format_inputs,
-    format_target,
-)
+from captum_spectral._arguments import check_count
 from captum_spectral._captum import (
     BaselineType,
     NullProgress,
@@ -25,12 +20,12 @@ from captum_spectral._captum import (
     log_usage,
     progress,
 )
-from captum_spectral._rows import batches
-from captum_spectral._suppression.averages import Moments
-from captum_spectral._suppression.features import features
-from captum_spectral._suppression.gradients import Call
-from captum_spectral._suppression.samples import Draws
-from captum_spectral.game import warn_if_training
+from captum_spectral._engine.averages import GradientAverage
+from captum_spectral._engine.evaluation import Evaluation, RowLimit
+from captum_spectral._engine.rows import Walk
+from captum_spectral.features.choice import features_of
+from captum_spectral.features.features import Features
+from captum_spectral.game import Game
 
 __all__ = ["FeatureSuppression"]
 
@@ -55,8 +50,9 @@ class FeatureSuppression(GradientAttribution):  # type: ignore[misc]
         forward_func: The model, or any modification of its forward function.
 
     Cost in model rows per example: ``n_samples`` forward and ``n_samples`` backward. Memory: two
-    float64 maps of the inputs for the mean and its standard error, the spectra of the inputs for
-    frequency bands, and what the model needs for ``internal_batch_size`` rows.
+    float64 maps of the inputs for the mean and its standard error, the samples (a byte per sample
+    and feature), the bands of the examples in flight, and what the model needs for the rows that
+    share a pass.
 
     What it does not say. That samples should *suppress* features instead of adding noise is the
     paper's; the law of the suppression (independent features, ratio, fill) is chosen here. With
@@ -110,12 +106,14 @@ class FeatureSuppression(GradientAttribution):  # type: ignore[misc]
         self,
         inputs: Tensor | tuple[Tensor, ...],
         target: TargetType = None,
+        *,
         baselines: BaselineType = None,
         additional_forward_args: Any = None,
         feature_mask: Tensor | tuple[Tensor, ...] | None = None,
         domain: Literal["pixel", "frequency"] = "pixel",
         num_bands: int | None = None,
         spectral_dims: int | tuple[int, ...] | None = None,
+        features: Features | tuple[Features, ...] | None = None,
         n_samples: int = 50,
         suppress: float | tuple[float, float] = 0.7,
         absolute: bool = True,
@@ -156,16 +154,19 @@ class FeatureSuppression(GradientAttribution):  # type: ignore[misc]
                 no ``feature_mask``. None: 8. Default: None
             spectral_dims (tuple[int, ...], optional): The dims that are transformed in the
                 frequency domain. None: (-2, -1). Default: None
+            features (Features or tuple[Features, ...], optional): Any other features, see
+                :mod:`captum_spectral.features`, for all inputs or one for each. Default: None
             n_samples (int, optional): How many samples are averaged. Default: 50
             suppress (float or tuple[float, float], optional): The probability :math:`r` that a
                 feature is suppressed, in [0, 1]; or ``(lo, hi)``, and every sample draws its own
                 :math:`r` uniformly between them. Default: 0.7
             absolute (bool, optional): Average the absolute gradient, as the paper does; False: the
                 gradient with its sign. Default: True
-            internal_batch_size (int, optional): At most so many rows go through the model at once,
-                sample by sample; it bounds the memory and changes the result by rounding only.
-                None: one sample of the whole batch at a time, ``B`` rows, which a ``forward_func``
-                that gives one number per batch needs. Default: None
+            internal_batch_size (int, optional): At most so many rows go through the model at once;
+                it bounds the memory and changes the result by rounding only. None: as many as the
+                model is fastest with, found while the work is done; one sample of the whole batch
+                at a time, ``B`` rows, for a ``forward_func`` that gives one number per batch. Rows
+                that do not fit in memory are halved in both cases. Default: None
             return_standard_error (bool, optional): Return the standard error of each entry over
                 the samples as well; needs at least 2 samples. It falls as ``1/sqrt(n_samples)``.
                 Default: False
@@ -208,48 +209,52 @@ class FeatureSuppression(GradientAttribution):  # type: ignore[misc]
         Cost: ``n_samples`` forward and backward model rows per example, and in the frequency
         domain an inverse transform for each.
         """
-        tensors = format_inputs(inputs)
         _check_samples(n_samples, return_standard_error)
         if internal_batch_size is not None:
             check_count("internal_batch_size", internal_batch_size)
         interval = _format_suppress(suppress)
-        starts = format_baselines(baselines, tensors)
-        warn_if_training(self.forward_func)
-        call = Call(
+        tensors = inputs if isinstance(inputs, tuple) else (inputs,)
+        game = Game(
             self.forward_func,
-            *format_target(target, len(tensors[0])),
-            additional_forward_args,
-            len(tensors[0]),
-            internal_batch_size is None,
-            return_confidence,
+            inputs,
+            target,
+            features=features_of(
+                domain, feature_mask, num_bands, spectral_dims, tensors, features=features
+            ),
+            baselines=baselines,
+            additional_forward_args=additional_forward_args,
         )
         if return_confidence:
-            _check_class(call)
+            _check_class(game.forward.target, game.forward.highest_class)
+        samples = _draw(len(game.players), n_samples, interval, generator)
         # Also where the caller has switched gradients off.
         with torch.inference_mode(False), torch.no_grad():
-            suppressible = features(domain, tensors, starts, feature_mask, num_bands, spectral_dims)
-            draws = Draws(1 + max(f.last for f in suppressible), interval, generator)
-            moments = tuple(Moments(x, return_standard_error) for x in tensors)
-            certainty = Moments(tensors[0].new_zeros(len(tensors[0])), spread=False)
-            total = n_samples * len(tensors[0])
+            average = GradientAverage(
+                game.signals,
+                samples.to(game.signals.device),
+                game.forward,
+                game.inputs,
+                absolute=absolute,
+                spread=return_standard_error,
+                confident=return_confidence,
+            )
+            evaluation = Evaluation(
+                average,
+                Walk(game.num_examples, n_samples, by_example=True),
+                game.chunk_size(internal_batch_size, gradients=True),
+                RowLimit("internal_batch_size", internal_batch_size, whole=None),
+            )
             title = f"{self.get_name()} attribution"
-            bar = progress(desc=title, total=total) if show_progress else NullProgress()
-            with bar:
-                for rows in batches(total, len(tensors[0]), internal_batch_size):
-                    keep = draws.of(rows)
-                    samples = tuple(f.samples(rows, keep) for f in suppressible)
-                    gradients, confidence = call.at(samples, rows)
-                    for m, gradient in zip(moments, gradients, strict=True):
-                        m.add(gradient.abs() if absolute else gradient, rows)
-                    if confidence is not None:
-                        certainty.add(confidence, rows)
-                    bar.update(len(rows))
+            total = evaluation.remaining
+            with progress(desc=title, total=total) if show_progress else NullProgress() as bar:
+                evaluation.run(bar)
+        moments = average.moments
         results = [format_output(is_tuple(inputs), tuple(m.mean() for m in moments))]
         if return_standard_error:
             errors = tuple(m.standard_error(n_samples) for m in moments)
             results.append(format_output(is_tuple(inputs), errors))
         if return_confidence:
-            results.append(certainty.mean("confidence"))
+            results.append(average.confidence.mean("confidence"))
         return results[0] if len(results) == 1 else tuple(results)
 
     def attribute_future(self) -> None:
@@ -265,13 +270,34 @@ def _check_samples(n_samples: object, return_standard_error: bool) -> None:
         raise ValueError("return_standard_error needs n_samples >= 2, got n_samples=1")
 
 
-def _check_class(call: Call) -> None:
-    per_example = isinstance(call.target, Tensor) and call.target.dim() == 1
-    if call.highest_class is None or not (isinstance(call.target, int) or per_example):
+def _check_class(target: TargetType, highest_class: int | None) -> None:
+    per_example = isinstance(target, Tensor) and target.dim() == 1
+    if highest_class is None or not (isinstance(target, int) or per_example):
         raise TypeError(
             "return_confidence needs target to name one class per example, as an int, a list of "
-            f"ints or a 1-D integer tensor, got {call.target!r}"
+            f"ints or a 1-D integer tensor, got {target!r}"
         )
+
+
+def _draw(
+    num_features: int,
+    n_samples: int,
+    interval: tuple[float, float],
+    generator: torch.Generator | None,
+) -> Tensor:
+    """Draw the features that each sample keeps, ``(n, P)`` boolean, on the generator's device.
+
+    A sample takes one number for its ratio and one for every feature, also where the ratio is
+    given, so that ratios compare on common random numbers.
+    """
+    device = "cpu" if generator is None else generator.device
+    lo, hi = interval
+    kept = torch.empty(n_samples, num_features, dtype=torch.bool, device="cpu")
+    for sample in kept:  # one by one: a float64 for every feature of one sample at a time
+        u = torch.rand(1 + num_features, generator=generator, device=device, dtype=torch.float64)
+        u = u.cpu()
+        sample.copy_(u[1:] >= lo + (hi - lo) * u[0])
+    return kept
 
 
 def _format_suppress(suppress: object) -> tuple[float, float]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_spectral._arguments import format_inputs
-from captum_spectral.spectrum import dense, signal_dtype
+from captum_spectral.features.features import signal_dtype
 
 __all__ = ["SpectralForward"]
 
@@ -108,7 +108,7 @@ class SpectralForward(nn.Module):
                 f"inputs must end in {self.shape}, the shape that was given, got shape "
                 f"{tuple(x.shape)}"
             )
-        signals = dense(x.to(signal_dtype(x.dtype)))
+        signals = x.to(signal_dtype(x.dtype)).contiguous()
         return torch.view_as_real(torch.fft.rfftn(signals, dim=self._dims))
 
     def signals(self, coefficients: Tensor) -> Tensor:

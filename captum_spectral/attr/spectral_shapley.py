@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, overload
 
 import torch
 from captum.attr import PerturbationAttribution
@@ -17,17 +17,34 @@ from captum_spectral._captum import (
     is_tuple,
     log_usage,
 )
-from captum_spectral.coalitions import (
-    all_coalitions,
-    among_all,
-    check_exact,
-    sample_orderings,
-    shapley_from_table,
-)
+from captum_spectral.coalitions import Estimator, Exact, PlayerEstimate, sample_orderings
+from captum_spectral.features.feature_mask import paint_ids
+from captum_spectral.features.features import Features
+from captum_spectral.features.painting import unpaint_ids
 from captum_spectral.game import BandGame
-from captum_spectral.spectrum import paint_one, unpaint
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["SpectralShapley"]
+
+Inputs = TypeVar("Inputs", Tensor, tuple[Tensor, ...])
+Yes, No = Literal[True], Literal[False]
+
+
+class _Options(TypedDict, total=False):
+    """Arguments of ``attribute`` that do not change what kind of thing it returns."""
+
+    baselines: BaselineType
+    additional_forward_args: Any
+    feature_mask: Tensor | tuple[Tensor, ...] | None
+    num_bands: int
+    spectral_dims: int | tuple[int, ...]
+    features: Features | tuple[Features, ...] | None
+    n_samples: int | None
+    perturbations_per_eval: int | None
+    generator: torch.Generator | None
+    show_progress: bool
 
 
 class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
@@ -80,16 +97,114 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
     def __init__(self, forward_func: Callable[..., Any]) -> None:
         PerturbationAttribution.__init__(self, forward_func)
 
+    @overload
+    def attribute(
+        self,
+        inputs: Inputs,
+        target: TargetType = ...,
+        *,
+        return_input_shape: Yes = ...,
+        return_convergence_delta: No = ...,
+        return_standard_error: No = ...,
+        **options: Unpack[_Options],
+    ) -> Inputs: ...
+
+    @overload
+    def attribute(
+        self,
+        inputs: Inputs,
+        target: TargetType = ...,
+        *,
+        return_input_shape: Yes = ...,
+        return_convergence_delta: No = ...,
+        return_standard_error: Yes,
+        **options: Unpack[_Options],
+    ) -> tuple[Inputs, Inputs]: ...
+
+    @overload
+    def attribute(
+        self,
+        inputs: Inputs,
+        target: TargetType = ...,
+        *,
+        return_input_shape: Yes = ...,
+        return_convergence_delta: Yes,
+        return_standard_error: No = ...,
+        **options: Unpack[_Options],
+    ) -> tuple[Inputs, Tensor]: ...
+
+    @overload
+    def attribute(
+        self,
+        inputs: Inputs,
+        target: TargetType = ...,
+        *,
+        return_input_shape: Yes = ...,
+        return_convergence_delta: Yes,
+        return_standard_error: Yes,
+        **options: Unpack[_Options],
+    ) -> tuple[Inputs, Tensor, Inputs]: ...
+
+    @overload
+    def attribute(
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        target: TargetType = ...,
+        *,
+        return_input_shape: No,
+        return_convergence_delta: No = ...,
+        return_standard_error: No = ...,
+        **options: Unpack[_Options],
+    ) -> Tensor: ...
+
+    @overload
+    def attribute(
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        target: TargetType = ...,
+        *,
+        return_input_shape: No,
+        return_convergence_delta: No = ...,
+        return_standard_error: Yes,
+        **options: Unpack[_Options],
+    ) -> tuple[Tensor, Tensor]: ...
+
+    @overload
+    def attribute(
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        target: TargetType = ...,
+        *,
+        return_input_shape: No,
+        return_convergence_delta: Yes,
+        return_standard_error: No = ...,
+        **options: Unpack[_Options],
+    ) -> tuple[Tensor, Tensor]: ...
+
+    @overload
+    def attribute(
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        target: TargetType = ...,
+        *,
+        return_input_shape: No,
+        return_convergence_delta: Yes,
+        return_standard_error: Yes,
+        **options: Unpack[_Options],
+    ) -> tuple[Tensor, Tensor, Tensor]: ...
+
     @log_usage()  # type: ignore[untyped-decorator]
     def attribute(
         self,
         inputs: Tensor | tuple[Tensor, ...],
         target: TargetType = None,
+        *,
         baselines: BaselineType = None,
         additional_forward_args: Any = None,
         feature_mask: Tensor | tuple[Tensor, ...] | None = None,
         num_bands: int = 8,
         spectral_dims: int | tuple[int, ...] = (-2, -1),
+        features: Features | tuple[Features, ...] | None = None,
         n_samples: int | None = None,
         perturbations_per_eval: int | None = None,
         return_input_shape: bool = True,
@@ -124,6 +239,10 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
                 Default: 8
             spectral_dims (tuple[int, ...], optional): The dims that are transformed: ``(-1,)`` for
                 audio or time series ``(B, C, T)``, ``(-3, -2, -1)`` for volumes. Default: (-2, -1)
+            features (Features or tuple[Features, ...], optional): Other players than frequency
+                bands: any member of :mod:`captum_spectral.features`, such as ``Pixels(segments)``,
+                for all inputs or one for each. Values are then painted in its layout.
+                Default: None
             n_samples (int, optional): None: exact values from all ``2^M`` coalitions. An integer
                 ``n``: the estimate from ``n`` random orderings of the bands, each together with its
                 reverse, shared by the whole batch. Default: None
@@ -180,60 +299,27 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
         game = BandGame(
             self.forward_func,
             inputs,
-            feature_mask,
-            baselines,
             target,
-            additional_forward_args,
-            num_bands,
-            spectral_dims,
+            baselines=baselines,
+            additional_forward_args=additional_forward_args,
+            feature_mask=feature_mask,
+            num_bands=num_bands,
+            spectral_dims=spectral_dims,
+            features=features,
         )
-        phi, error, gain = self._values(
-            game, n_samples, generator, perturbations_per_eval, show_progress
-        )
-        results = [self._format(phi, game, inputs, return_input_shape)]
-        if return_convergence_delta:
-            results.append((phi.sum(-1, dtype=torch.float64) - gain).to(phi.dtype))
-        if return_standard_error:
-            results.append(self._format(error, game, inputs, return_input_shape))
-        return results[0] if len(results) == 1 else tuple(results)
-
-    def _values(
-        self,
-        game: BandGame,
-        n_samples: int | None,
-        generator: torch.Generator | None,
-        perturbations_per_eval: int | None,
-        show_progress: bool,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Shapley values ``(B, *outputs, M)``, their standard errors, and v(all) - v(none).
-
-        Only the bands that hold a frequency play; the others are dummies, worth 0.
-        """
-        players = game.players
-        if n_samples is None:
-            check_exact(len(players))
-            orderings = None
-            chosen = all_coalitions(len(players))
-        else:
-            orderings = sample_orderings(len(players), n_samples, generator)
-            chosen = orderings.coalitions
-        table = game.evaluate(
-            among_all(chosen, players, game.num_bands),
+        estimate = game.solve(
+            _estimator(len(game.players), n_samples, generator),
             perturbations_per_eval,
             show_progress,
             description=f"{self.get_name()} attribution",
         )
-        if orderings is None:
-            of_players = shapley_from_table(table)
-            error_of_players = torch.zeros_like(of_players)
-        else:
-            of_players, error_of_players = orderings.shapley(table)
-        phi, error = (
-            among_all(x, players, game.num_bands).to(table) for x in (of_players, error_of_players)
-        )
-        size = chosen.sum(1)
-        gain = table[:, int(size.argmax())].double() - table[:, int(size.argmin())].double()
-        return phi, error, gain
+        phi, error = (x.to(estimate.full_value) for x in (estimate.values, estimate.standard_error))
+        results = [self._format(phi, game, inputs, return_input_shape)]
+        if return_convergence_delta:
+            results.append(_gap(phi, estimate))
+        if return_standard_error:
+            results.append(self._format(error, game, inputs, return_input_shape))
+        return results[0] if len(results) == 1 else tuple(results)
 
     @staticmethod
     def _format(
@@ -242,6 +328,7 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
         inputs: Tensor | tuple[Tensor, ...],
         return_input_shape: bool,
     ) -> Tensor | tuple[Tensor, ...]:
+        """Paint band values ``(B, *outputs, M)`` where the shape of the inputs is asked for."""
         tensors = inputs if isinstance(inputs, tuple) else (inputs,)
         values = values.to(tensors[0].device)
         if not return_input_shape:
@@ -252,7 +339,8 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
                 "same: use a feature_mask with first dim 1, or return_input_shape=False"
             )
         painted = tuple(
-            paint_one(values, mask, x) for mask, x in zip(game.feature_masks, tensors, strict=True)
+            paint_ids(values, mask, x.shape)
+            for mask, x in zip(game.feature_masks, tensors, strict=True)
         )
         result: Tensor | tuple[Tensor, ...] = format_output(is_tuple(inputs), painted)
         return result
@@ -273,11 +361,13 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
         end_point: Tensor | tuple[Tensor, ...],
         target: TargetType = None,
         additional_forward_args: Any = None,
+        *,
         feature_mask: Tensor | tuple[Tensor, ...] | None = None,
         num_bands: int = 8,
         spectral_dims: int | tuple[int, ...] = (-2, -1),
+        features: Features | tuple[Features, ...] | None = None,
     ) -> Tensor:
-        r"""The efficiency gap of given attributions, from two forward passes.
+        r"""Return the efficiency gap of given attributions, from two forward passes.
 
         .. math:: \delta = \sum_i \phi_i - \big(f(\text{end}) - f(\text{start})\big)
 
@@ -290,6 +380,7 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
             feature_mask: As in :meth:`attribute`. Default: None
             num_bands: As in :meth:`attribute`. Default: 8
             spectral_dims: As in :meth:`attribute`. Default: (-2, -1)
+            features: As in :meth:`attribute`. Default: None
 
         Returns:
             ``(B,)`` deltas, one per example.
@@ -313,19 +404,20 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
         game = BandGame(
             self.forward_func,
             end_point,
-            feature_mask,
-            start_point,
             target,
-            additional_forward_args,
-            num_bands,
-            spectral_dims,
+            baselines=start_point,
+            additional_forward_args=additional_forward_args,
+            feature_mask=feature_mask,
+            num_bands=num_bands,
+            spectral_dims=spectral_dims,
+            features=features,
         )
-        none_and_all = torch.tensor([[False], [True]], device="cpu").expand(2, game.num_bands)
-        ends = game.evaluate(none_and_all, 1)
+        empty_and_full = torch.tensor([[False], [True]], device="cpu").expand(2, game.num_bands)
+        ends = game.evaluate(empty_and_full, 1)
         tensors = attributions if isinstance(attributions, tuple) else (attributions,)
         inputs = end_point if isinstance(end_point, tuple) else (end_point,)
         if [t.shape[1:] for t in tensors] == [x.shape[1:] for x in inputs]:
-            bands = unpaint(attributions, game.feature_masks, spectral_dims)
+            bands = unpaint_ids(tensors, game.feature_masks)
         else:
             bands = tensors[0]
         gain = ends[:, 1].double() - ends[:, 0].double()
@@ -334,3 +426,17 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
     def attribute_future(self) -> None:
         """Not implemented, as in most of Captum."""
         raise NotImplementedError(f"attribute_future is not implemented for {type(self).__name__}")
+
+
+def _estimator(
+    num_players: int, n_samples: int | None, generator: torch.Generator | None
+) -> Estimator:
+    if n_samples is None:
+        return Exact(num_players)
+    return sample_orderings(num_players, n_samples, generator)
+
+
+def _gap(phi: Tensor, estimate: PlayerEstimate) -> Tensor:
+    """Return the sum of the values ``(..., M)`` less v(full) - v(empty), in their dtype."""
+    gain = estimate.full_value.double() - estimate.empty_value.double()
+    return (phi.sum(-1, dtype=torch.float64) - gain).to(phi.dtype)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from captum_spectral.cli.explanation import Explanation
-from captum_spectral.spectrum import paint, split_bands
+from captum_spectral.features import paint, split_bands
 from captum_spectral.visualization import (
     visualize_band_attr,
     visualize_bands,

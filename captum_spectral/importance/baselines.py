@@ -7,7 +7,6 @@ from torch import Tensor
 
 from captum_spectral._captum import BaselineType
 from captum_spectral.importance.draws import ImageDraws
-from captum_spectral.spectrum import dense
 
 __all__ = ["Baselines"]
 
@@ -88,7 +87,7 @@ def matched_noise(x: Tensor, noise: Tensor, mask: Tensor, dims: tuple[int, ...])
         dims: The transformed dims.
     """
     noise = noise.to(torch.promote_types(x.dtype, torch.float32))
-    of_x, of_noise = (torch.fft.fftn(s, dim=dims) for s in (dense(x.to(noise)), noise))
+    of_x, of_noise = (torch.fft.fftn(s, dim=dims) for s in (x.to(noise).contiguous(), noise))
     gain = torch.zeros_like(noise)
     for i in mask.unique().tolist():  # sums one by one: scattered ones have no fixed order on CUDA
         band = mask == i

@@ -9,23 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_spectral._arguments import check_count, format_inputs, format_spectral_dims
+from captum_spectral._arguments import check_count, format_baselines, format_inputs
 from captum_spectral._captum import BaselineType
-from captum_spectral._feature_mask import format_feature_masks
-from captum_spectral.coalitions import (
-    OwnOrderings,
-    all_coalitions,
-    among_all,
-    check_exact,
-    shapley_from_table,
-)
-from captum_spectral.game import BandGame, warn_if_training
+from captum_spectral._engine.forward import warn_if_training
+from captum_spectral.coalitions import Estimator, Exact, OwnOrderings, check_exact
+from captum_spectral.features.band_mask import band_frequencies
+from captum_spectral.features.feature_mask import assign
+from captum_spectral.features.fourier import FourierBands
+from captum_spectral.features.pixels import Pixels
+from captum_spectral.game import Game
 from captum_spectral.importance.baselines import Baselines
 from captum_spectral.importance.draws import ImageDraws
 from captum_spectral.importance.moments import record_of, statistics
 from captum_spectral.importance.result import ImportanceResult
 from captum_spectral.importance.values import Value, ValueOfRows, format_value
-from captum_spectral.masks import band_frequencies
 
 __all__ = ["Measurement"]
 
@@ -66,8 +63,9 @@ class Measurement:
         self.num_bands = num_bands
         self._value = value
         self._rows = ValueOfRows(forward_func, value)
-        self._mask = feature_mask
-        self._dims = spectral_dims
+        self._features = FourierBands(
+            feature_mask, num_bands=num_bands, spectral_dims=spectral_dims
+        )
         self._baselines = Baselines(baselines)
         self._n_samples = n_samples
         self._per_eval = perturbations_per_eval
@@ -75,7 +73,7 @@ class Measurement:
         self._num_classes = num_classes
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Measurement:
-        """A copy with the same model: metrics are copied often, and a model is no part of them."""
+        """Copy all but the model: metrics are copied often, and a model is no part of them."""
         other = copy.copy(self)
         other._baselines = copy.copy(self._baselines)
         if id(self.forward_func) in memo:  # it is copied too: of a module that holds both
@@ -86,20 +84,16 @@ class Measurement:
     @property
     def frequencies(self) -> Tensor:
         """``(M, 2)`` where every band begins and ends, cycles per pixel."""
-        if self._mask is None:
+        mask, dims = self._features.feature_mask, self._features.spectral_dims
+        if mask is None:
             edges = torch.arange(self.num_bands + 1, dtype=torch.float64, device="cpu")
             edges /= 2 * self.num_bands
             return torch.stack([edges[:-1], edges[1:]], 1)
-        count = 1 if isinstance(self._dims, int) else len(self._dims)
-        return band_frequencies(self._mask, range(-count, 0))
-
-    def rows_of(self, num_players: int) -> int:
-        """Model rows of an image whose label is known."""
-        n = self._n_samples
-        return 2**num_players if n is None else 2 * n * (num_players - 1) + 2
+        count = 1 if isinstance(dims, int) else len(dims)
+        return band_frequencies(mask, range(-count, 0))
 
     def result(self, moments: Tensor, by_class: bool) -> ImportanceResult:
-        """What the moments ``(G, V, V)`` of records say; ``by_class``: each group is a class."""
+        """Return the result that moments ``(G, V, V)`` hold; ``by_class``: each group is a class."""
         if not float(moments[:, 0, 0].sum()):
             raise ValueError("there are no images yet: update must come before compute")
 
@@ -125,7 +119,7 @@ class Measurement:
 
     @torch.no_grad()
     def records(self, images: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The records ``(B, V)`` of a batch, and its labels ``(B,)``, on the CPU.
+        """Return the records ``(B, V)`` of a batch, and its labels ``(B,)``, on the CPU.
 
         Args:
             images: ``(B, ..., H, W)``.
@@ -133,63 +127,54 @@ class Measurement:
         """
         if isinstance(images, tuple):
             raise TypeError("images must be one tensor (B, ..., H, W), got a tuple")
-        inputs = format_inputs(images, "images")
-        dims = format_spectral_dims(self._dims, inputs)
-        (mask,) = format_feature_masks(self._mask, inputs, dims, self.num_bands)
+        (x,) = inputs = format_inputs(images, "images")
+        placed = assign(self._features, inputs)
+        (mask,) = placed[1]
         if len(mask) != 1:
             raise ValueError(
                 f"feature_mask must be the same for all images, got shape {tuple(mask.shape)}, one "
                 "for each of a batch"
             )
-        known = _format_labels(labels, len(images), self._num_classes)
+        known = _format_labels(labels, len(x), self._num_classes)
         warn_if_training(self.forward_func)
-        draws = ImageDraws(images, self._seed)
-        baselines = self._baselines.of(inputs[0], mask, dims[0], draws)
+        draws = ImageDraws(x, self._seed)
+        starts = format_baselines(
+            self._baselines.of(x, mask, self._features.counted_dims(x.dim()), draws), inputs
+        )
         wanted = known
         if wanted is None:
-            wanted = self._predictions(inputs[0], mask)
+            wanted = self._predictions(x)
             _check_highest(wanted, self._num_classes)
-        game = BandGame(
-            self._rows.of,
-            inputs[0],
-            mask,
-            baselines,
-            additional_forward_args=(wanted.to(images.device), int(wanted.max())),
-            spectral_dims=self._dims,
-        )
-        phi, full, empty, found = self._play(game, draws)
-        self._baselines.taken_in(inputs[0])
+        arguments = wanted.to(x.device), int(wanted.max())
+        game = Game.of_checked(self._rows.of, inputs, starts, placed, arguments)
+        estimator = self._estimator(len(game.players), draws)
+        estimate = game.solve(estimator, self._per_eval)
+        self._baselines.taken_in(x)
+        # Of two outputs: the value, and whether the label was found.
+        full = estimate.full_value.to("cpu", torch.float64)
+        found = full[:, 1]
         labelled = (found >= 0) & (known is not None)
-        correct = found.clamp(min=0) * labelled
-        rows = self.rows_of(len(game.players)) + (known is None)
-        return record_of(phi, full, empty, correct, labelled, rows), wanted
+        records = record_of(
+            estimate.values[:, 0],
+            full[:, 0],
+            estimate.empty_value[:, 0],
+            correct=found.clamp(min=0) * labelled,
+            labelled=labelled,
+            rows=estimator.coalitions.shape[-2] + (known is None),
+        )
+        return records, wanted
 
-    def _play(self, game: BandGame, draws: ImageDraws) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Attributions ``(B, M)``; v(all), v(none) and what was found on the full image, ``(B,)``.
-
-        Bands without any frequency do not play and are worth 0.
-        """
-        players = game.players.cpu()
-        orderings = None
+    def _estimator(self, num_players: int, draws: ImageDraws) -> Estimator:
         if self._n_samples is None:
-            chosen = all_coalitions(len(players))
-            none, everything = 0, len(chosen) - 1
-        else:
-            orderings = OwnOrderings(draws.orderings(len(players), self._n_samples))
-            chosen = orderings.coalitions
-            everything, none = 0, 1
-        coalitions = among_all(chosen, players, game.num_bands)
-        table = game.evaluate(coalitions, self._per_eval).to("cpu", torch.float64)
-        values = table[..., 0]
-        of_players = shapley_from_table(values) if orderings is None else orderings.shapley(values)
-        phi = among_all(of_players, players, self.num_bands)
-        return phi, values[:, everything], values[:, none], table[:, everything, 1]
+            return Exact(num_players)
+        return OwnOrderings(draws.orderings(num_players, self._n_samples))
 
-    def _predictions(self, images: Tensor, mask: Tensor) -> Tensor:
-        """The class with the largest output on the full image."""
-        game = BandGame(self._rows.logits, images, torch.zeros_like(mask))
-        whole = torch.ones(1, 1, dtype=torch.bool, device="cpu")
-        return game.evaluate(whole, self._per_eval)[:, 0].argmax(1).cpu()
+    def _predictions(self, x: Tensor) -> Tensor:
+        """Return the class with the largest output on each full image."""
+        whole = (Pixels(),), (torch.zeros([1] * x.dim(), dtype=torch.int64, device=x.device),)
+        game = Game.of_checked(self._rows.logits, (x,), (torch.zeros_like(x[:1]),), whole)
+        present = torch.ones(1, 1, dtype=torch.bool, device="cpu")
+        return game.evaluate(present, self._per_eval)[:, 0].argmax(1).cpu()
 
 
 def _bands_of(feature_mask: Tensor) -> int:
@@ -206,7 +191,7 @@ def _bands_of(feature_mask: Tensor) -> int:
 def _format_labels(
     labels: Tensor | None, num_images: int, num_classes: int | None
 ) -> Tensor | None:
-    """``(B,)`` int64 on the CPU, or None."""
+    """Return labels as ``(B,)`` int64 on the CPU, or None."""
     if labels is None:
         return None
     labels = torch.as_tensor(labels, device="cpu").detach()

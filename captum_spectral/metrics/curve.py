@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-__all__ = ["Curve", "curve_through"]
+__all__ = ["Curve"]
 
 
 class Curve(NamedTuple):
@@ -27,8 +26,6 @@ class Curve(NamedTuple):
 
     Raises:
         AttributeError: On an attempt to change it.
-
-    Cost: no model rows.
 
     Example::
 
@@ -60,9 +57,3 @@ class Curve(NamedTuple):
         count = len(areas)
         error = float(areas.std()) / math.sqrt(count) if count > 1 else math.nan
         return float(areas.mean()), error
-
-
-def curve_through(values: Tensor, counts: Tensor) -> Curve:
-    """The curve of ``values (B, K+1)`` with ``counts (K+1,)`` of the features changed."""
-    fractions = counts.to(values) / int(counts[-1])
-    return Curve(fractions, values, torch.trapezoid(values, fractions))

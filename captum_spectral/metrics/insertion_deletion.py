@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
+from captum_spectral._arguments import check_count, format_inputs
 from captum_spectral._captum import BaselineType, TargetType
-from captum_spectral.metrics._walk import walk
+from captum_spectral.features.choice import features_of
+from captum_spectral.features.features import Features
+from captum_spectral.game import Game
+from captum_spectral.metrics._ranking import Growing, changed_at_steps, place_scores, positions
 from captum_spectral.metrics.curve import Curve
 
 __all__ = ["deletion_curve", "insertion_curve"]
+
+PIXEL_STEPS = 50  # rows per example that a user can wait for
 
 
 def insertion_curve(
@@ -19,14 +26,16 @@ def insertion_curve(
     inputs: Tensor | tuple[Tensor],
     attributions: Tensor | tuple[Tensor],
     target: TargetType = None,
+    *,
     baselines: BaselineType = None,
     additional_forward_args: Any = None,
     feature_mask: Tensor | tuple[Tensor] | None = None,
     domain: Literal["pixel", "frequency"] = "pixel",
     num_bands: int | None = None,
     spectral_dims: int | tuple[int, ...] | None = None,
+    features: Features | None = None,
     n_steps: int | None = None,
-    perturbations_per_eval: int = 1,
+    perturbations_per_eval: int | None = None,
     show_progress: bool = False,
 ) -> Curve:
     r"""The output while the features of the input enter the baseline, the most important first.
@@ -71,11 +80,15 @@ def insertion_curve(
             Default: "pixel"
         num_bands: Bands in the frequency domain without a ``feature_mask``. None: 8. Default: None
         spectral_dims: The transformed dims in the frequency domain. None: (-2, -1). Default: None
+        features: Any other features, see :mod:`captum_spectral.features`; ``attributions`` are then
+            ``(B, M)``, or a map where its places are pixels. Default: None
         n_steps: ``K``, at most the number of features ``G``; step k has changed the first
             ``n_k = k * G // K`` features. None: one band per step, or 50 steps of pixels (one
             feature per step where there are fewer). Default: None
         perturbations_per_eval: How many steps of the whole batch share a forward pass (at most
-            ``perturbations_per_eval * B`` rows, step by step). Default: 1
+            ``perturbations_per_eval * B`` rows, step by step). None: as many rows as the model is
+            fastest with, found while the work is done. Rows that do not fit in memory are halved
+            in both cases. Default: None
         show_progress: Display a progress bar, counted in model rows. Default: False
 
     Returns:
@@ -94,8 +107,8 @@ def insertion_curve(
     Warns:
         UserWarning: The model, or a part of it, is in training mode.
 
-    Cost: K + 1 model rows per example. Memory: ``perturbations_per_eval * B`` rows in the model,
-    and one integer per pixel, or the ``M + 1`` band signals of the inputs.
+    Cost: K + 1 model rows per example. Memory: the rows that share a forward pass, and one integer
+    per pixel, or the ``M + 1`` band signals of the examples in flight.
 
     Example::
 
@@ -122,21 +135,22 @@ def insertion_curve(
         V. Petsiuk, A. Das, K. Saenko, *RISE: Randomized Input Sampling for Explanation of
         Black-box Models*, BMVC 2018, for pixels; groups and bands are ours.
     """
-    return walk(
+    return _walk(
+        True,
         forward_func,
         inputs,
         attributions,
         target,
-        baselines,
-        additional_forward_args,
-        feature_mask,
-        domain,
-        num_bands,
-        spectral_dims,
-        n_steps,
-        perturbations_per_eval,
-        show_progress,
-        inserted=True,
+        baselines=baselines,
+        additional_forward_args=additional_forward_args,
+        feature_mask=feature_mask,
+        domain=domain,
+        num_bands=num_bands,
+        spectral_dims=spectral_dims,
+        features=features,
+        n_steps=n_steps,
+        perturbations_per_eval=perturbations_per_eval,
+        show_progress=show_progress,
     )
 
 
@@ -145,14 +159,16 @@ def deletion_curve(
     inputs: Tensor | tuple[Tensor],
     attributions: Tensor | tuple[Tensor],
     target: TargetType = None,
+    *,
     baselines: BaselineType = None,
     additional_forward_args: Any = None,
     feature_mask: Tensor | tuple[Tensor] | None = None,
     domain: Literal["pixel", "frequency"] = "pixel",
     num_bands: int | None = None,
     spectral_dims: int | tuple[int, ...] | None = None,
+    features: Features | None = None,
     n_steps: int | None = None,
-    perturbations_per_eval: int = 1,
+    perturbations_per_eval: int | None = None,
     show_progress: bool = False,
 ) -> Curve:
     r"""The output while the baseline replaces the features of the input, the most important first.
@@ -179,9 +195,13 @@ def deletion_curve(
         domain: ``"pixel"`` or ``"frequency"``. Default: "pixel"
         num_bands: Bands in the frequency domain without a ``feature_mask``. None: 8. Default: None
         spectral_dims: The transformed dims in the frequency domain. None: (-2, -1). Default: None
+        features: Any other features, see :mod:`captum_spectral.features`; ``attributions`` are then
+            ``(B, M)``, or a map where its places are pixels. Default: None
+        features: Any other features. Default: None
         n_steps: ``K``, at most the number of features. None: one band per step, or up to 50 steps
             of pixels. Default: None
-        perturbations_per_eval: How many steps of the whole batch share a forward pass. Default: 1
+        perturbations_per_eval: How many steps of the whole batch share a forward pass. None: as the
+            model is fastest. Default: None
         show_progress: Display a progress bar, counted in model rows. Default: False
 
     Returns:
@@ -211,19 +231,115 @@ def deletion_curve(
         V. Petsiuk, A. Das, K. Saenko, *RISE: Randomized Input Sampling for Explanation of
         Black-box Models*, BMVC 2018, for pixels; groups and bands are ours.
     """
-    return walk(
+    return _walk(
+        False,
         forward_func,
         inputs,
         attributions,
         target,
-        baselines,
-        additional_forward_args,
-        feature_mask,
-        domain,
-        num_bands,
-        spectral_dims,
-        n_steps,
-        perturbations_per_eval,
-        show_progress,
-        inserted=False,
+        baselines=baselines,
+        additional_forward_args=additional_forward_args,
+        feature_mask=feature_mask,
+        domain=domain,
+        num_bands=num_bands,
+        spectral_dims=spectral_dims,
+        features=features,
+        n_steps=n_steps,
+        perturbations_per_eval=perturbations_per_eval,
+        show_progress=show_progress,
     )
+
+
+def _walk(
+    inserted: bool,
+    forward_func: Callable[..., Any],
+    inputs: Tensor | tuple[Tensor, ...],
+    attributions: Tensor | tuple[Tensor, ...],
+    target: TargetType,
+    *,
+    baselines: BaselineType,
+    additional_forward_args: Any,
+    feature_mask: Tensor | tuple[Tensor, ...] | None,
+    domain: str,
+    num_bands: int | None,
+    spectral_dims: int | tuple[int, ...] | None,
+    features: Features | None,
+    n_steps: int | None,
+    perturbations_per_eval: int | None,
+    show_progress: bool,
+) -> Curve:
+    """Walk from the baseline to the input if features are ``inserted``, else from there to it."""
+    if n_steps is not None:
+        check_count("n_steps", n_steps)
+    _check_single("inputs", inputs)
+    _check_single("attributions", attributions)
+    single = inputs if isinstance(inputs, tuple) else (inputs,)
+    chosen = features_of(domain, feature_mask, num_bands, spectral_dims, single, features)
+    member = chosen[0] if isinstance(chosen, tuple) else chosen
+    game = Game(
+        forward_func,
+        inputs,
+        target,
+        features=chosen,
+        baselines=baselines,
+        additional_forward_args=additional_forward_args,
+    )
+    (x,), (a,) = game.inputs, format_inputs(attributions, "attributions")
+    if member.pixelwise:
+        _check_map(a, x)
+        scores = _scores_of_places(a, game)
+    else:
+        scores = _scores_of_features(a, game)
+    num_features = int((scores[0] > -torch.inf).sum())
+    most = min(num_features, PIXEL_STEPS) if member.pixelwise else num_features
+    counts = changed_at_steps(num_features, n_steps or most)
+    device = game.signals.device
+    coalitions = Growing(positions(scores).to(device), counts.to(device), inserted)
+    title = "Insertion curve" if inserted else "Deletion curve"
+    values = game.values_of(coalitions, perturbations_per_eval, show_progress, title)
+    if values.numel() != len(x) * len(counts) or len(values) != len(x):
+        raise ValueError(
+            f"forward_func gives shape {(len(values), *values.shape[2:])} for {len(x)} rows at "
+            f"target={target!r}; a curve needs one number per row: choose it with target, and keep "
+            "the examples apart"
+        )
+    values = values.reshape(len(x), len(counts))  # (B, K + 1)
+    fractions = counts.to(values) / num_features
+    return Curve(fractions, values, torch.trapezoid(values, fractions))
+
+
+def _check_single(name: str, given: Tensor | tuple[Tensor, ...]) -> None:
+    if isinstance(given, tuple) and len(given) > 1:
+        raise ValueError(
+            f"{name} must be one tensor or a tuple of one, got a tuple of {len(given)}: keep all "
+            "inputs but one fixed, as additional_forward_args"
+        )
+
+
+def _check_map(attributions: Tensor, x: Tensor) -> None:
+    sizes = zip(attributions.shape[1:], x.shape[1:], strict=False)
+    fits = attributions.dim() == x.dim() and all(a in (1, n) for a, n in sizes)
+    if not fits or len(attributions) != len(x):
+        raise ValueError(
+            f"attributions must have the shape of the input, {tuple(x.shape)}, or size 1 in some "
+            f"dims beyond the first, as (B, 1, H, W); got shape {tuple(attributions.shape)}"
+        )
+
+
+def _scores_of_places(attributions: Tensor, game: Game) -> Tensor:
+    """Rank players by the mean over their places: ``(B, P)`` on the CPU."""
+    (mask,) = game.feature_masks
+    columns = torch.searchsorted(game.players, mask.cpu())
+    return place_scores(attributions, columns, len(game.players))
+
+
+def _scores_of_features(attributions: Tensor, game: Game) -> Tensor:
+    """Rank players by their values: ``(B, P)`` on the CPU."""
+    shape = (game.num_examples, game.num_features)
+    if attributions.shape != shape:
+        raise ValueError(
+            f"attributions must be {shape} in the frequency domain, one value for each band of "
+            "each input, as SpectralShapley.attribute(..., return_input_shape=False) gives; got "
+            f"shape {tuple(attributions.shape)}"
+        )
+    return attributions.to("cpu", torch.float64)[:, game.players]

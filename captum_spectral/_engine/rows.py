@@ -1,4 +1,4 @@
-"""The grid of examples and coalitions, and the walks over it."""
+"""Rows as a grid of examples and coalitions, and the walks over it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Tile(NamedTuple):
     by_example: bool
 
     def view(self, rows: Tensor) -> Tensor:
-        """The part ``(examples, coalitions, ...)`` of the rows of a chunk, without a copy."""
+        """View the part ``(examples, coalitions, ...)`` of the rows of a chunk."""
         height = self.examples.stop - self.examples.start
         width = self.coalitions.stop - self.coalitions.start
         mine = rows[self.rows]
@@ -44,33 +44,33 @@ class Chunk(NamedTuple):
 
     @property
     def rows(self) -> int:
-        """How many rows."""
+        """Count the rows."""
         return self.stop - self.start
 
     @property
     def first_example(self) -> int:
-        """The first example of the chunk; no later chunk of the walk needs an earlier one."""
+        """Return the first example; no later chunk of the walk needs an earlier one."""
         return self.start // self._width if self.by_example else 0
 
     def holds(self, chunk: Chunk) -> bool:
-        """Whether all rows of ``chunk`` are among these."""
+        """Say whether all rows of ``chunk`` are among these."""
         same_walk = self[2:] == chunk[2:]
         return same_walk and self.start <= chunk.start and chunk.stop <= self.stop
 
     def examples(self, device: torch.device) -> Tensor:
-        """``(rows,)`` the example of each row."""
+        """Return the example of each row, ``(rows,)``."""
         numbers = torch.arange(self.start, self.stop, device=device)
         return numbers // self._width if self.by_example else numbers % self.num_examples
 
     def cell(self, row: int) -> tuple[int, int]:
-        """Example and coalition of a row."""
+        """Return example and coalition of a row."""
         number = self.start + row
         if self.by_example:
             return number // self._width, self.coalitions.start + number % self._width
         return number % self.num_examples, self.coalitions.start + number // self.num_examples
 
     def tiles(self) -> list[Tile]:
-        """The rectangles that make up the chunk: at most three."""
+        """Cut the chunk into rectangles: at most three."""
         if not self.by_example:  # whole coalitions, see Walk.chunk
             first = self.coalitions.start
             mine = slice(first + self.start // self.num_examples, first + self._last_coalition)
@@ -116,16 +116,20 @@ class Walk:
         self.by_example = by_example
 
     def anew(self) -> Walk:
-        """The same walk from its start."""
+        """Return the same walk from its start."""
         return Walk(self._num_examples, self._coalitions.stop, self.by_example)
+
+    def by_coalition_anew(self) -> Walk:
+        """Return the walk by coalition from its start."""
+        return Walk(self._num_examples, self._coalitions.stop, by_example=False)
 
     @property
     def remaining(self) -> int:
-        """Rows that no chunk has done yet."""
+        """Count the rows that no chunk has done yet."""
         return self._num_examples * (self._coalitions.stop - self._coalitions.start) - self._row
 
     def chunk(self, rows: int) -> Chunk:
-        """The next rows, at most ``rows``; it stays the next until :meth:`done` is called.
+        """Return the next rows, at most ``rows``; the same until :meth:`done` is called.
 
         By coalition fewer rows than examples make no chunk: the walk goes on by example then.
         """

@@ -1,4 +1,4 @@
-"""The CUDA kernel behind :func:`captum_spectral.synthesis.synthesize`, in Triton.
+"""The CUDA kernel behind :func:`captum_spectral._engine.synthesis.synthesize`, in Triton.
 
 A program makes a block of ``ROWS`` coalitions by ``BLOCK`` elements of one example: it keeps the
 sums in registers, reads the baseline and each band of its elements once, and writes every row once,
@@ -36,7 +36,7 @@ INTERPRETER_BLOCKS = {"ROWS": 8, "BLOCK": 256}  # there is nothing to tune, and 
 
 
 def synthesize(signals: Tensor, coalitions: Tensor, out: Tensor) -> None:
-    """As :func:`captum_spectral.synthesis.synthesize`, for float32 signals of up to 63 bands."""
+    """Do what ``synthesis.synthesize`` does, for float32 signals of up to 63 parts."""
     num_examples, num_signals, num_elements = signals.shape
     num_coalitions = coalitions.shape[-2]
     codes = as_bits(coalitions)
@@ -70,7 +70,7 @@ def synthesize(signals: Tensor, coalitions: Tensor, out: Tensor) -> None:
 
 
 def as_bits(coalitions: Tensor) -> Tensor:
-    """Booleans ``(..., P)`` as int64 ``(...)`` with bit i for band i."""
+    """Pack booleans ``(..., P)`` into int64 ``(...)`` with bit i for band i."""
     places = torch.arange(coalitions.shape[-1], device=coalitions.device)
     return (coalitions.long() << places).sum(-1)
 

@@ -1,4 +1,4 @@
-"""Recognising that memory ran out, on any device, and giving it back."""
+"""Recognise that memory ran out, on any device, and give it back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SIGNS = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the error says that an allocation failed, so that fewer rows may work."""
+    """Say whether an error tells that an allocation failed, so that fewer rows may work."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
@@ -37,7 +37,7 @@ def release(device: torch.device) -> None:
 
 
 def what_it_said(error: BaseException) -> str:
-    """The allocator's own words, with the amount, without PyTorch's advice and stack."""
+    """Return the allocator's own words, with the amount, without PyTorch's advice and stack."""
     lines = [line.strip() for line in str(error).split("\n") if line.strip()]
     amounts = [line for line in lines if "ried to allocate" in line]  # not "Caught ... in replica"
     text = (amounts or lines or [type(error).__name__])[0]

@@ -68,8 +68,6 @@ def band_mask(
             bins: a single one is the mean or a checkerboard, not a band; explicit ``edges`` may
             isolate one bin).
 
-    Cost: no model rows.
-
     Example::
 
         >>> from captum_spectral import band_mask
@@ -135,8 +133,6 @@ def band_frequencies(feature_mask: Tensor, spectral_dims: Sequence[int] = (-2, -
 
     Raises:
         IndexError: A spectral dim that the mask does not have.
-
-    Cost: no model rows.
 
     Example::
 

@@ -1,4 +1,4 @@
-"""Coalition signals from band signals.
+"""Coalition signals as sums of the parts of their players.
 
 The Fourier transform is linear, so with the differences ``d_i = x_i - b_i`` of the bands of input
 and baseline, the signal of a coalition is ``x_S = b + sum_{i in S} d_i``: no transform per
@@ -7,13 +7,13 @@ coalition. Signals are flat rows here; their shape does not matter.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from captum_spectral._memory import is_out_of_memory
+from captum_spectral._arguments import warn
+from captum_spectral._engine.memory import is_out_of_memory
 
 __all__ = ["synthesize", "synthesize_rows"]
 
@@ -54,31 +54,30 @@ _kernel_fails = False
 
 
 def _by_kernel(signals: Tensor, coalitions: Tensor, out: Tensor) -> bool:
-    """Whether the kernel did it; not where Triton is missing, or has no compiler for this GPU."""
+    """Try the kernel and say whether it did it; not where Triton is missing, or has no compiler for this GPU."""
     global _kernel, _kernel_fails
     if _kernel_fails:
         return False
     try:
         if _kernel is None:  # Triton looks for drivers and compilers: only where it is needed
-            from captum_spectral import _synthesis_kernel
+            from captum_spectral._engine import synthesis_kernel
 
-            _kernel = _synthesis_kernel.synthesize
+            _kernel = synthesis_kernel.synthesize
         _kernel(signals, coalitions, out)
     except Exception as error:
         if is_out_of_memory(error):
             raise
         _kernel_fails = True
         if not isinstance(error, ImportError):  # Triton is not part of every build of PyTorch
-            warnings.warn(
+            warn(
                 f"the Triton kernel cannot be used here ({type(error).__name__}: {error}); a "
-                "matrix product gives the same signals, more slowly",
-                stacklevel=2,
+                "matrix product gives the same signals, more slowly"
             )
     return not _kernel_fails
 
 
 def synthesize_rows(signals: Tensor, weights: Tensor, examples: Tensor) -> Tensor:
-    """Signals of rows with real weights, differentiable in them.
+    """Make the signals of rows with real weights, differentiable in them.
 
     Row ``r`` is ``baseline[e] + sum_i weights[r, i] * differences[e, i]`` with ``e = examples[r]``.
     Rows are grouped by example, so that each group is one product with the bands of its example and
@@ -103,12 +102,12 @@ def synthesize_rows(signals: Tensor, weights: Tensor, examples: Tensor) -> Tenso
 
 
 def _with_baseline(weights: Tensor) -> Tensor:
-    """A weight of 1 for the baseline before the weights of the bands."""
+    """Put a weight of 1 for the baseline before the weights of the parts."""
     return torch.nn.functional.pad(weights, (1, 0), value=1.0)
 
 
 def _product(weights: Tensor, bands: Tensor) -> Tensor:
-    """``weights @ bands`` at the full precision of ``bands``, whatever the caller allows elsewhere.
+    """Compute ``weights @ bands`` at the full precision of ``bands``, whatever the caller allows elsewhere.
 
     Autocast and reduced-precision float32 products (TF32, bfloat16) are settings for the network;
     applied here they would change what the network is shown by 1e-3.
@@ -120,7 +119,7 @@ def _product(weights: Tensor, bands: Tensor) -> Tensor:
 
 
 def _sum_of_bands(weights: Tensor, bands: Tensor) -> Tensor:
-    """The product as a sum over bands: slower, but no switch reaches it."""
+    """Compute the product as a sum over bands: slower, but no switch reaches it."""
     terms = (weights[:, i, None] * bands[i] for i in range(len(bands)))
     return sum(terms, start=bands.new_zeros(len(weights), bands.shape[1]))
 

@@ -1,0 +1,184 @@
+"""The model at its target, on rows that each belong to an example: nothing else calls a model."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_spectral._arguments import detached, format_target, warn
+from captum_spectral._captum import (
+    TargetType,
+    format_additional_forward_args,
+    run_forward,
+    select_targets,
+)
+
+__all__ = ["Forward", "RowExamples", "as_results", "first_not_finite", "gradients", "warn_if_training"]
+
+# Tells the example of each row of a batch, on the device that asks.
+RowExamples = Callable[[torch.device], Tensor]
+
+
+class Forward:
+    """A model, its target and its further arguments, for a number of examples.
+
+    Rows are versions of examples, any number of each in any order; targets and arguments follow
+    the examples of the rows.
+
+    Args:
+        forward_func: The model, or any function that Captum accepts.
+        num_examples: ``B``.
+        device: Where the rows will be. Targets go there once, because copying them for every
+            forward pass would wait for the device.
+        target: As the user gave it.
+        additional_forward_args: As the user gave them.
+
+    Attributes:
+        target: In the form of :func:`captum_spectral._arguments.format_target`.
+        highest_class (int | None): The largest class in it, None where it names no single class.
+
+    Warns:
+        UserWarning: The model, or a part of it, is in training mode.
+    """
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        num_examples: int,
+        device: torch.device,
+        target: TargetType = None,
+        additional_forward_args: Any = None,
+    ) -> None:
+        self.forward_func = forward_func
+        self.additional_forward_args = additional_forward_args
+        self.num_examples = num_examples
+        target, self.highest_class = format_target(target, num_examples)
+        self.target: TargetType = target.to(device) if isinstance(target, Tensor) else target
+        warn_if_training(forward_func)
+
+    def __call__(self, rows: tuple[Tensor, ...], examples: RowExamples) -> Any:
+        """Return the outputs of rows at the target."""
+        return self.at_target(self.outputs(rows, examples), examples)
+
+    def outputs(self, rows: tuple[Tensor, ...], examples: RowExamples) -> Any:
+        """Return all outputs of rows, as the model gives them."""
+        return run_forward(self.forward_func, rows, None, self._args_of(examples))
+
+    def at_target(self, outputs: Any, examples: RowExamples) -> Any:
+        """Pick the target of each row from the outputs, as Captum does it.
+
+        A class that does not exist is named here: Captum leaves an index out of range to the
+        indexing, which on a GPU ends the process. The largest class is known beforehand, because
+        looking for it in a tensor would wait for its device.
+        """
+        if self.target is None:
+            return outputs
+        if isinstance(outputs, numbers.Real) or (isinstance(outputs, Tensor) and not outputs.dim()):
+            raise ValueError(
+                f"target={self.target!r} cannot be selected: forward_func returns one number, so "
+                "there is nothing to choose from; use target=None"
+            )
+        if not isinstance(outputs, Tensor):
+            raise _no_tensor(outputs)
+        highest = self.highest_class
+        if highest is not None and outputs.dim() > 1 and highest >= outputs.shape[1]:
+            raise ValueError(
+                f"target {highest} does not exist: forward_func returns {outputs.shape[1]} outputs "
+                f"per example, 0..{outputs.shape[1] - 1}"
+            )
+        target = self._target_of(examples)
+        return select_targets(
+            outputs, target.to(outputs.device) if isinstance(target, Tensor) else target
+        )
+
+    def _target_of(self, examples: RowExamples) -> TargetType:
+        if isinstance(self.target, Tensor):
+            return self.target[examples(self.target.device)]
+        if isinstance(self.target, list):
+            return [self.target[e] for e in examples(torch.device("cpu")).tolist()]
+        return self.target
+
+    def _args_of(self, examples: RowExamples) -> Any:
+        """Repeat tensors with one entry per example along the rows; pass all else as it is."""
+        args = format_additional_forward_args(self.additional_forward_args)
+        if args is None:
+            return None
+        return tuple(
+            arg[examples(arg.device)]
+            if isinstance(arg, Tensor) and arg.dim() > 0 and len(arg) == self.num_examples
+            else _passed_on(arg)
+            for arg in args
+        )
+
+
+def gradients(
+    values: Tensor, leaves: tuple[Tensor, ...], retain_graph: bool = False
+) -> tuple[Tensor, ...]:
+    """Differentiate each row's value ``(R,)`` with respect to that row of every leaf ``(R, ...)``.
+
+    Parameters get no gradient.
+
+    Raises:
+        ValueError: The values do not depend on a leaf differentiably.
+    """
+    found: tuple[Tensor | None, ...] = (None,) * len(leaves)
+    if values.requires_grad:
+        found = torch.autograd.grad(
+            values.sum(), leaves, retain_graph=retain_graph, allow_unused=True
+        )
+    kept = tuple(gradient.detach() for gradient in found if gradient is not None)
+    if len(kept) < len(leaves):
+        which = "inputs" if len(leaves) == 1 else f"inputs[{found.index(None)}]"
+        raise ValueError(
+            "forward_func must be differentiable, but its output has no gradient with respect to "
+            f"{which}: look for .detach(), .data, .item(), torch.no_grad(), NumPy, argmax or "
+            "integers on the way to the output, and pass what it does not use in "
+            "additional_forward_args"
+        )
+    return kept
+
+
+def as_results(output: Any) -> Tensor:
+    """Return a forward output as a real tensor whose dim 0 counts results; a number is one."""
+    if isinstance(output, numbers.Real):
+        return torch.tensor([float(output)], dtype=torch.float64, device="cpu")
+    if not isinstance(output, Tensor) or output.dtype.is_complex:
+        raise _no_tensor(output)
+    return output.reshape(1) if output.dim() == 0 else output
+
+
+def first_not_finite(values: Tensor) -> int | None:
+    """Return the first row of ``values (N, *outputs)`` that holds a NaN or an infinity."""
+    finite = values.isfinite().flatten(1).all(1) if values.dim() > 1 else values.isfinite()
+    return None if finite.all() else int((~finite).nonzero()[0, 0])
+
+
+def _no_tensor(output: Any) -> TypeError:
+    got = output.dtype if isinstance(output, Tensor) else type(output).__name__
+    members = [name for name in ("logits", "out") if hasattr(output, name) or _has_key(output, name)]
+    remedy = f"; wrap it: lambda x: model(x)[{members[0]!r}]" if members else ""
+    return TypeError(
+        f"forward_func must return a tensor of real numbers or a number, got {got}{remedy}"
+    )
+
+
+def _has_key(output: Any, name: str) -> bool:
+    return isinstance(output, dict) and name in output
+
+
+def _passed_on(arg: Any) -> Any:
+    """Return an argument as it is, with its graph; autograd cannot use inference tensors."""
+    return detached(arg) if isinstance(arg, Tensor) and arg.is_inference() else arg
+
+
+def warn_if_training(forward_func: Callable[..., Any]) -> None:
+    """Warn about a model whose values are random."""
+    if isinstance(forward_func, nn.Module) and any(m.training for m in forward_func.modules()):
+        warn(
+            "forward_func, or a part of it, is in training mode: dropout and batch statistics make "
+            "its values random; call .eval() first"
+        )

@@ -1,0 +1,384 @@
+"""The signals of coalitions, for the examples in flight.
+
+There are two ways to make them, which agree to rounding. MIX splits an example into the parts of
+its players once; every coalition is then a sum of parts, a row of a matrix product. MASK keeps some
+coefficients and transforms back, once per row; for pixels it is a choice. MIX is cheaper where
+players are few, but holds a signal for each.
+"""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from captum_spectral._engine.rows import Tile
+from captum_spectral._engine.synthesis import synthesize, synthesize_rows
+from captum_spectral.features.features import Features, signal_dtype, split
+
+__all__ = ["Buffer", "Layout", "Signals"]
+
+MOST_MIXED = 63  # players of an input; as many as a coalition of the CUDA kernel has bits
+# Mixed signals are made at least this many bytes at a time: a product with few rows reads all parts
+# for little. 13 rows of 224 x 224 RGB.
+BLOCK_BYTES = 2**23
+ALIGNMENT = 64  # bytes, what PyTorch gives its own tensors
+
+
+class Signals:
+    """Makes the rows that the model is shown.
+
+    Parts of examples are made when they are needed and forgotten when they are done.
+
+    Args:
+        inputs: Tensors ``(B, *signal)``.
+        baselines: ``(B or 1, *signal)`` for each input.
+        features: Of each input.
+        ids: ``(B or 1, ...)`` the player of each place of each input.
+
+    Attributes:
+        players (Tensor): ``(P,)`` the ids that any input has, on the CPU. Coalitions have a column
+            for each of these.
+    """
+
+    def __init__(
+        self,
+        inputs: tuple[Tensor, ...],
+        baselines: tuple[Tensor, ...],
+        features: tuple[Features, ...],
+        ids: tuple[Tensor, ...],
+    ) -> None:
+        self.num_examples = len(inputs[0])
+        self.device = inputs[0].device
+        self.players = torch.cat([own.unique().cpu() for own in ids]).unique()
+        self._sources = tuple(
+            _source(x, b, member, own, self.players)
+            for x, b, member, own in zip(inputs, baselines, features, ids, strict=True)
+        )
+        self._held: list[tuple[slice, list[_Parts]]] = []
+
+    @property
+    def layouts(self) -> tuple[Layout, ...]:
+        """How the signals of each input lie in memory."""
+        return tuple(source.layout for source in self._sources)
+
+    def write(self, tile: Tile, coalitions: Tensor, rows: tuple[Tensor, ...]) -> None:
+        """Write the signals of a tile into its part of the flat rows of a chunk.
+
+        Args:
+            tile: Which examples and coalitions.
+            coalitions: Boolean ``(k, P)``, or ``(b, k, P)``, those of the tile.
+            rows: ``(rows of the chunk, D)`` for each input, as :meth:`empty` gives.
+        """
+        for parts, into in zip(self._of(tile.examples), rows, strict=True):
+            parts.write(coalitions, tile.view(into))
+
+    def weighted(self, weights: Tensor, examples: Tensor) -> tuple[Tensor, ...]:
+        """Make the signals of real weights, differentiable in them; parts are kept for next time.
+
+        Args:
+            weights: ``(R, P)``; 1 is present, 0 the baseline.
+            examples: ``(R,)`` int64, on the CPU.
+        """
+        parts = self._of(slice(0, self.num_examples))
+        return tuple(
+            part.weighted(weights.to(source.x.device), examples.to(source.x.device)).to(
+                source.x.dtype
+            )
+            for part, source in zip(parts, self._sources, strict=True)
+        )
+
+    def forget_before(self, example: int) -> None:
+        """Drop the parts of groups of examples that are all before ``example``."""
+        self._held = [group for group in self._held if group[0].stop > example]
+
+    def forget(self) -> None:
+        """Drop all parts, and the memory of the rows."""
+        self._held = []
+        for source in self._sources:
+            source.buffer.release()
+
+    def empty(self, rows: int) -> tuple[Tensor, ...]:
+        """Return room for the signals of ``rows`` rows, ``(rows, D)`` per input in its dtype."""
+        return tuple(s.buffer.rows(rows, s.layout.size, s.x.dtype) for s in self._sources)
+
+    def as_inputs(self, rows: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """View flat rows as signals for the model, with the shape and layout of the inputs."""
+        return tuple(s.layout.unflatten(r) for r, s in zip(rows, self._sources, strict=True))
+
+    @property
+    def block_rows(self) -> int:
+        """How many rows to make at a time, at least, where chunks are smaller."""
+        mixed = any(isinstance(source, _Mixed) for source in self._sources)
+        return BLOCK_BYTES // self._bytes_per_row if mixed else 1
+
+    def describe(self, rows: int) -> str:
+        """Tell the shapes and the size of the signals of some rows, for a message."""
+        shapes = ", ".join(str((rows, *s.x.shape[1:])) for s in self._sources)
+        return f"shape {shapes} ({rows * self._bytes_per_row / 2**20:.1f} MiB)"
+
+    @property
+    def _bytes_per_row(self) -> int:
+        return sum(s.x[0].numel() * s.x.element_size() for s in self._sources)
+
+    def _of(self, examples: slice) -> list[_Parts]:
+        """Return the parts of ``examples``, one entry per input; made now unless they are held."""
+        for held, parts in self._held:
+            if held.start <= examples.start and examples.stop <= held.stop:
+                own = slice(examples.start - held.start, examples.stop - held.start)
+                return [part.of(own) for part in parts]
+        made = [source.parts(examples) for source in self._sources]
+        self._held.append((examples, made))
+        return made
+
+
+class Layout(NamedTuple):
+    """How one signal lies in memory.
+
+    Mixing parts is the same for every element, so it can be done on flat rows in any order. Taking
+    the order of the caller's input gives the model channels_last signals for channels_last inputs
+    without a copy.
+    """
+
+    shape: tuple[int, ...]
+    order: tuple[int, ...]  # the dims of the signal, from the slowest to the fastest in memory
+
+    @classmethod
+    def of(cls, x: Tensor) -> Layout:
+        """Return the layout of the signals in ``x (B, *signal)``: contiguous or channels_last."""
+        formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+        dims = tuple(range(x.dim() - 1))
+        if (
+            x.dim() in formats
+            and not x.is_contiguous()
+            and x.is_contiguous(memory_format=formats[x.dim()])
+        ):
+            dims = (*dims[1:], 0)
+        return cls(tuple(x.shape[1:]), dims)
+
+    @property
+    def size(self) -> int:
+        """Elements of a signal."""
+        return torch.Size(self.shape).numel()
+
+    def unflatten(self, rows: Tensor) -> Tensor:
+        """View flat rows ``(..., size)`` as signals ``(..., *signal)``."""
+        leading = rows.dim() - 1
+        dims = rows.unflatten(-1, [self.shape[d] for d in self.order])
+        places = (leading + self.order.index(d) for d in range(len(self.order)))
+        return dims.permute(*range(leading), *places)
+
+
+class Buffer:
+    """Rows for the model in the same memory every time, unless somebody still holds the last ones.
+
+    Fresh memory costs a page fault per 4 KiB when it is first written, several times what it takes
+    to compute the signals in it. But a model, or a hook on it, may keep the tensor it is given, and
+    that must not change under its feet. So the memory belongs to an array whose reference count
+    tells whether any tensor still looks at it; then new memory is taken.
+
+    On other devices than the CPU PyTorch's allocator keeps memory for reuse by itself.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._memory: np.ndarray | None = None
+        self._references = 0
+
+    def rows(self, rows: int, size: int, dtype: torch.dtype) -> Tensor:
+        """Return ``(rows, size)``, uninitialised."""
+        if self._device.type != "cpu":
+            return torch.empty(rows, size, dtype=dtype, device=self._device)
+        num_bytes = rows * size * dtype.itemsize
+        if (
+            self._memory is None
+            or len(self._memory) < num_bytes
+            or sys.getrefcount(self._memory) > self._references
+        ):
+            self._memory = None  # before the new memory is taken, not after
+            memory = np.empty(num_bytes + ALIGNMENT, dtype=np.uint8)
+            self._memory = memory[-memory.ctypes.data % ALIGNMENT :]
+            self._references = sys.getrefcount(self._memory)
+        return torch.from_numpy(self._memory)[:num_bytes].view(dtype).view(rows, size)
+
+    def release(self) -> None:
+        """Give the memory back."""
+        self._memory = None
+
+
+# ------------------------------------------------------------------------------- the two ways
+
+
+class _Parts(Protocol):
+    """What the signals of some examples of one input are made of."""
+
+    def of(self, examples: slice) -> _Parts:
+        """Return the parts of some of the examples, counted from 0."""
+
+    def write(self, coalitions: Tensor, out: Tensor) -> None:
+        """Write the signals ``(b, k, D)`` of coalitions ``(k, P)`` or ``(b, k, P)``."""
+
+    def weighted(self, weights: Tensor, examples: Tensor) -> Tensor:
+        """Make the signals ``(R, *signal)`` of weights ``(R, P)`` of examples ``(R,)``."""
+
+
+class _Source(ABC):
+    """One input tensor, and what is needed to make its parts."""
+
+    def __init__(
+        self, x: Tensor, baseline: Tensor, features: Features, ids: Tensor, players: Tensor
+    ) -> None:
+        self.x, self._features, self._ids = x, features, ids
+        self.layout = Layout.of(x)
+        self.buffer = Buffer(x.device)
+        # Once, in the dtype of the parts; a baseline shared by all examples stays one row.
+        self._baseline = baseline.to(signal_dtype(x.dtype))
+
+    @abstractmethod
+    def parts(self, examples: slice) -> _Parts:
+        """Return what the signals of examples are made of."""
+
+    def _difference(self, examples: slice) -> tuple[Tensor, Tensor]:
+        """Return the baselines of examples, and the inputs less these."""
+        baseline = _some(self._baseline, examples)
+        return baseline, self.x[examples].to(baseline.dtype) - baseline
+
+
+class _Mixed(_Source):
+    def __init__(
+        self, x: Tensor, baseline: Tensor, features: Features, ids: Tensor, players: Tensor
+    ) -> None:
+        super().__init__(x, baseline, features, ids, players)
+        self._own = ids.unique().cpu()
+        self._columns = torch.searchsorted(players, self._own).to(x.device)
+
+    def parts(self, examples: slice) -> _Parts:
+        baseline, difference = self._difference(examples)
+        sizes = len(difference), 1 + len(self._own)
+        # On one flat dim: MKL and the kernel read a part as one row of memory.
+        flat = difference.new_empty(sizes[0] * sizes[1], self.layout.size)
+        signals = self.layout.unflatten(flat).unflatten(0, sizes)  # (b, 1 + P_own, *signal)
+        signals[:, 0] = baseline
+        ids = _some(self._ids, examples)
+        split(self._features, difference, ids, self._own, out=signals[:, 1:])
+        return _MixedParts(flat.unflatten(0, sizes), self._columns, self.layout)
+
+
+class _MixedParts(NamedTuple):
+    signals: Tensor  # (b, 1 + P_own, D): the baseline, and then the parts of input less baseline
+    columns: Tensor  # (P_own,) of the players that this input has
+    layout: Layout
+
+    def of(self, examples: slice) -> _Parts:
+        return self._replace(signals=self.signals[examples])
+
+    def write(self, coalitions: Tensor, out: Tensor) -> None:
+        synthesize(self.signals, coalitions[..., self.columns], out)
+
+    def weighted(self, weights: Tensor, examples: Tensor) -> Tensor:
+        rows = synthesize_rows(self.signals, weights[:, self.columns], examples)
+        return self.layout.unflatten(rows)
+
+
+class _Masked(_Source):
+    def __init__(
+        self, x: Tensor, baseline: Tensor, features: Features, ids: Tensor, players: Tensor
+    ) -> None:
+        super().__init__(x, baseline, features, ids, players)
+        owners = features.of_coefficients(ids)
+        # The column of each coefficient's player, (B or 1, *coefficients).
+        self._columns = torch.searchsorted(players.to(x.device), owners.contiguous())
+
+    def parts(self, examples: slice) -> _Parts:
+        columns = _some(self._columns, examples)
+        if self._features.pixelwise:
+            baseline = _some(self._baseline, examples)
+            return _ChosenParts(self.x[examples], baseline, columns, self.layout)
+        baseline, difference = self._difference(examples)
+        coefficients = self._features.transform(difference)
+        return _MaskedParts(coefficients, baseline, columns, self._features, self.layout)
+
+
+class _MaskedParts(NamedTuple):
+    coefficients: Tensor  # (b, *coefficients) of input less baseline
+    baseline: Tensor  # (b or 1, *signal)
+    columns: Tensor  # (b or 1, *coefficients)
+    features: Features
+    layout: Layout
+
+    def of(self, examples: slice) -> _Parts:
+        coefficients, baseline, columns = (_some(t, examples) for t in self[:3])
+        return _MaskedParts(coefficients, baseline, columns, self.features, self.layout)
+
+    def write(self, coalitions: Tensor, out: Tensor) -> None:
+        kept = self.coefficients[:, None] * _at_places(coalitions, self.columns)
+        shape = torch.Size((out.shape[0] * out.shape[1], *self.layout.shape))
+        parts = self.features.inverse(kept.flatten(0, 1), shape)  # (b k, *signal)
+        signals = parts.unflatten(0, out.shape[:2]) + self.baseline[:, None]
+        self.layout.unflatten(out).copy_(signals)
+
+    def weighted(self, weights: Tensor, examples: Tensor) -> Tensor:
+        at_places = _of_rows(weights, self.columns, examples).to(self.baseline.dtype)
+        kept = self.coefficients[examples] * at_places
+        part = self.features.inverse(kept, torch.Size((len(weights), *self.layout.shape)))
+        return part + _rows_of(self.baseline, examples)
+
+
+class _ChosenParts(NamedTuple):
+    x: Tensor  # (b, *signal)
+    baseline: Tensor  # (b or 1, *signal)
+    columns: Tensor  # (b or 1, *signal or 1)
+    layout: Layout
+
+    def of(self, examples: slice) -> _Parts:
+        return _ChosenParts(*(_some(t, examples) for t in self[:3]), self.layout)
+
+    def write(self, coalitions: Tensor, out: Tensor) -> None:
+        kept = _at_places(coalitions, self.columns)
+        chosen = torch.where(kept, self.x[:, None], self.baseline[:, None].to(self.x.dtype))
+        self.layout.unflatten(out).copy_(chosen)
+
+    def weighted(self, weights: Tensor, examples: Tensor) -> Tensor:
+        at_places = _of_rows(weights, self.columns, examples).to(self.baseline.dtype)
+        baseline = _rows_of(self.baseline, examples)
+        return baseline + at_places * (self.x[examples].to(baseline.dtype) - baseline)
+
+
+def _source(
+    x: Tensor, baseline: Tensor, features: Features, ids: Tensor, players: Tensor
+) -> _Source:
+    masked = features.pixelwise or len(ids.unique()) > MOST_MIXED
+    return (_Masked if masked else _Mixed)(x, baseline, features, ids, players)
+
+
+def _at_places(coalitions: Tensor, columns: Tensor) -> Tensor:
+    """Say who is present at each place: ``(b or 1, k, *places)``.
+
+    Args:
+        coalitions: ``(k, P)`` or ``(b, k, P)`` boolean.
+        columns: ``(b or 1, *places)`` the column of each place's player.
+    """
+    num_coalitions = coalitions.shape[-2]
+    if coalitions.dim() == 2:
+        return coalitions[:, columns].movedim(0, 1)
+    flat = columns.flatten(1)[:, None].expand(len(coalitions), num_coalitions, -1)
+    return coalitions.gather(2, flat).unflatten(2, columns.shape[1:])
+
+
+def _of_rows(weights: Tensor, columns: Tensor, examples: Tensor) -> Tensor:
+    """Give each place of each row the weight of its player: ``(R, *places)``."""
+    flat = _rows_of(columns, examples).flatten(1).expand(len(weights), -1)
+    return weights.gather(1, flat).unflatten(1, columns.shape[1:])
+
+
+def _rows_of(x: Tensor, examples: Tensor) -> Tensor:
+    return x if len(x) == 1 else x[examples]
+
+
+def _some(x: Tensor, examples: slice) -> Tensor:
+    """Return the entries of examples, where there is not one for all."""
+    return x if len(x) == 1 else x[examples]

@@ -1,1 +1,0 @@
-"""How ``FeatureSuppression`` makes its samples, runs the model on them and averages."""

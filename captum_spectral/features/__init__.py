@@ -1,0 +1,21 @@
+"""What can be present or absent in an input: a transform, and the player of each coefficient."""
+
+from captum_spectral.features.band_mask import band_frequencies, band_mask
+from captum_spectral.features.features import Features
+from captum_spectral.features.fourier import FourierBands, split_bands
+from captum_spectral.features.painting import band_profile, band_sums, paint, pixel_map, unpaint
+from captum_spectral.features.pixels import Pixels
+
+__all__ = [
+    "Features",
+    "FourierBands",
+    "Pixels",
+    "band_frequencies",
+    "band_mask",
+    "band_profile",
+    "band_sums",
+    "paint",
+    "pixel_map",
+    "split_bands",
+    "unpaint",
+]

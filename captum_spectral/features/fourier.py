@@ -1,0 +1,206 @@
+"""Frequency bands: players that own the coefficients of a Fourier transform."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from captum_spectral._arguments import format_inputs, format_spectral_dims
+from captum_spectral._captum import format_output, is_tuple
+from captum_spectral.features.band_mask import band_mask
+from captum_spectral.features.feature_mask import assign, check_ids, place_ids, single_masks
+from captum_spectral.features.features import Features, signal_dtype, split
+
+__all__ = ["FourierBands", "bands", "split_bands"]
+
+
+class FourierBands(Features):
+    r"""Bands of the Fourier spectrum of a real signal.
+
+    .. math:: x_i = \mathcal{F}^{-1}\big[\, 1[\text{mask} = i] \cdot \mathcal{F}[x] \,\big]
+
+    Half of the spectrum holds all of a real signal, so half is computed; the symmetry of the mask
+    makes that exact. Values are painted on the whole, unshifted plane.
+
+    Args:
+        feature_mask: Integer band ids over the unshifted Fourier plane (layout of
+            ``torch.fft.fftn`` over the spectral dims), of the shape of the spectral dims or
+            broadcastable to the input. A frequency and its negative must share a band. None:
+            ``num_bands`` equal-width bands under the max-norm. Default: None
+        num_bands: Bands when there is no ``feature_mask``. Default: 8
+        spectral_dims: The transformed dims. Default: (-2, -1)
+
+    Raises:
+        TypeError: A mask or count of a wrong kind, when the features meet an input.
+        ValueError: A mask that does not fit the input or is not symmetric, dims that it does not
+            have, more bands than frequencies; when the features meet an input.
+
+    Example::
+
+        >>> import torch
+        >>> from captum_spectral.features import FourierBands
+        >>> FourierBands(num_bands=2).ids(torch.rand(5, 3, 4, 6))[0, 0]
+        tensor([[0, 0, 1, 1, 1, 0],
+                [1, 1, 1, 1, 1, 1],
+                [1, 1, 1, 1, 1, 1],
+                [1, 1, 1, 1, 1, 1]])
+    """
+
+    def __init__(
+        self,
+        feature_mask: Tensor | None = None,
+        *,
+        num_bands: int = 8,
+        spectral_dims: int | tuple[int, ...] = (-2, -1),
+        name: str = "feature_mask",
+    ) -> None:
+        self.feature_mask = feature_mask
+        self.num_bands = num_bands
+        self.spectral_dims = spectral_dims
+        self._name = name
+
+    def ids(self, inputs: Tensor) -> Tensor:
+        """Return the band of every frequency: the rank of the inputs, whole spectral dims."""
+        dims = self._dims(inputs)
+        mask, name = self.feature_mask, self._name
+        if mask is None:
+            mask = band_mask([inputs.shape[d] for d in dims], self.num_bands)
+        else:
+            check_ids(mask, name, of="bands")
+        placed = _place(mask, inputs, dims, name)
+        if self.feature_mask is not None:
+            _check_symmetry(placed, dims, name)
+        return placed
+
+    def transform(self, x: Tensor) -> Tensor:
+        """Return half of the spectrum; the last of the spectral dims is the halved one."""
+        # The MKL of torch 2.5 cannot transform expanded signals.
+        x = x.contiguous() if 0 in x.stride() else x
+        return torch.fft.rfftn(x, dim=self.counted_dims(x.dim()))
+
+    def inverse(self, coefficients: Tensor, shape: torch.Size) -> Tensor:
+        """Return the signals of half spectra."""
+        dims = self.counted_dims(len(shape))
+        signals: Tensor = torch.fft.irfftn(coefficients, s=[shape[d] for d in dims], dim=dims)
+        return signals
+
+    def of_coefficients(self, ids: Tensor) -> Tensor:
+        """Return the bands of the half that is computed."""
+        halved = self.counted_dims(ids.dim())[-1]
+        return ids.narrow(halved, 0, ids.shape[halved] // 2 + 1)
+
+    def _dims(self, inputs: Tensor) -> tuple[int, ...]:
+        (dims,) = format_spectral_dims(self.spectral_dims, (inputs,))
+        return dims
+
+    def counted_dims(self, rank: int) -> tuple[int, ...]:
+        """Return the transformed dims of tensors of a rank, counted from 0."""
+        dims = self.spectral_dims
+        return tuple(d % rank for d in ((dims,) if isinstance(dims, int) else dims))
+
+
+def bands(
+    feature_mask: Tensor | tuple[Tensor, ...] | None,
+    num_bands: int,
+    spectral_dims: int | tuple[int, ...],
+    inputs: tuple[Tensor, ...],
+    features: Features | tuple[Features, ...] | None = None,
+) -> Features | tuple[Features, ...]:
+    """Return ``features`` where they are given, else the bands that the shorthand describes."""
+    if features is not None:
+        if feature_mask is not None:
+            raise ValueError("features and feature_mask both say what the players are; give one")
+        return features
+    if feature_mask is None:
+        return FourierBands(num_bands=num_bands, spectral_dims=spectral_dims)
+    return tuple(
+        FourierBands(mask, spectral_dims=spectral_dims, name=name)
+        for mask, name in single_masks(feature_mask, len(inputs))
+    )
+
+
+def split_bands(
+    inputs: Tensor | tuple[Tensor, ...],
+    feature_mask: Tensor | tuple[Tensor, ...] | None = None,
+    *,
+    num_bands: int = 8,
+    spectral_dims: int | tuple[int, ...] = (-2, -1),
+) -> Tensor | tuple[Tensor, ...]:
+    r"""Split a real signal into its frequency bands, which sum to the signal.
+
+    .. math:: x_i = \mathcal{F}^{-1}\big[\, 1[\text{mask} = i] \cdot \mathcal{F}[x] \,\big],
+        \qquad \sum_i x_i = x
+
+    Args:
+        inputs: Real floating ``(B, ..., H, W)`` tensor, or a tuple of them.
+        feature_mask: Integer band ids over the unshifted Fourier plane, of the shape of the
+            spectral dims or broadcastable to the input; a tuple of them for a tuple of inputs.
+            None: as ``num_bands`` says. Default: None
+        num_bands: Equal-width bands per input when there is no ``feature_mask``. Default: 8
+        spectral_dims: The transformed dims. Default: (-2, -1)
+
+    Returns:
+        ``(B, M, ..., H, W)`` in the dtype of the input (float32 for half-precision inputs), or a
+        tuple of them. Bands that a tensor does not have are zero.
+
+    Raises:
+        TypeError: Inputs or mask of a wrong kind.
+        ValueError: Shapes that do not fit, a mask that is not symmetric, non-finite inputs.
+
+    Cost: one forward and M inverse transforms per example, M times the memory of the input; no
+    model rows.
+
+    Example::
+
+        >>> import torch
+        >>> from captum_spectral import band_mask, split_bands
+        >>> x = torch.randn(2, 3, 16, 20)
+        >>> bands = split_bands(x, band_mask((16, 20), num_bands=4))
+        >>> bands.shape
+        torch.Size([2, 4, 3, 16, 20])
+        >>> torch.allclose(bands.sum(1), x, atol=1e-5)
+        True
+    """
+    tensors = format_inputs(inputs)
+    each, ids = assign(bands(feature_mask, num_bands, spectral_dims, tensors), tensors)
+    players = torch.arange(1 + max(int(own.max()) for own in ids), device="cpu")
+    parts = tuple(
+        split(member, x.to(signal_dtype(x.dtype)), own, players)
+        for member, x, own in zip(each, tensors, ids, strict=True)
+    )
+    result: Tensor | tuple[Tensor, ...] = format_output(is_tuple(inputs), parts)
+    return result
+
+
+def _place(mask: Tensor, x: Tensor, dims: tuple[int, ...], name: str) -> Tensor:
+    """Put the dims of the mask where the spectral dims of ``x`` are, and make these whole."""
+    spectral = tuple(x.shape[d] for d in dims)
+    if tuple(mask.shape) == spectral:
+        order = sorted(range(len(dims)), key=lambda j: dims[j])
+        sizes = [x.shape[d] if d in dims else 1 for d in range(x.dim())]
+        return mask.detach().to(x.device, torch.int64).permute(order).reshape(sizes)
+    placed = place_ids(mask, x)
+    if placed is None:
+        raise ValueError(
+            f"{name} of shape {tuple(mask.shape)} fits neither the spectral dims {spectral} nor, "
+            f"by broadcasting, the input of shape {tuple(x.shape)}"
+        )
+    return placed.expand([x.shape[d] if d in dims else placed.shape[d] for d in range(x.dim())])
+
+
+def _check_symmetry(mask: Tensor, dims: tuple[int, ...], name: str) -> None:
+    mirror = mask.flip(dims).roll([1] * len(dims), dims)
+    wrong = (mask != mirror).nonzero()
+    if len(wrong) == 0:
+        return
+    index = wrong[0].tolist()
+
+    def signed(k: int, n: int) -> int:
+        return k if 2 * k < n else k - n
+
+    k = tuple(signed(index[d], mask.shape[d]) for d in dims)
+    raise ValueError(
+        f"{name} must give a frequency and its negative the same band, or the bands of a real "
+        f"signal are complex: frequency {k} has band {int(mask[tuple(index)])}, "
+        f"{tuple(-f for f in k)} has band {int(mirror[tuple(index)])}"
+    )
