@@ -219,8 +219,8 @@ def warn(message: str) -> None:
 # Folders whose frames are passed over. Decorators and context managers put contextlib in between.
 _NOT_THE_USER = (
     *(
-        os.path.join(os.path.dirname(module.__file__), "")
-        for module in (sys.modules[__package__], captum, torch)
+        os.path.join(os.path.dirname(path), "")
+        for path in (os.path.abspath(__file__), captum.__file__, torch.__file__)
     ),
     os.path.join(os.path.dirname(os.path.dirname(torch.__file__)), "torchmetrics", ""),
     contextlib.__file__,

@@ -16,8 +16,7 @@ from captum_spectral._engine.forward import Forward
 from captum_spectral._engine.rows import Walk
 from captum_spectral._engine.signals import Signals
 from captum_spectral.coalitions import Estimator, PlayerEstimate, among_all
-from captum_spectral.features.feature_mask import assign
-from captum_spectral.features.features import Features
+from captum_spectral.features.features import Features, assign
 from captum_spectral.features.fourier import bands
 
 __all__ = ["BandGame", "Game"]
@@ -233,8 +232,13 @@ class Game:
             estimator.coalitions, perturbations_per_eval, show_progress, description
         )
         found = estimator.estimate(values)
-        of_all = (among_all(x, self.players, self.num_features) for x in found[:2])
-        return PlayerEstimate(*of_all, found.full_value, found.empty_value)
+        if num_players == self.num_features:
+            return found
+        phi, error = (
+            among_all(x, self.players, self.num_features)
+            for x in (found.values, found.standard_error)
+        )
+        return PlayerEstimate(phi, error, found.full_value, found.empty_value)
 
     def values_of(
         self,
@@ -261,9 +265,8 @@ class Game:
         if isinstance(coalitions, Tensor):
             coalitions = coalitions.to(self.signals.device, copy=True)
         work = Table(self.signals, coalitions, self.forward, self._name_of)
-        by_example = limit.value is None
-        walk = Walk(self.num_examples, coalitions.shape[-2], by_example)
-        size = self.chunk_size(None if by_example else limit.value * self.num_examples)
+        walk = Walk(self.num_examples, coalitions.shape[-2], by_example=limit.value is None)
+        size = self.chunk_size(None if limit.value is None else limit.value * self.num_examples)
         return work, Evaluation(work, walk, size, limit)
 
     def _continued(
@@ -292,7 +295,7 @@ class Game:
             evaluation.run(bar)
 
     def chunk_size(self, rows: int | None, gradients: bool = False) -> ChunkSize:
-        """Return what decides how many rows share a forward pass: a number of rows, or the clock."""
+        """Decide how many rows share a forward pass: a number of rows, or the clock."""
         if rows is not None:
             return FixedSize(rows)
         return automatic_size(self.forward_func, self.inputs, self.signals.layouts, gradients)

@@ -1,1 +1,1 @@
-"""How rows go through the model: who calls it, on which signals, how many, what if they do not fit."""
+"""Rows through the model: made, bounded in number, shown to it, halved where they do not fit."""

@@ -49,10 +49,10 @@ class Work(ABC):
         """Forget what was kept."""
         self.nothing_kept = True
 
-    def make_room(self) -> None:
+    def make_room(self) -> None:  # noqa: B027, most have nothing to give
         """Give back memory that can be filled again."""
 
-    def finish(self) -> None:
+    def finish(self) -> None:  # noqa: B027
         """Do what is left to do when all rows are done."""
 
 

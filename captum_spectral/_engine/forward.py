@@ -17,7 +17,14 @@ from captum_spectral._captum import (
     select_targets,
 )
 
-__all__ = ["Forward", "RowExamples", "as_results", "first_not_finite", "gradients", "warn_if_training"]
+__all__ = [
+    "Forward",
+    "RowExamples",
+    "as_results",
+    "first_not_finite",
+    "gradients",
+    "warn_if_training",
+]
 
 # Tells the example of each row of a batch, on the device that asks.
 RowExamples = Callable[[torch.device], Tensor]
@@ -127,8 +134,9 @@ def gradients(
     """
     found: tuple[Tensor | None, ...] = (None,) * len(leaves)
     if values.requires_grad:
+        ones = torch.ones_like(values)
         found = torch.autograd.grad(
-            values.sum(), leaves, retain_graph=retain_graph, allow_unused=True
+            values, leaves, ones, retain_graph=retain_graph, allow_unused=True
         )
     kept = tuple(gradient.detach() for gradient in found if gradient is not None)
     if len(kept) < len(leaves):
@@ -159,7 +167,9 @@ def first_not_finite(values: Tensor) -> int | None:
 
 def _no_tensor(output: Any) -> TypeError:
     got = output.dtype if isinstance(output, Tensor) else type(output).__name__
-    members = [name for name in ("logits", "out") if hasattr(output, name) or _has_key(output, name)]
+    members = [
+        name for name in ("logits", "out") if hasattr(output, name) or _has_key(output, name)
+    ]
     remedy = f"; wrap it: lambda x: model(x)[{members[0]!r}]" if members else ""
     return TypeError(
         f"forward_func must return a tensor of real numbers or a number, got {got}{remedy}"

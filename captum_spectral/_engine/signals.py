@@ -170,7 +170,8 @@ class Layout(NamedTuple):
         leading = rows.dim() - 1
         dims = rows.unflatten(-1, [self.shape[d] for d in self.order])
         places = (leading + self.order.index(d) for d in range(len(self.order)))
-        return dims.permute(*range(leading), *places)
+        signals: Tensor = dims.permute(*range(leading), *places)
+        return signals
 
 
 class Buffer:
@@ -335,7 +336,8 @@ class _ChosenParts(NamedTuple):
     layout: Layout
 
     def of(self, examples: slice) -> _Parts:
-        return _ChosenParts(*(_some(t, examples) for t in self[:3]), self.layout)
+        x, baseline, columns = (_some(t, examples) for t in self[:3])
+        return _ChosenParts(x, baseline, columns, self.layout)
 
     def write(self, coalitions: Tensor, out: Tensor) -> None:
         kept = _at_places(coalitions, self.columns)
@@ -366,13 +368,15 @@ def _at_places(coalitions: Tensor, columns: Tensor) -> Tensor:
     if coalitions.dim() == 2:
         return coalitions[:, columns].movedim(0, 1)
     flat = columns.flatten(1)[:, None].expand(len(coalitions), num_coalitions, -1)
-    return coalitions.gather(2, flat).unflatten(2, columns.shape[1:])
+    members: Tensor = coalitions.gather(2, flat).unflatten(2, columns.shape[1:])
+    return members
 
 
 def _of_rows(weights: Tensor, columns: Tensor, examples: Tensor) -> Tensor:
     """Give each place of each row the weight of its player: ``(R, *places)``."""
     flat = _rows_of(columns, examples).flatten(1).expand(len(weights), -1)
-    return weights.gather(1, flat).unflatten(1, columns.shape[1:])
+    at_places: Tensor = weights.gather(1, flat).unflatten(1, columns.shape[1:])
+    return at_places
 
 
 def _rows_of(x: Tensor, examples: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ _kernel_fails = False
 
 
 def _by_kernel(signals: Tensor, coalitions: Tensor, out: Tensor) -> bool:
-    """Try the kernel and say whether it did it; not where Triton is missing, or has no compiler for this GPU."""
+    """Try the kernel and say whether it did it; it needs Triton and a compiler."""
     global _kernel, _kernel_fails
     if _kernel_fails:
         return False
@@ -107,7 +107,7 @@ def _with_baseline(weights: Tensor) -> Tensor:
 
 
 def _product(weights: Tensor, bands: Tensor) -> Tensor:
-    """Compute ``weights @ bands`` at the full precision of ``bands``, whatever the caller allows elsewhere.
+    """Compute ``weights @ bands`` at full precision, whatever the caller allows elsewhere.
 
     Autocast and reduced-precision float32 products (TF32, bfloat16) are settings for the network;
     applied here they would change what the network is shown by 1e-3.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, TypeVar, overload
 
 import torch
 from captum.attr import PerturbationAttribution
@@ -18,8 +18,7 @@ from captum_spectral._captum import (
     log_usage,
 )
 from captum_spectral.coalitions import Estimator, Exact, PlayerEstimate, sample_orderings
-from captum_spectral.features.feature_mask import paint_ids
-from captum_spectral.features.features import Features
+from captum_spectral.features.features import Features, paint_ids
 from captum_spectral.features.painting import unpaint_ids
 from captum_spectral.game import BandGame
 
@@ -29,7 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["SpectralShapley"]
 
 Inputs = TypeVar("Inputs", Tensor, tuple[Tensor, ...])
-Yes, No = Literal[True], Literal[False]
+Yes: TypeAlias = Literal[True]
+No: TypeAlias = Literal[False]
 
 
 class _Options(TypedDict, total=False):
@@ -192,6 +192,18 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
         return_standard_error: Yes,
         **options: Unpack[_Options],
     ) -> tuple[Tensor, Tensor, Tensor]: ...
+
+    @overload
+    def attribute(
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        target: TargetType = ...,
+        *,
+        return_input_shape: bool = ...,
+        return_convergence_delta: bool = ...,
+        return_standard_error: bool = ...,
+        **options: Unpack[_Options],
+    ) -> Any: ...
 
     @log_usage()  # type: ignore[untyped-decorator]
     def attribute(

@@ -14,10 +14,9 @@ from captum_spectral._arguments import (
     detached,
     format_inputs,
     format_target,
-    take_args,
 )
 from captum_spectral._captum import TargetType, run_forward
-from captum_spectral.game import warn_if_training
+from captum_spectral._engine.forward import Forward, warn_if_training
 
 __all__ = ["Classifier", "slope"]
 
@@ -80,7 +79,9 @@ class Classifier:
 
     def __call__(self, points: Tensor, examples: Tensor) -> Tensor:
         """Outputs ``(R, classes)`` of rows ``(R, ...)`` that are versions of ``examples (R,)``."""
-        args = take_args(self._args, self._places[examples].to, self._num_examples)
+        args = Forward(
+            lambda *a: None, self._num_examples, points.device, None, self._args
+        )._args_of(self._places[examples].to)
         # A copy: a model that works in place must not change what is the user's, or searched.
         rows = points.to(self.dtype, copy=True)
         logits = run_forward(self._forward_func, rows, None, args)

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from captum_spectral.attr import SpectralShapley
-from captum_spectral.game import BandGame
 from captum_spectral.features.band_mask import Norm, Spacing, band_frequencies, band_mask
+from captum_spectral.game import BandGame
 from captum_spectral.sources.models import LoadedModel
 
 __all__ = ["Explanation", "Settings", "band_integrated_gradients", "explain"]

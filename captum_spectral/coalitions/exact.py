@@ -65,7 +65,7 @@ class Exact(Estimator):
 
 
 def all_coalitions(num_players: int) -> Tensor:
-    """Return all coalitions of ``M`` players: row ``c`` holds player ``i`` if bit ``i`` of ``c`` is set.
+    """List all coalitions of ``M`` players: row ``c`` holds ``i`` if bit ``i`` of ``c`` is set.
 
     Args:
         num_players: ``M``.

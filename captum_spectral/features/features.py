@@ -8,7 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-__all__ = ["Features", "signal_dtype", "split"]
+from captum_spectral._arguments import warn
+
+__all__ = ["Features", "assign", "paint_ids", "signal_dtype", "split"]
 
 
 class Features(ABC):
@@ -41,7 +43,7 @@ class Features(ABC):
         ...         total, difference = coefficients.chunk(2, 1)
         ...         return torch.cat([total + difference, total - difference], 1) / 2
         >>> x = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
-        >>> explainer = SpectralShapley(lambda x: x[:, 0])        # x0 = (x0 + x2) / 2 + (x0 - x2) / 2
+        >>> explainer = SpectralShapley(lambda x: x[:, 0])  # half of each
         >>> explainer.attribute(x, features=Halves(), return_input_shape=False)
         tensor([[ 2., -1.]])
     """
@@ -79,6 +81,55 @@ class Features(ABC):
         return ids
 
 
+def assign(
+    features: Features | tuple[Features, ...], inputs: tuple[Tensor, ...]
+) -> tuple[tuple[Features, ...], tuple[Tensor, ...]]:
+    """Say which features each input has, and which player each of their places is.
+
+    Args:
+        features: One for all inputs, whose players are then each input's own; or a tuple with one
+            for each, where the same id in two inputs is one player.
+        inputs: ``(B, *signal)`` each.
+
+    Returns:
+        For each input its features, and int64 ids ``(B or 1, ...)``.
+
+    Warns:
+        UserWarning: Ids are missing between 0 and the largest one.
+    """
+    each = features if isinstance(features, tuple) else (features,) * len(inputs)
+    if len(each) != len(inputs):
+        raise ValueError(
+            f"features must be one for all inputs or one per input: got {len(each)} for "
+            f"{len(inputs)} inputs"
+        )
+    ids: list[Tensor] = []
+    first = 0
+    for member, x in zip(each, inputs, strict=True):
+        if not isinstance(member, Features):
+            raise TypeError(
+                "features must be a captum_spectral.features.Features, such as FourierBands() or "
+                f"Pixels(), or a tuple of them, got {type(member).__name__}"
+            )
+        own = member.ids(x)
+        if not isinstance(own, Tensor) or own.dtype is not torch.int64 or int(own.min()) < 0:
+            raise TypeError(
+                f"{type(member).__name__}.ids must return an int64 tensor of ids from 0 on, got "
+                f"{getattr(own, 'dtype', type(own).__name__)}"
+            )
+        ids.append(own.to(x.device) + first)
+        if not isinstance(features, tuple):
+            first = int(ids[-1].max()) + 1
+    present = torch.cat([own.unique().cpu() for own in ids]).unique()
+    missing = int(present[-1]) + 1 - len(present)
+    if missing:
+        warn(
+            f"feature_mask is missing {missing} of the integers between 0 and {int(present[-1])}; "
+            "bands that hold no frequency get the attribution 0"
+        )
+    return each, tuple(ids)
+
+
 def split(
     features: Features, x: Tensor, ids: Tensor, players: Tensor, out: Tensor | None = None
 ) -> Tensor:
@@ -105,3 +156,22 @@ def split(
 def signal_dtype(dtype: torch.dtype) -> torch.dtype:
     """Return the dtype in which signals of a dtype are computed: never less than float32."""
     return torch.promote_types(dtype, torch.float32)
+
+
+def paint_ids(values: Tensor, ids: Tensor, shape: torch.Size) -> Tensor:
+    """Give every place the value of its player.
+
+    Args:
+        values: ``(B or 1, *outputs, M)``.
+        ids: ``(B or 1, ...)``, broadcastable to ``shape``.
+        shape: ``(B, *signal)``.
+
+    Returns:
+        ``(B, *outputs, *signal)`` contiguous; first dim 1 where values and ids have it.
+    """
+    examples = max(len(values), len(ids))
+    outputs = values.shape[1:-1]
+    flat = values.expand(examples, *values.shape[1:]).reshape(examples, -1, values.shape[-1])
+    index = ids.to(values.device).expand(examples, *shape[1:]).reshape(examples, 1, -1)
+    painted = flat.gather(2, index.expand(-1, flat.shape[1], -1))  # (B, outputs, places)
+    return painted.reshape(examples, *outputs, *shape[1:])

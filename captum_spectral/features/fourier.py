@@ -8,8 +8,8 @@ from torch import Tensor
 from captum_spectral._arguments import format_inputs, format_spectral_dims
 from captum_spectral._captum import format_output, is_tuple
 from captum_spectral.features.band_mask import band_mask
-from captum_spectral.features.feature_mask import assign, check_ids, place_ids, single_masks
-from captum_spectral.features.features import Features, signal_dtype, split
+from captum_spectral.features.feature_mask import check_ids, place_ids, single_masks
+from captum_spectral.features.features import Features, assign, signal_dtype, split
 
 __all__ = ["FourierBands", "bands", "split_bands"]
 
@@ -66,7 +66,7 @@ class FourierBands(Features):
         if mask is None:
             mask = band_mask([inputs.shape[d] for d in dims], self.num_bands)
         else:
-            check_ids(mask, name, of="bands")
+            check_ids(mask, name, what="band ids")
         placed = _place(mask, inputs, dims, name)
         if self.feature_mask is not None:
             _check_symmetry(placed, dims, name)
@@ -76,7 +76,8 @@ class FourierBands(Features):
         """Return half of the spectrum; the last of the spectral dims is the halved one."""
         # The MKL of torch 2.5 cannot transform expanded signals.
         x = x.contiguous() if 0 in x.stride() else x
-        return torch.fft.rfftn(x, dim=self.counted_dims(x.dim()))
+        spectrum: Tensor = torch.fft.rfftn(x, dim=self.counted_dims(x.dim()))
+        return spectrum
 
     def inverse(self, coefficients: Tensor, shape: torch.Size) -> Tensor:
         """Return the signals of half spectra."""

@@ -13,8 +13,7 @@ from torch import Tensor
 from captum_spectral._arguments import format_inputs, format_spectral_dims
 from captum_spectral._captum import format_output, is_tuple
 from captum_spectral.features.band_mask import band_frequencies
-from captum_spectral.features.feature_mask import assign, paint_ids
-from captum_spectral.features.features import signal_dtype, split
+from captum_spectral.features.features import assign, paint_ids, signal_dtype, split
 from captum_spectral.features.fourier import bands, split_bands
 
 __all__ = ["band_profile", "band_sums", "paint", "pixel_map", "unpaint", "unpaint_ids"]

@@ -45,7 +45,7 @@ class Pixels(Features):
             sizes = [1, 1, *inputs.shape[2:]] if inputs.dim() > 2 else [1, inputs.shape[1]]
             count = torch.Size(sizes).numel()
             return torch.arange(count, device=inputs.device).reshape(sizes)
-        check_ids(mask, self._name, of="pixel groups")
+        check_ids(mask, self._name, what="ids of pixel groups")
         placed = place_ids(mask, inputs)
         if placed is None:
             raise ValueError(
@@ -72,7 +72,7 @@ def pixel_groups(
     """
     masks = single_masks(feature_mask, len(inputs))
     for mask, name in masks:
-        check_ids(mask, name, of="pixel groups")
+        check_ids(mask, name, what="ids of pixel groups")
     known = torch.cat([mask.long().flatten().cpu() for mask, _ in masks]).unique()
     return tuple(
         Pixels(torch.searchsorted(known, mask.long().cpu()), name=name) for mask, name in masks

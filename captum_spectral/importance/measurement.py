@@ -14,7 +14,7 @@ from captum_spectral._captum import BaselineType
 from captum_spectral._engine.forward import warn_if_training
 from captum_spectral.coalitions import Estimator, Exact, OwnOrderings, check_exact
 from captum_spectral.features.band_mask import band_frequencies
-from captum_spectral.features.feature_mask import assign
+from captum_spectral.features.features import assign
 from captum_spectral.features.fourier import FourierBands
 from captum_spectral.features.pixels import Pixels
 from captum_spectral.game import Game
@@ -93,7 +93,7 @@ class Measurement:
         return band_frequencies(mask, range(-count, 0))
 
     def result(self, moments: Tensor, by_class: bool) -> ImportanceResult:
-        """Return the result that moments ``(G, V, V)`` hold; ``by_class``: each group is a class."""
+        """Return what moments ``(G, V, V)`` hold; ``by_class``: each group is a class."""
         if not float(moments[:, 0, 0].sum()):
             raise ValueError("there are no images yet: update must come before compute")
 

@@ -30,7 +30,7 @@ class Growing:
 
 
 def positions(scores: Tensor) -> Tensor:
-    """Return the place of every feature in its example's ranking by ``scores (B, G)``; largest at 0.
+    """Return each feature's place in its example's ranking by ``scores (B, G)``, the largest at 0.
 
     Equal scores keep their order.
     """
