@@ -67,7 +67,7 @@ class Box:
         return points.maximum(low).minimum(high)
 
     def move(self, points: Tensor, unit: Tensor, distances: Tensor) -> Tensor:
-        r"""Return the nearest points inside that lie the distances farther along a unit vector.
+        r"""Return the nearest points inside, moved along a unit vector by given distances.
 
         Without bounds :math:`z = x + d u`. With bounds the nearest :math:`z` with
         :math:`u \cdot (z - x) = d` is :math:`x + \lambda u`, clamped; Newton's method finds

@@ -54,7 +54,7 @@ def energy_in_box(attributions: Tensor | tuple[Tensor], region: Tensor) -> Tenso
 
 
 def positive_percentage(attributions: Tensor | tuple[Tensor], region: Tensor) -> Tensor:
-    r"""Compute the share that is positive of the attribution in a region, such as the object's box.
+    r"""Compute the positive share of the attribution in a region, such as the object's box.
 
     .. math:: \frac{\sum_{p \in R} \max(a_p, 0)}{\sum_{p \in R} |a_p|}
 

@@ -109,7 +109,7 @@ class _Torchvision(Pictures):
 
 
 def _parameters(name: str) -> set[str]:
-    """Return the arguments of a data set that has ``root`` among them; raise if there is none."""
+    """Return the names of a data set's arguments; raise if there is none that takes ``root``."""
     from torchvision import datasets
 
     known = {

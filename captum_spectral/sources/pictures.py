@@ -1,4 +1,4 @@
-"""Define the form of every data set here, pictures by index, and one that needs no download."""
+"""Define pictures by index, the form of every data set here, and bundle one of photographs."""
 
 from __future__ import annotations
 
