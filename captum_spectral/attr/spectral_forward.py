@@ -1,4 +1,4 @@
-"""A model as a function of Fourier coefficients, for Captum methods on single frequencies."""
+"""Make a model a function of Fourier coefficients, for Captum methods on single frequencies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["SpectralForward"]
 
 
 class SpectralForward(nn.Module):
-    r"""A model that takes the Fourier coefficients of its input, as real numbers.
+    r"""Wrap a model so that it takes the Fourier coefficients of its input, as real numbers.
 
     .. math:: X \mapsto f\big(\mathcal{F}^{-1}[X]\big)
 
@@ -25,8 +25,8 @@ class SpectralForward(nn.Module):
 
     Args:
         forward_func: The model, or any function of one input tensor and further arguments. A
-            ``Module`` with parameters in half precision gets signals in their dtype, all else those
-            of the coefficients, which are in float32 or float64.
+            ``Module`` with parameters in half precision gets signals in their dtype. Any other gets
+            them in the dtype of the coefficients, float32 or float64.
         shape: Sizes of the transformed dims of the input, the last ones, e.g. ``(H, W)``.
 
     Raises:
@@ -70,14 +70,14 @@ class SpectralForward(nn.Module):
             self.training = forward_func.training
 
     def forward(self, coefficients: Tensor, *args: Any) -> Any:
-        """What the model makes of the signals of coefficients.
+        """Run the model on the signals of coefficients.
 
         Args:
             coefficients: ``(B, ..., H, W // 2 + 1, 2)`` real.
             *args: Further arguments of the model.
 
         Returns:
-            What ``forward_func`` returns.
+            The output of ``forward_func``.
 
         Raises:
             ValueError: Coefficients of another shape.
@@ -89,7 +89,7 @@ class SpectralForward(nn.Module):
         return self.forward_func(signals, *args)
 
     def coefficients(self, inputs: Tensor) -> Tensor:
-        """The coefficients of signals.
+        """Compute the coefficients of signals.
 
         Args:
             inputs: ``(B, ..., H, W)`` real floating.
@@ -112,7 +112,7 @@ class SpectralForward(nn.Module):
         return torch.view_as_real(torch.fft.rfftn(signals, dim=self._dims))
 
     def signals(self, coefficients: Tensor) -> Tensor:
-        """The signals of coefficients, the inverse of :meth:`coefficients`.
+        """Compute the signals of coefficients, the inverse of :meth:`coefficients`.
 
         Args:
             coefficients: ``(B, ..., H, W // 2 + 1, 2)`` real.
@@ -130,10 +130,10 @@ class SpectralForward(nn.Module):
         return signals
 
     def on_plane(self, attributions: Tensor) -> Tensor:
-        """Attributions to coefficients as a picture of the whole Fourier plane.
+        """Lay attributions to coefficients out on the whole Fourier plane.
 
-        The parts of a coefficient are added. A frequency and its negative are one wave of a real
-        signal: where only one of them has a coefficient, each gets half.
+        Real and imaginary part of a coefficient are added. A frequency and its negative are one
+        wave of a real signal; if only one of them has a coefficient, each gets half.
 
         Args:
             attributions: ``(B, ..., H, W // 2 + 1, 2)``, as a Captum method gives.
@@ -146,14 +146,17 @@ class SpectralForward(nn.Module):
             ValueError: Attributions of another shape.
         """
         self._check(attributions, "attributions")
-        half = attributions.sum(-1)
+        half = attributions.sum(-1)  # (B, ..., H, W // 2 + 1)
         last, columns = self.shape[-1], half.shape[-1]
-        alone = [0, last // 2] if last % 2 == 0 else [0]  # their negatives are in the same column
+        # Columns 0 and Nyquist hold their own negatives; all others share with the missing half.
+        alone = [0, last // 2] if last % 2 == 0 else [0]
         half = half.clone()
         shared = torch.tensor([c not in alone for c in range(columns)], device=half.device)
         half = torch.where(shared, half / 2, half)
-        plane = half.new_zeros(*half.shape[:-1], last)
+        plane = half.new_zeros(*half.shape[:-1], last)  # (B, ..., H, W)
         plane[..., :columns] = half
+        # Frequency k of n is at index k, its negative at n - k, or 0 for 0: along the last dim the
+        # missing columns are the shared ones reversed, along the others a flip and a roll do it.
         others = self._dims[:-1]
         negative = half[..., shared].flip(-1)
         if others:
@@ -163,9 +166,11 @@ class SpectralForward(nn.Module):
 
     @property
     def _dims(self) -> tuple[int, ...]:
+        """Return the transformed dims, counted from the last."""
         return tuple(range(-len(self.shape), 0))
 
     def _check(self, x: Tensor, name: str) -> None:
+        """Raise unless a tensor has the shape of coefficients."""
         expected = (*self.shape[:-1], self.shape[-1] // 2 + 1, 2)
         if not isinstance(x, Tensor) or tuple(x.shape[-len(expected) :]) != expected:
             got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__

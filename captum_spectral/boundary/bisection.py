@@ -1,4 +1,4 @@
-"""Where the way from an example to a point across crosses the boundary; the far side is kept."""
+"""Find the crossing on the way from an example to a point across; keep its far side."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from captum_spectral.boundary.classifier import Classifier
 
 __all__ = ["Crossing", "bisect"]
 
-# How many trials behind halving interpolation may fall; it needs some to close in from both sides.
+# Interpolation may fall so many trials behind halving; it needs some to close in from both sides.
 FREE_TRIALS = 3
 
 
 class Crossing(NamedTuple):
-    """Where the way to each candidate crosses the boundary.
+    """Hold the points at which the ways to the candidates cross the boundary.
 
     Args:
         points: ``(B, ...)`` on the far side, in the dtype of the inputs; NaN where nothing crossed.
@@ -31,22 +31,23 @@ class Crossing(NamedTuple):
 
 
 def bisect(classifier: Classifier, box: Box, candidates: Tensor, num_steps: int) -> Crossing:
-    r"""The crossing on the way from each example to its candidate.
+    r"""Find the crossing on the way from each example to its candidate.
 
-    The way has :math:`2^\text{num\_steps}` equal parts, and the one that crosses is looked for.
+    The way is cut into :math:`2^\text{num\_steps}` equal parts; one that crosses is looked for.
     Halving would take ``num_steps`` trials. Interpolating the margin of the class between the ends
-    of what is left (regula falsi; an end that stays counts half as much: Illinois) mostly takes 2
-    or 3, and never more than ``num_steps + 3``: what may be left is bounded by what halving would
-    have left 3 trials before. All trials lie between parts, where rounding, which differs between
-    batches, does not move them.
+    of the rest of the way (regula falsi, where an end that stays counts half as much: Illinois)
+    mostly takes 2 or 3, and never more than ``num_steps + 3``: the rest is never longer than the
+    one that halving would have had 3 trials before. All trials lie between parts, so that rounding,
+    which differs between batches, does not move them.
 
     Every point returned was itself shown to the model and taken for another class.
 
     Args:
         classifier: The model and its examples.
-        box: Where points may lie.
-        candidates: ``(B, ...)``, hopefully across the boundary; not finite for none.
-        num_steps: How often halving would halve the way.
+        box: The range of valid points.
+        candidates: ``(B, ...)``, hopefully across the boundary; not finite for an example
+            without one.
+        num_steps: Number of times that halving would halve the way.
 
     Cost per example: 1 row, and if the candidate is across mostly 2 or 3, at most ``num_steps + 3``
     more.
@@ -84,7 +85,7 @@ def bisect(classifier: Classifier, box: Box, candidates: Tensor, num_steps: int)
 
 
 class _Left(NamedTuple):
-    """What is left of the way: its ends, the margins there, and which of them moved last (R,)."""
+    """Hold the rest of the way: its ends, their margins, which end moved last; each ``(R,)``."""
 
     near: Tensor
     far: Tensor
@@ -103,19 +104,21 @@ class _Left(NamedTuple):
         return _Left(*(t[rows] for t in self))
 
     def trials(self, most: float) -> Tensor:
-        """Whole numbers inside, next to where the margin should vanish.
+        """Return whole numbers between the ends, next to where the margin should vanish.
 
         Args:
-            most: What may be left afterwards.
+            most: The rest may be no longer than this afterwards.
         """
         share = self.near_margin / (self.near_margin - self.far_margin)
-        # Not finite where a margin is not.
+        # Not finite if a margin is not: then halve.
         share = torch.where((share >= 0) & (share <= 1), share, 0.5)
         zero = (self.near + share * (self.far - self.near)).ceil()
         zero = zero.maximum(self.far - most).minimum(self.near + most)
         return zero.maximum(self.near + 1).minimum(self.far - 1)
 
     def after(self, trials: Tensor, crossed: Tensor, margins: Tensor) -> _Left:
+        """Return the rest after trials, which replace the end on their side."""
+        # Illinois: halve the margin of an end that stays for the second time in a row.
         stale_near = torch.where(self.far_moved, self.near_margin / 2, self.near_margin)
         stale_far = torch.where(self.near_moved, self.far_margin / 2, self.far_margin)
         return _Left(

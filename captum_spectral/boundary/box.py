@@ -1,4 +1,4 @@
-"""The range that valid inputs lie in, such as that of normalised pixels."""
+"""Keep points in the range of valid inputs, such as that of normalised pixels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from captum_spectral._arguments import detached
 __all__ = ["Box", "Clip", "format_clip"]
 
 NEWTON_STEPS = 8
-# How far, in units of rounding, pixels may be from the range that they were normalised with.
+# Pixels may leave the range that they were normalised with by so many units of rounding.
 ROUNDING = 4
 
 Bound = float | Sequence[float] | Tensor
@@ -22,13 +22,14 @@ Clip = tuple[Bound, Bound]
 
 
 class Box:
-    """Values between ``low`` and ``high``, or all of them for ``clip=None``.
+    """Hold the values between ``low`` and ``high``, or all values for ``clip=None``.
 
     Args:
-        clip: Two of: a number, one number per channel (dim 1), or a tensor that broadcasts to the
-            inputs. Where both are equal nothing may change.
+        clip: The pair (low, high), each a number, one number per channel (dim 1), or a tensor that
+            broadcasts to the inputs. Where both are equal nothing may change.
         inputs: ``(B, ...)``, must lie inside to rounding.
-        dtype: The inputs' own; the bounds are rounded to it so that no point rounds out of them.
+        dtype: The dtype of the inputs as given. The bounds are rounded to it, so that no point
+            rounds out of them.
     """
 
     def __init__(self, clip: Clip | None, inputs: Tensor, dtype: torch.dtype) -> None:
@@ -50,7 +51,7 @@ class Box:
         self._bounds = low, high
 
     def of(self, examples: Tensor) -> Box:
-        """The box of some of the examples; rows below are one per example of their box."""
+        """Return the box of some of the examples; its methods take one row for each of them."""
         if self._bounds is None or all(len(bound) == 1 for bound in self._bounds):
             return self
         box = copy(self)
@@ -59,19 +60,19 @@ class Box:
         return box
 
     def clamp(self, points: Tensor) -> Tensor:
-        """The nearest points inside."""
+        """Return the nearest points inside."""
         if self._bounds is None:
             return points
         low, high = self._bounds
         return points.maximum(low).minimum(high)
 
     def move(self, points: Tensor, unit: Tensor, distances: Tensor) -> Tensor:
-        r"""The nearest points inside of which the component along a unit vector is larger.
+        r"""Return the nearest points inside, moved along a unit vector by given distances.
 
         Without bounds :math:`z = x + d u`. With bounds the nearest :math:`z` with
         :math:`u \cdot (z - x) = d` is :math:`x + \lambda u`, clamped; Newton's method finds
-        :math:`\lambda`, as the component is concave in it. Where the box ends before that, as far
-        as it goes.
+        :math:`\lambda`, as the component is concave in it. If the box ends before that, the points
+        go as far as the box does.
 
         Args:
             points: ``(R, ...)`` inside.
@@ -84,6 +85,7 @@ class Box:
         if self._bounds is None:
             return moved
         for _ in range(NEWTON_STEPS):
+            # Newton (R,): the lacking distance over its slope, the squared length of the free part.
             lacking = distances - (unit * (moved - points)).flatten(1).sum(1)
             free = self.without_blocked(moved, unit).flatten(1).square().sum(1)
             reach = torch.where(free > 0, reach + lacking / free, reach)
@@ -91,7 +93,7 @@ class Box:
         return moved
 
     def without_blocked(self, points: Tensor, direction: Tensor) -> Tensor:
-        """A direction without the coordinates in which the box allows no move."""
+        """Set to 0 the coordinates of a direction in which the box allows no move."""
         if self._bounds is None:
             return direction
         low, high = self._bounds
@@ -102,13 +104,13 @@ class Box:
 def format_clip(
     clip: Clip, inputs: Tensor, dtype: torch.dtype, any_number: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """The bounds, each ``(1 or B, ...)`` of the rank of the inputs.
+    """Return the bounds, each ``(1 or B, ...)`` of the rank of the inputs.
 
     Args:
-        clip: As of the user.
+        clip: The pair (low, high) as the user gave it.
         inputs: ``(B, ...)``.
-        dtype: What the bounds are rounded to.
-        any_number: Bounds per example need not be as many as the inputs.
+        dtype: The dtype that the bounds are rounded to.
+        any_number: Accept bounds per example in a number other than that of the inputs.
     """
     if not isinstance(clip, (tuple, list)) or len(clip) != 2:
         raise TypeError(f"clip must be None or a pair (low, high), got {clip!r}")
@@ -119,13 +121,14 @@ def format_clip(
 
 
 def _slack(low: Tensor, high: Tensor, dtype: torch.dtype) -> Tensor:
-    """How far outside an input is taken for one at the bound, whose rounding is of its size."""
+    """Return the distance outside the bounds that passes for rounding, in proportion to them."""
     size = torch.maximum(low.nan_to_num(0, 0, 0).abs(), high.nan_to_num(0, 0, 0).abs())
-    # Images in float64, too, mostly were float32 before.
+    # At least the rounding of float32: images in float64 mostly were float32 before.
     return ROUNDING * max(torch.finfo(d).eps for d in (dtype, torch.float32)) * size
 
 
 def _bound(bound: Bound, inputs: Tensor, dtype: torch.dtype, any_number: bool) -> Tensor:
+    """Return one bound as a tensor of the rank of the inputs; raise unless it broadcasts."""
     if not isinstance(bound, Tensor):
         bound = torch.tensor(bound, dtype=torch.float64, device="cpu")
     tensor = detached(bound).to(dtype).to(inputs)

@@ -1,4 +1,4 @@
-"""DeepFool: step to the nearest of the linearised boundaries, until one is crossed."""
+"""Step to the nearest of the linearised boundaries until one is crossed (DeepFool)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from captum_spectral.boundary.classifier import Classifier, slope
 __all__ = ["deepfool"]
 
 HALF_STEPS = 2
-# Which class is nearest hardly changes on the way, and each class looked at costs a backward pass.
+# The nearest class hardly changes on the way, and every candidate costs a backward pass.
 KEPT_CANDIDATES = 3
 
 
@@ -24,27 +24,27 @@ def deepfool(
     overshoot: float,
     max_steps: int,
 ) -> Tensor:
-    r"""Points that have, most of them, crossed a boundary.
+    r"""Move points until they have crossed a boundary, which most of them do.
 
     At a point with outputs :math:`f`, the boundary to class :math:`j` is, to first order,
 
     .. math::
         d_j = \frac{f_c - f_j}{|w_j|}, \quad w_j = \nabla (f_j - f_c)
 
-    away along :math:`w_j`. Each step goes ``1 + overshoot`` times the way to the nearest, the first
-    two half of it: where they lead, the slopes are closer to those at the boundary.
+    away along :math:`w_j`. Each step goes ``1 + overshoot`` times the way to the nearest. The first
+    two go half of it, to points where the slopes are closer to those at the boundary.
 
     Args:
         classifier: The model and its examples.
-        box: Where points may lie.
+        box: The range of valid points.
         starts: ``(B, ...)``, one per example.
         num_candidates: The classes considered: those with the largest outputs at the start, and of
             these the nearest 3 from the second step on.
-        overshoot: How much farther than the linearised boundary a step goes.
+        overshoot: Share of the way by which a step goes beyond the linearised boundary.
         max_steps: Steps at most.
 
     Returns:
-        ``(B, ...)`` where each example stopped: across, or stuck.
+        ``(B, ...)`` the points where the examples stopped, across a boundary or stuck.
 
     Cost per example: a row forward for each step it takes, and one at the end; ``num_candidates``
     rows backward for the first step and 3 for each other. Memory: two gradients and the graph of
@@ -84,9 +84,10 @@ def _to_nearest(
     examples: Tensor,
     candidates: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Directions ``(R, ...)`` and distances ``(R,)`` to the nearest linearised boundaries.
+    """Return directions ``(R, ...)`` and distances ``(R,)`` to the nearest linearised boundaries.
 
-    The distance is infinite where no class has a slope. Also the candidates worth another look.
+    A distance is infinite if no class has a slope. The third result is the candidates to keep for
+    the next step.
     """
     wide = (-1, *[1] * (points.dim() - 1))
     # Rows that lie on the boundary itself must move, too; the bisection takes it back.
@@ -100,9 +101,9 @@ def _to_nearest(
         gain = rival - classifier.of_target(logits, examples)
         gradient = slope(gain, leaf, retain_graph=j < num_candidates - 1).to(points)
         margin = (least - gain.detach()).to(points)
-        # How far it is when the coordinates at their bounds stay there.
+        # The distance (R,) when the coordinates at their bounds stay there.
         free = box.without_blocked(points, gradient).flatten(1).norm(dim=1)
-        way = (margin / free).nan_to_num(torch.inf, torch.inf)  # NaN of a broken gradient
+        way = (margin / free).nan_to_num(torch.inf, torch.inf)  # NaN comes of a broken gradient
         ways.append(way)
         nearer = way < shortest
         shortest = torch.where(nearer, way, shortest)

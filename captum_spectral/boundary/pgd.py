@@ -1,4 +1,4 @@
-"""An l2 sweep: projected gradient steps inside balls of growing radius, until one holds a flip."""
+"""Take projected gradient steps in l2 balls of growing radius until one holds a flip (PGD)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def pgd(
     radii: Sequence[float],
     max_steps: int,
 ) -> Tensor:
-    r"""Points that have crossed a boundary, in the smallest ball where that was found.
+    r"""Find points across a boundary, for every example in the smallest ball that yields one.
 
     Steps of length ``2 * radius / max_steps`` follow the normalised gradient of
     :math:`\max_{j \ne c} f_j - f_c`, which, unlike the cross entropy of the original, does not
@@ -29,13 +29,13 @@ def pgd(
 
     Args:
         classifier: The model and its examples.
-        box: Where points may lie.
+        box: The range of valid points.
         starts: ``(B, ...)``, one per example, projected into each ball.
-        radii: Of the balls, in the units of the inputs.
-        max_steps: Steps in each ball.
+        radii: Radii of the balls, in the units of the inputs.
+        max_steps: Steps at most in each ball.
 
     Returns:
-        ``(B, ...)``, the start for those that crossed nowhere.
+        ``(B, ...)`` the points; the start for an example that crossed nowhere.
 
     Cost per example: at most ``max_steps + 1`` rows forward and ``max_steps`` backward in each ball
     up to the one where it crosses. Memory: the graph of the rows.
@@ -52,6 +52,7 @@ def pgd(
             missing[active[crossed]] = False
             if step == max_steps or crossed.all():
                 break
+            # Ascend against the margin, (R, ...), in the coordinates that the box leaves free.
             gradient = slope(-classifier.margin(logits, active), leaf).to(points)
             direction = _unit(box.of(active).without_blocked(points[active], gradient))
             moving = ~crossed & (direction != 0).flatten(1).any(1)
@@ -69,15 +70,16 @@ def pgd(
 def _into_ball(
     classifier: Classifier, box: Box, points: Tensor, examples: Tensor, radius: float
 ) -> Tensor:
-    """The points drawn to their examples, to a radius, and into the box, which holds those."""
+    """Draw points towards their examples: to within the radius, then into the box around those."""
     center = classifier.inputs[examples]
     offset = points - center
     length = offset.flatten(1).norm(dim=1).reshape(-1, *[1] * (points.dim() - 1))
+    # A point at its centre has length 0 and a share of infinity, cut to 1: it stays.
     return box.of(examples).clamp(center + offset * (radius / length).clamp(max=1))
 
 
 def _unit(direction: Tensor) -> Tensor:
-    """Rows of length 1, or 0 where there is no direction."""
+    """Scale rows to length 1; a row without a direction becomes 0."""
     length = direction.flatten(1).norm(dim=1).reshape(-1, *[1] * (direction.dim() - 1))
     usable = (length > 0) & length.isfinite()
     return torch.where(usable, direction / length, 0)

@@ -1,4 +1,4 @@
-"""Sliding along the boundary: from a point on it to the foot of the example's perpendicular."""
+"""Slide along the boundary, from a point on it to the foot of the example's perpendicular."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from captum_spectral.boundary.classifier import Classifier, slope
 
 __all__ = ["closer", "refine"]
 
-# Of the distance there was: what is no closer than this is not looked at. It also keeps rounding
-# from deciding, so that an example's result does not depend on the rest of its batch.
+# A foot is drawn in to this share of the distance there was, so that a crossing there is closer by
+# more than rounding, and an example's result does not depend on the rest of its batch.
 WORTHWHILE = 0.999
 
 
@@ -25,19 +25,19 @@ def refine(
     overshoot: float,
     bisection_steps: int,
 ) -> Crossing:
-    r"""Crossings at least as close as those given.
+    r"""Return crossings at least as close as those given.
 
-    The boundary is taken for its tangent plane at the crossing, and the example projected onto it,
-    a little farther than that, but a little less far than the crossing. Where that crosses, it is
-    closer.
+    The boundary is replaced by its tangent plane at the crossing. The example is projected a little
+    beyond this plane, but not as far away as the crossing. If the projection is across the
+    boundary, the crossing on the way to it is closer.
 
     Args:
         classifier: The model and its examples.
-        box: Where points may lie.
-        crossing: What the search found.
-        num_steps: How often, at most; an example that came no closer is done.
-        overshoot: How much farther than the plane.
-        bisection_steps: As in :func:`bisect`.
+        box: The range of valid points.
+        crossing: The result of the search.
+        num_steps: Projections at most; an example that came no closer is done.
+        overshoot: Share of the way by which the projection goes beyond the plane.
+        bisection_steps: ``num_steps`` of :func:`bisect`.
 
     Cost per example that has a crossing: 2 rows forward and 1 backward for each step, and
     mostly 2 or 3, at most ``bisection_steps + 3`` more if it came closer.
@@ -57,6 +57,7 @@ def refine(
 def _feet(
     classifier: Classifier, box: Box, crossing: Crossing, examples: Tensor, overshoot: float
 ) -> Tensor:
+    """Project examples a little beyond the tangent planes at their crossings."""
     x = classifier.inputs[examples]
     wide = (-1, *[1] * (x.dim() - 1))
     leaf, logits = classifier.differentiable(crossing.points[examples], examples)
@@ -73,7 +74,7 @@ def _feet(
 
 
 def closer(a: Crossing, b: Crossing) -> Crossing:
-    """Of two crossings of each example the closer one, the second if they are equal."""
+    """Return, per example, the closer of two crossings; ``b`` if they are equal."""
     better = a.distances < b.distances
     wide = better.reshape(-1, *[1] * (a.points.dim() - 1))
     return Crossing(

@@ -1,4 +1,4 @@
-"""What a search for the boundary gives, and the error where there is none."""
+"""Define the result of a search for the boundary, and the error if there is none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OnMissing = Literal["raise", "nan"]
 
 
 class Boundary(NamedTuple):
-    """The nearest points of another class that :func:`find_boundary` found.
+    """Hold the nearest points of another class that :func:`find_boundary` found.
 
     Args:
         points: ``(B, ...)`` :math:`x'`, of the shape and dtype of the inputs (a tuple for a tuple),
@@ -27,8 +27,6 @@ class Boundary(NamedTuple):
 
     Raises:
         AttributeError: On an attempt to change it.
-
-    Cost: no model rows.
 
     Example::
 
@@ -50,14 +48,12 @@ class Boundary(NamedTuple):
 
 
 class BoundaryNotFoundError(RuntimeError):
-    """For some examples the search met no other class.
+    """Report that the search met no other class for some examples.
 
     Args:
-        examples: Their indices.
-        boundary: What was found for the others, as with ``on_missing="nan"``; None where points
-            were given and not searched. Default: None
-
-    Cost: no model rows.
+        examples: The indices of these examples.
+        boundary: The result for the others, as with ``on_missing="nan"``; None if points were
+            given and not searched. Default: None
 
     Example::
 
@@ -77,13 +73,13 @@ class BoundaryNotFoundError(RuntimeError):
 
 
 def check_on_missing(on_missing: object) -> None:
-    """Raise unless it is one of the two ways."""
+    """Raise unless ``on_missing`` is ``"raise"`` or ``"nan"``."""
     if on_missing not in ("raise", "nan"):
         raise ValueError(f'on_missing must be "raise" or "nan", got {on_missing!r}')
 
 
 def as_boundary(crossing: Crossing, on_missing: OnMissing, in_tuple: bool) -> Boundary:
-    """The result for the user; raises if a boundary is missing that must not be."""
+    """Return the result for the user; raise if a boundary is missing and none may be."""
     found = crossing.distances.isfinite()
     points: Any = format_output(in_tuple, (crossing.points,))
     boundary = Boundary(points, crossing.distances, found, crossing.classes)

@@ -1,4 +1,4 @@
-"""What an absent band holds: a fixed image, noise with the image's own energies, another image."""
+"""Fill absent bands: from a fixed image, noise with the image's own energies, or another image."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _NAMED = ("noise", "donor")
 
 
 class Baselines:
-    """The baseline of every image of a batch.
+    """Give the baseline of every image of a batch.
 
     Args:
         baselines: None, a number, a tensor, "noise" or "donor"; see ``SpectralImportance``.
 
     Raises:
-        TypeError: Something else.
-        ValueError: Another name.
+        TypeError: ``baselines`` is a tuple.
+        ValueError: ``baselines`` is a string other than these.
     """
 
     def __init__(self, baselines: BaselineType | str) -> None:
@@ -38,18 +38,18 @@ class Baselines:
         self._reserve: Tensor | None = None
 
     def forget(self) -> None:
-        """Begin a new data set."""
+        """Forget the images seen so far, to begin a new data set."""
         self._reserve = None
 
     def taken_in(self, images: Tensor) -> None:
-        """Keep what the next batch may need of one that was measured without an exception."""
+        """Keep the last image of a measured batch: the next batch may need it as a donor."""
         if self._baselines == "donor":
             self._reserve = images[-1:].detach().clone()
 
     def of(
         self, images: Tensor, mask: Tensor, dims: tuple[int, ...], draws: ImageDraws
     ) -> BaselineType:
-        """The baselines of a batch.
+        """Return the baselines of a batch.
 
         Args:
             images: ``(B, ...)``.
@@ -64,10 +64,10 @@ class Baselines:
         return self._baselines
 
     def _donors(self, images: Tensor, draws: ImageDraws) -> Tensor:
-        """For every image another one of its batch; for a single image the last one before."""
+        """Give every image another one of its batch; a single image gets the last one before it."""
         count, before = len(images), self._reserve
         if count > 1:
-            steps = 1 + draws.integers(count - 1)
+            steps = 1 + draws.integers(count - 1)  # (B,) from 1 to B - 1: never the image itself
             return images[((torch.arange(count, device="cpu") + steps) % count).to(images.device)]
         if before is None or before.shape != images.shape:
             raise ValueError(
@@ -78,7 +78,7 @@ class Baselines:
 
 
 def matched_noise(x: Tensor, noise: Tensor, mask: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """Noise scaled band by band to the energy that ``x`` has in the band.
+    """Scale noise band by band to the energy that ``x`` has in the band.
 
     Args:
         x: ``(B, *signal)``.
@@ -91,7 +91,9 @@ def matched_noise(x: Tensor, noise: Tensor, mask: Tensor, dims: tuple[int, ...])
     gain = torch.zeros_like(noise)
     for i in mask.unique().tolist():  # sums one by one: scattered ones have no fixed order on CUDA
         band = mask == i
+        # (B,) energies of the band in x and in the noise
         energy, reference = ((s.abs().square() * band).flatten(1).sum(1) for s in (of_x, of_noise))
         ratio = (energy / reference.clamp(min=torch.finfo(noise.dtype).tiny)).sqrt()
+        # (B, 1, ...) over the coefficients of this band
         gain += ratio.reshape(-1, *[1] * (x.dim() - 1)) * band
     return torch.real(torch.fft.ifftn(of_noise * gain, dim=dims)).to(x.dtype)

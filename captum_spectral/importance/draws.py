@@ -1,4 +1,4 @@
-"""Random numbers that belong to an image: the same whatever batch or process it is in."""
+"""Draw random numbers that belong to an image, the same in any batch and any process."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["ImageDraws"]
 
 
 class ImageDraws:
-    """A stream of random numbers for every image of a batch, seeded by its content.
+    """Draw from a stream of random numbers for every image of a batch, seeded by its content.
 
-    What is drawn for an image then depends on nothing but the seed and the image: not on its
-    neighbours, the order of the data, or how many processes share them.
+    The numbers of an image then depend on the seed and the image alone, and not on its neighbours,
+    the order of the data, or the number of processes that share them.
 
     Args:
         images: ``(B, ...)`` floating.
@@ -27,21 +27,21 @@ class ImageDraws:
         ]
 
     def orderings(self, num_players: int, n_samples: int) -> Tensor:
-        """``(B, n, M)`` random orderings."""
+        """Draw random orderings ``(B, n, M)``."""
         noise = [
             torch.rand(n_samples, num_players, generator=g, dtype=torch.float64, device="cpu")
             for g in self._generators
         ]
-        return torch.stack(noise).argsort(-1)
+        return torch.stack(noise).argsort(-1)  # the order of independent numbers is uniform
 
     def integers(self, limit: int) -> Tensor:
-        """``(B,)`` integers from 0 to ``limit - 1``."""
+        """Draw integers ``(B,)`` from 0 to ``limit - 1``."""
         return torch.cat(
             [torch.randint(limit, (1,), generator=g, device="cpu") for g in self._generators]
         )
 
     def normal(self, like: Tensor) -> Tensor:
-        """Standard normal numbers of the shape and on the device of ``like (B, ...)``."""
+        """Draw standard normal numbers of the shape and on the device of ``like (B, ...)``."""
         shape = like.shape[1:]
         return torch.stack(
             [torch.randn(shape, generator=g, device="cpu") for g in self._generators]
@@ -49,12 +49,14 @@ class ImageDraws:
 
 
 def _keys(images: Tensor) -> list[int]:
-    """A number per image: its bits, weighted by position, summed modulo 2^64.
+    """Hash every image to a number: its bits, weighted by position, summed modulo 2^64.
 
     Integer sums do not depend on their order, so every device gives the same.
     """
     flat = images.detach().flatten(1).contiguous()
     whole = {2: torch.int16, 4: torch.int32, 8: torch.int64}[flat.element_size()]
+    # Odd weights have an inverse modulo 2^64, so a change of any one value changes the sum. The
+    # constant is 2^64 over the golden ratio, which spreads the weights; products wrap around.
     weights = torch.arange(1, flat.shape[1] + 1, device=flat.device) * -7046029254386353131 | 1
     sums = [(bits.long() * weights).sum() for bits in flat.view(whole)]  # one by one: less memory
     keys: list[int] = torch.stack(sums).tolist()
@@ -62,5 +64,6 @@ def _keys(images: Tensor) -> list[int]:
 
 
 def _digest(key: int, seed: int) -> int:
+    """Mix key and seed into 63 bits."""
     digest = hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1

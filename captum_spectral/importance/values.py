@@ -1,4 +1,4 @@
-"""What a coalition is worth: a number per row from the model's outputs and the label."""
+"""Value coalitions: one number per row, from the model's outputs and the label."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _UNITS = {"log_likelihood": "nats", "logit": "logits"}
 
 
 def format_value(value: Value) -> str:
-    """The unit of a value; an error if there is no such value."""
+    """Return the unit of a value; raise if there is no such value."""
     if isinstance(value, str) and value in _UNITS:
         return _UNITS[value]
     if isinstance(value, str):
@@ -33,14 +33,13 @@ def format_value(value: Value) -> str:
 
 
 class ValueOfRows:
-    """The forward function of the game: a model, and what its outputs are worth at a label.
+    """Run a model and value its outputs at the labels: the forward function of the game.
 
-    What the engine learns about its speed it remembers for the model, which it finds under the name
-    ``forward_func``.
+    The engine remembers the speed of a model, which it finds in the attribute ``forward_func``.
 
     Args:
         forward_func: The model.
-        value: See ``SpectralImportance``.
+        value: The value, see ``SpectralImportance``.
     """
 
     def __init__(self, forward_func: Callable[..., Any], value: Value) -> None:
@@ -48,7 +47,7 @@ class ValueOfRows:
         self._value = value
 
     def logits(self, images: Tensor) -> Tensor:
-        """The model's outputs ``(B, classes)``."""
+        """Return the model's outputs ``(B, classes)``; raise if they are none."""
         outputs: Tensor = self.forward_func(images)
         if not _is_logits(outputs, images):
             raise ValueError(
@@ -58,10 +57,10 @@ class ValueOfRows:
         return outputs
 
     def of(self, images: Tensor, labels: Tensor, highest: int) -> Tensor:
-        """Value and whether the label has the largest output, ``(rows, 2)``.
+        """Return the value, and whether the label has the largest output, as ``(rows, 2)``.
 
-        The second is -1 where outputs are not ``(rows, classes)``, which only a value of one's own
-        can make something of.
+        The second column is -1 if outputs are not ``(rows, classes)``, which only a value function
+        of the user can read.
         """
         outputs = self.forward_func(images)
         is_logits = _is_logits(outputs, images)
@@ -75,13 +74,14 @@ class ValueOfRows:
             )
         else:
             values = self._of_logits(outputs, labels, highest)
-        correct = torch.full_like(values, -1)
+        correct = torch.full_like(values, -1)  # (rows,): 1 or 0, -1 for unknown
         if is_logits:
             correct = (outputs.argmax(1) == labels.to(outputs.device)).to(values)
         return torch.stack([values, correct], 1)
 
     def _of_logits(self, outputs: Tensor, labels: Tensor, highest: int) -> Tensor:
-        # Looking for the largest label here would wait for the device.
+        """Return the label's logit or log likelihood of every row."""
+        # The caller gives the highest label, because to look for it here would wait for the device.
         if highest >= outputs.shape[1]:
             raise ValueError(
                 f"labels reach {highest}, but forward_func returns {outputs.shape[1]} outputs per "
@@ -93,6 +93,7 @@ class ValueOfRows:
         return outputs.gather(1, labels.to(outputs.device)[:, None])[:, 0]
 
     def _of_callable(self, outputs: Any, labels: Tensor) -> Tensor:
+        """Return the values of the user's function; raise unless there is one per row."""
         assert callable(self._value)
         values = self._value(outputs, labels)
         if not isinstance(values, Tensor) or values.shape != labels.shape:
@@ -113,6 +114,7 @@ def _is_logits(outputs: Any, images: Tensor) -> bool:
 
 
 def _describe(outputs: Any) -> str:
+    """Name type, dtype and shape in an error."""
     if isinstance(outputs, Tensor):
         return f"a {outputs.dtype} tensor of shape {tuple(outputs.shape)}"
     return type(outputs).__name__

@@ -1,4 +1,4 @@
-"""How widely a map of attributions is spread."""
+"""Measure how widely a map of attributions is spread."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["concentration", "normalized_entropy"]
 
 
 def concentration(attributions: Tensor | tuple[Tensor]) -> Tensor:
-    r"""The mean distance of the positive attribution from its centre of mass, in pixels.
+    r"""Compute the mean distance of the positive attribution from its centre of mass, in pixels.
 
     .. math::
         \sum_p w_p\, |r_p - c|_2, \qquad w_p = \frac{\max(a_p, 0)}{\sum_q \max(a_q, 0)}, \qquad
@@ -35,8 +35,6 @@ def concentration(attributions: Tensor | tuple[Tensor]) -> Tensor:
         TypeError: Attributions of a wrong kind.
         ValueError: Attributions that are not finite, or are no maps.
 
-    Cost: no model rows.
-
     Example::
 
         >>> import torch
@@ -52,23 +50,25 @@ def concentration(attributions: Tensor | tuple[Tensor]) -> Tensor:
         Interpretable Because Attributions Look Normal*, ICML 2022.
     """
     positive = format_map(attributions).clamp(min=0)
-    weight = positive / positive.sum((1, 2), keepdim=True)
+    weight = positive / positive.sum((1, 2), keepdim=True)  # (B, H, W), NaN where all are 0
     height, width = weight.shape[1:]
     y = torch.arange(height, device=weight.device).to(weight)[:, None]
     x = torch.arange(width, device=weight.device).to(weight)
+    # Offsets from the centre of mass, (B, H, 1) and (B, 1, W).
     from_y = y - (weight * y).sum((1, 2), keepdim=True)
     from_x = x - (weight * x).sum((1, 2), keepdim=True)
     return (weight * torch.hypot(from_y, from_x)).sum((1, 2))
 
 
 def normalized_entropy(attributions: Tensor | tuple[Tensor]) -> Tensor:
-    r"""How evenly the absolute attribution is spread over the pixels, wherever they are.
+    r"""Measure how evenly the absolute attribution is spread over the pixels, wherever they are.
 
     .. math::
         -\frac{1}{\log n} \sum_p w_p \log w_p, \qquad w_p = \frac{|a_p|}{\sum_q |a_q|}
 
-    for :math:`n` pixels: 0 if one pixel has it all, 1 if all have the same. A diagnostic of this
-    package, no score: neither end is better, and shuffled pixels have the same.
+    for :math:`n` pixels. It is 0 if one pixel has all of it and 1 if all pixels have the same. It
+    is a diagnostic of this package and no score: neither end is better, and shuffling the pixels
+    does not change it.
 
     Args:
         attributions: ``(B, C, H, W)`` or ``(B, H, W)`` in the pixels of the input, or a tuple of
@@ -82,8 +82,6 @@ def normalized_entropy(attributions: Tensor | tuple[Tensor]) -> Tensor:
     Raises:
         TypeError: Attributions of a wrong kind.
         ValueError: Attributions that are not finite, or are no maps.
-
-    Cost: no model rows.
 
     Example::
 
@@ -102,6 +100,6 @@ def normalized_entropy(attributions: Tensor | tuple[Tensor]) -> Tensor:
     """
     size = format_map(attributions).abs().flatten(1)
     weight = size / size.sum(1, keepdim=True)
-    most = math.log(size.shape[1]) or math.nan
+    most = math.log(size.shape[1]) or math.nan  # one pixel has no spread to measure
     entropy: Tensor = torch.special.entr(weight).sum(1)
-    return (entropy / most).clamp(0, 1)  # not beyond by rounding
+    return (entropy / most).clamp(0, 1)  # rounding must not lead beyond

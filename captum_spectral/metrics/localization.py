@@ -1,4 +1,4 @@
-"""How much of a map of attributions lies on the object."""
+"""Measure how much of a map of attributions lies on the object."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ __all__ = ["energy_in_box", "positive_percentage"]
 
 
 def energy_in_box(attributions: Tensor | tuple[Tensor], region: Tensor) -> Tensor:
-    r"""The share of the positive attribution that lies in a region, such as the object's box.
+    r"""Compute the share of the positive attribution in a region, such as the object's box.
 
     .. math:: \frac{\sum_{p \in R} \max(a_p, 0)}{\sum_p \max(a_p, 0)}
 
-    1: all of it. Even attributions get the share of the area, so compare small objects with small
-    ones. It does not say that the model looks at the object: a map that is drawn there for
-    any other reason, as an edge detector would, gets the same.
+    It is 1 if all of it lies there. An even map gets the region's share of the area, so compare
+    small objects with small ones. A high share does not prove that the model looks at the object: a
+    map that lies there for any other reason, such as an edge detector's, gets the same.
 
     Args:
         attributions: ``(B, C, H, W)`` or ``(B, H, W)`` in the pixels of the input, or a tuple of
@@ -33,8 +33,6 @@ def energy_in_box(attributions: Tensor | tuple[Tensor], region: Tensor) -> Tenso
         TypeError: Attributions or a region of a wrong kind.
         ValueError: Attributions that are not finite or are no maps, a region of another shape,
             empty, or not within the map.
-
-    Cost: no model rows.
 
     Example::
 
@@ -56,13 +54,13 @@ def energy_in_box(attributions: Tensor | tuple[Tensor], region: Tensor) -> Tenso
 
 
 def positive_percentage(attributions: Tensor | tuple[Tensor], region: Tensor) -> Tensor:
-    r"""The share of the attribution in a region, such as the object's box, that is positive.
+    r"""Compute the positive share of the attribution in a region, such as the object's box.
 
     .. math:: \frac{\sum_{p \in R} \max(a_p, 0)}{\sum_{p \in R} |a_p|}
 
-    1: everything there speaks for the target. A share, not in percent, in spite of the paper's
-    name. Unsigned attributions have 1 by construction, and what lies outside the region does not
-    count.
+    It is 1 if everything there speaks for the target; in spite of the paper's name it is a share,
+    not a percentage. Unsigned attributions get 1 by construction. Attributions outside the region
+    do not count.
 
     Args:
         attributions: ``(B, C, H, W)`` or ``(B, H, W)`` in the pixels of the input, or a tuple of
@@ -76,8 +74,6 @@ def positive_percentage(attributions: Tensor | tuple[Tensor], region: Tensor) ->
     Raises:
         TypeError: Attributions or a region of a wrong kind.
         ValueError: As :func:`energy_in_box`.
-
-    Cost: no model rows.
 
     Example::
 

@@ -1,4 +1,4 @@
-"""Where a model and a photograph come from: names to networks, files to images.
+"""Load models, photographs, data sets and label maps by name.
 
-Nothing else in this package needs it but the command line.
+Only the command line needs this folder.
 """

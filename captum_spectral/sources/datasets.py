@@ -1,4 +1,4 @@
-"""Data sets as lists of pictures: torchvision's; with those of folders and photographs."""
+"""Open torchvision's data sets as lists of pictures; pass on folders and photographs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from torchvision import datasets
-from torchvision.transforms.functional import to_pil_image
 
 from captum_spectral.sources.folders import open_folder
 from captum_spectral.sources.pictures import Pictures, shipped_views
@@ -26,18 +24,18 @@ _LABELS = ("targets", "labels", "_labels")  # where torchvision's data sets keep
 
 
 def open_torchvision(name: str, root: str | os.PathLike[str]) -> Pictures:
-    """The test part of a data set for classification in ``torchvision.datasets``.
+    """Open the test part of a data set for classification from ``torchvision.datasets``.
 
-    It is what ``train=False`` gives, or else ``split="test"``, or else ``split="val"``, or all of a
-    data set without parts. Nothing is downloaded.
+    The test part is what ``train=False`` gives, or else ``split="test"``, or else ``split="val"``;
+    a data set without parts is taken whole. Nothing is downloaded.
 
     Args:
         name: A class of ``torchvision.datasets`` that gives pairs of an image and a class, e.g.
             ``"FashionMNIST"``.
-        root: The folder that torchvision is to look in.
+        root: The folder in which torchvision looks for the data.
 
     Returns:
-        The :class:`Pictures`. Where torchvision has several names for a class, ``classes`` has the
+        The :class:`Pictures`. If torchvision has several names for a class, ``classes`` has the
         first, or all of them if the first is not unique. The fingerprint covers name, part, length
         and classes.
 
@@ -45,8 +43,6 @@ def open_torchvision(name: str, root: str | os.PathLike[str]) -> Pictures:
         ImportError: The data set needs a package that is missing.
         OSError: The data is not below ``root``, or cannot be read.
         ValueError: There is no such data set, or it is not one for classification.
-
-    Cost: no model rows.
 
     Example::
 
@@ -65,14 +61,23 @@ def open_torchvision(name: str, root: str | os.PathLike[str]) -> Pictures:
     try:
         first = _entry(data, 0)
     except Exception:
-        pass  # an error of load(0) and not of the others
+        pass  # load(0) will report it; the other pictures may be fine
     else:
         _check_pair(name, first)
-    return _Torchvision(f"{name} ({part})", _class_names(data), (), name, data, _labels(data))
+    return _Torchvision(
+        name=f"{name} ({part})",
+        classes=_class_names(data),
+        skipped=(),
+        short=name,
+        data=data,
+        labels=_labels(data),
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class _Torchvision(Pictures):
+    """Read pictures and labels from a data set of torchvision."""
+
     short: str
     data: Any = field(repr=False)
     labels: Sequence[int] | None = field(repr=False)  # None: only known with the image
@@ -104,7 +109,9 @@ class _Torchvision(Pictures):
 
 
 def _parameters(name: str) -> set[str]:
-    """The arguments of a data set that takes a folder; an error that helps if there is none."""
+    """Return the names of a data set's arguments; raise if there is none that takes ``root``."""
+    from torchvision import datasets
+
     known = {
         each: signature
         for each in datasets.__all__
@@ -121,7 +128,9 @@ def _parameters(name: str) -> set[str]:
 
 
 def _construct(name: str, root: str, parameters: Container[str]) -> tuple[str, Any]:
-    """What the test part is called, and the data set."""
+    """Open the test part of a data set; return the name of the part and the data set."""
+    from torchvision import datasets
+
     parts: dict[str, dict[str, Any]] = {"all": {}}
     if "train" in parameters:
         parts = {"test": {"train": False}}
@@ -136,7 +145,7 @@ def _construct(name: str, root: str, parameters: Container[str]) -> tuple[str, A
             raise
         except Exception as error:
             if isinstance(error, ValueError) and part != list(parts)[-1]:
-                continue  # there is no such part
+                continue  # no part of this name: try the next
             message = f"torchvision cannot open {name} ({part}) in {root}: {error}"
             if not isinstance(error, (OSError, RuntimeError)):
                 raise ValueError(message) from error
@@ -146,12 +155,16 @@ def _construct(name: str, root: str, parameters: Container[str]) -> tuple[str, A
 
 
 def _entry(data: Any, i: int) -> Any:
+    """Read one entry without the warnings of its decoder."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on odd metadata, which is not used here
         return data[i]
 
 
 def _rgb(image: Any) -> Image.Image:
+    """Return an image, a tensor or an array as a picture of mode ``"RGB"``."""
+    from torchvision.transforms.functional import to_pil_image
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # older torchvision calls what newer Pillow deprecates
         picture: Image.Image = image if isinstance(image, Image.Image) else to_pil_image(image)
@@ -159,6 +172,7 @@ def _rgb(image: Any) -> Image.Image:
 
 
 def _check_pair(name: str, entry: Any) -> tuple[Any, int | None]:
+    """Return the image and the label of an entry; raise unless it is such a pair."""
     try:
         image, label = entry
         return image, None if label is None else operator.index(label)
@@ -170,7 +184,7 @@ def _check_pair(name: str, entry: Any) -> tuple[Any, int | None]:
 
 
 def _labels(data: Any) -> list[int] | None:
-    """The labels of a data set where it has them at hand, without reading any image."""
+    """Return all labels if the data set has them at hand, else None; read no image."""
     for attribute in _LABELS:
         values = getattr(data, attribute, None)
         if values is not None and len(values) == len(data):
@@ -181,6 +195,7 @@ def _labels(data: Any) -> list[int] | None:
 
 
 def _class_names(data: Any) -> tuple[str, ...] | None:
+    """Return one name per class: the first of its names, or all where the first are not unique."""
     classes = getattr(data, "classes", None)
     if not isinstance(classes, (list, tuple)):
         return None

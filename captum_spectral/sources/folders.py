@@ -1,4 +1,4 @@
-"""A folder as a list of pictures."""
+"""List the images of a folder as pictures."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _NO_PIXELS = ("BUFR", "GRIB", "HDF5", "MPEG")
 
 
 def open_folder(path: str | os.PathLike[str]) -> Pictures:
-    """The images in a folder; its sub folders, if they hold the images, are the classes.
+    """List the images in a folder; its sub folders, if they hold the images, are the classes.
 
     A file is an image if Pillow reads files of its extension. Other files are ignored, and so is
-    everything whose name starts with a dot. Links to folders are not followed, and a link to a file
-    only inside of ``path``; the refused ones are in ``skipped``. No file is opened: one that cannot
-    be read is an error of ``load``.
+    everything whose name starts with a dot. Links to folders are not followed, links to files only
+    if their target is below ``path``; the refused ones are in ``skipped``. No file is opened here;
+    ``load`` raises for one that cannot be read.
 
     Args:
-        path: Either holds the images itself, which then have no labels, or one folder for each
-            class, with the images of the class anywhere below it. Classes are sorted by name. A
+        path: The folder. It holds either the images themselves, which then have no labels, or one
+            folder for each class, with its images anywhere below. Classes are sorted by name. A
             class without images stays a class.
 
     Returns:
@@ -39,8 +39,6 @@ def open_folder(path: str | os.PathLike[str]) -> Pictures:
     Raises:
         OSError: The folder or one below it cannot be read.
         ValueError: There is no image, or there are some in the folder and in its sub folders.
-
-    Cost: no model rows.
 
     Example::
 
@@ -68,15 +66,25 @@ def open_folder(path: str | os.PathLike[str]) -> Pictures:
             names.append(name)
             labels.append(None if flat else label)
             digest.update(f"{name}\0{size}\0{label}\0".encode("utf-8", "surrogatepass"))
-    skipped = tuple(dict.fromkeys(lister.skipped))  # the look below a flat folder is a second one
+    skipped = tuple(lister.skipped)
     if not names:
         refused = f"; refused: {skipped[0][0]}, {skipped[0][1]}" if skipped else ""
         raise ValueError(f"there is no image in {path} or its sub folders{refused}")
-    return _Folder(path, classes, skipped, lister.root, names, labels, digest.hexdigest())
+    return _Folder(
+        name=path,
+        classes=classes,
+        skipped=skipped,
+        root=lister.root,
+        names=names,
+        labels=labels,
+        digest=digest.hexdigest(),
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class _Folder(Pictures):
+    """Read the listed images of a folder."""
+
     root: str
     names: Sequence[str] = field(repr=False)
     labels: Sequence[int | None] = field(repr=False)
@@ -100,7 +108,7 @@ class _Folder(Pictures):
 
 @dataclass
 class _Lister:
-    """Lists folders below ``root``, a path without links; 10^6 files take seconds."""
+    """List folders below ``root``, a path without links; a million files take seconds."""
 
     root: str
     skipped: list[tuple[str, str]] = field(default_factory=list)
@@ -114,7 +122,7 @@ class _Lister:
         }
 
     def scan(self, folder: str) -> tuple[list[tuple[str, int]], list[str]]:
-        """The images (name, size) and the folders in ``root/folder``, sorted."""
+        """Return the images (name, size) and the folders in ``root/folder``, both sorted."""
         path = os.path.join(self.root, folder) if folder else self.root
         try:
             with os.scandir(path) as listing:
@@ -133,14 +141,15 @@ class _Lister:
         return files, folders
 
     def walk(self, folder: str) -> Iterator[tuple[str, int]]:
-        """All images below ``root/folder``, those of a folder before those below it."""
-        waiting = [folder]  # and no recursion: folders can be deeper than Python's stack
+        """Yield all images below ``root/folder``, those of a folder before those of its folders."""
+        waiting = [folder]  # no recursion: folders can be deeper than Python's stack
         while waiting:
             files, folders = self.scan(waiting.pop())
             yield from files
             waiting += reversed(folders)
 
     def _is_image(self, entry: os.DirEntry[str], name: str) -> bool:
+        """Return whether to take a file; note in ``skipped`` why a link is refused."""
         fits = os.path.splitext(entry.name)[1].lower() in self.extensions
         if not entry.is_symlink():
             return fits and entry.is_file()
@@ -160,7 +169,8 @@ class _Lister:
 
 
 def _size(entry: os.DirEntry[str]) -> int:
+    """Return the size of a file in bytes."""
     try:
         return entry.stat().st_size
-    except OSError:  # it vanished; load says so
+    except OSError:  # it vanished since it was listed; load will say so
         return -1

@@ -1,4 +1,4 @@
-"""Photographs: files to RGB images, and a few real ones that need no download."""
+"""Read photographs from files, and the few real ones that need no download."""
 
 from __future__ import annotations
 
@@ -46,8 +46,6 @@ def load_photograph(path: str | os.PathLike[str]) -> Image.Image:
             ``PIL.Image.MAX_IMAGE_PIXELS``), holds numbers without an agreed white, or is a strip
             more than 50 times as long as it is wide. The message names the file and the reason.
 
-    Cost: no model rows.
-
     Example::
 
         >>> import tempfile
@@ -72,19 +70,17 @@ def load_photograph(path: str | os.PathLike[str]) -> Image.Image:
 
 
 def photographs() -> dict[str, Image.Image]:
-    """Real photographs that lie in the wheels of scikit-image and scikit-learn.
+    """Read the bundled photographs: real ones in the wheels of scikit-image and scikit-learn.
 
-    A cat, a cup of coffee, a motorcycle, a rocket, a photographer (grey), a palace and a flower:
-    those of their pictures which show something that ImageNet has a class for. Nothing is
-    downloaded and neither package is imported.
+    They show a cat, a cup of coffee, a motorcycle, a rocket, a photographer (grey), a palace and a
+    flower; ImageNet has a class for something in each of them. Nothing is downloaded, and neither
+    package is imported.
 
     Returns:
         Name to ``PIL.Image.Image`` of mode ``"RGB"``, always in the same order.
 
     Raises:
         ImportError: A package is missing, or is installed without its pictures.
-
-    Cost: no model rows.
 
     Example::
 
@@ -95,6 +91,7 @@ def photographs() -> dict[str, Image.Image]:
 
 
 def _shipped(package: str, file: str) -> Path:
+    """Return the path of a file in an installed package; the package is not imported."""
     spec = importlib.util.find_spec(package)
     for folder in (spec.submodule_search_locations or []) if spec else []:
         if (path := Path(folder, file)).is_file():
@@ -109,9 +106,11 @@ def _shipped(package: str, file: str) -> Path:
 
 
 def _read(file: BinaryIO) -> Image.Image:
+    """Decode an image to RGB, upright and over white."""
     image: Image.Image = Image.open(file)
     image.load()
     image = _eight_bits(ImageOps.exif_transpose(image))
+    # Modes with transparency end in A, or in a where colours are premultiplied.
     if image.mode[-1] in "Aa" or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
@@ -123,7 +122,7 @@ def _read(file: BinaryIO) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Grey with more than 8 bits as mode ``"L"``; anything else as it is."""
+    """Scale grey with more than 8 bits to mode ``"L"``; return anything else as it is."""
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers, of which none is agreed as white")
     if image.mode != "I" and not image.mode.startswith("I;16"):
@@ -133,4 +132,5 @@ def _eight_bits(image: Image.Image) -> Image.Image:
         raise ValueError(
             f"its pixels reach from {values.min()} to {values.max()}, outside of 16 bits (0..65535)"
         )
+    # 65535 is 257 * 255: white stays white, and adding 128 rounds to the nearest.
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""Which output of a model each class of a data set stands for."""
+"""Map each class of a data set to the output of the model that it stands for."""
 
 from __future__ import annotations
 
@@ -31,20 +31,18 @@ def class_ids(
 
     Args:
         classes: The names of the classes, e.g. of their folders.
-        num_classes: How many outputs the model has.
-        categories: What the model calls its outputs. Default: None, not known
+        num_classes: Number of the model's outputs.
+        categories: The model's names of its outputs, in order. Default: None, not known
         label_map: Name of a class to its output, see :func:`read_label_map`. It may hold more than
             the classes. Default: None
 
     Returns:
-        For every class an index of an output.
+        For every class the index of an output.
 
     Raises:
         ValueError: No rule applies, a class is not in the label map, an output does not exist, a
             name belongs to two categories, or the names contradict the order. All ask for a label
             map, or for a change to it.
-
-    Cost: no model rows.
 
     Example::
 
@@ -75,7 +73,7 @@ def class_ids(
             f"the data has {len(classes)} classes (folders: {_few(classes)}), the model has "
             f"{num_classes} outputs; give a label map that says which output each class stands for"
         )
-    # A name that does not fit must not lead to the alphabet where the others say otherwise.
+    # As many classes as outputs means the same order, unless a known name is in another place.
     for i, (name, ids) in enumerate(zip(classes, found, strict=True)):
         if ids and i not in ids:
             unknown = [name for name, ids in zip(classes, found, strict=True) if not ids]
@@ -88,7 +86,7 @@ def class_ids(
 
 
 def read_label_map(path: str | os.PathLike[str]) -> dict[str, int]:
-    r"""Read which output each folder stands for.
+    r"""Read a file that says which output each folder stands for.
 
     Args:
         path: A JSON file ``{"folder": id, ...}`` or ``{"id": ["folder", "words"], ...}`` (the
@@ -103,8 +101,6 @@ def read_label_map(path: str | os.PathLike[str]) -> dict[str, int]:
         OSError: The file cannot be opened.
         ValueError: It is in none of these forms, or has a folder twice. The message names the file
             and the line or entry.
-
-    Cost: no model rows.
 
     Example::
 
@@ -123,13 +119,13 @@ def read_label_map(path: str | os.PathLike[str]) -> dict[str, int]:
             raise ValueError("it is empty")
         is_json = path.lower().endswith(".json") or text.lstrip()[0] in "{["
         return _collect(_from_json(text) if is_json else _from_lines(text.splitlines()))
-    except (ValueError, RecursionError) as error:  # with them what json and decode raise
+    except (ValueError, RecursionError) as error:  # json and decode raise subclasses of ValueError
         raise ValueError(f"{path} cannot be read as a label map: {error}") from error
 
 
 def _from_json(text: str) -> Iterable[tuple[str, str, object]]:
-    """(where, folder, id) of every entry."""
-    # As pairs, for json itself lets the last of two equal keys win.
+    """Yield (where, folder, id) of every entry."""
+    # Read as pairs, because json itself lets the last of two equal keys win in silence.
     entries = json.loads(text, object_pairs_hook=lambda pairs: [("entry", *p) for p in pairs])
     is_object = isinstance(entries, list) and all(
         isinstance(entry, tuple) and entry[0] == "entry" for entry in entries
@@ -150,13 +146,13 @@ def _from_json(text: str) -> Iterable[tuple[str, str, object]]:
 
 
 def _from_lines(lines: Sequence[str]) -> Iterable[tuple[str, str, object]]:
-    """(where, folder, id) of every line."""
+    """Yield (where, folder, id) of every line."""
     numbered = [_NUMBERED.fullmatch(line.strip()) for line in lines]
     for i, (line, match) in enumerate(zip(lines, numbered, strict=True)):
         where = f"line {i + 1}"
         if match:
             yield where, match[1] or match[2], match[3]
-        elif any(numbered):  # a slip must not turn all numbers into words
+        elif any(numbered):  # else one slip would turn all numbers into words
             raise ValueError(f"{where} must end in an integer as others do; got {line.strip()!r}")
         elif _BOTH.match(line.strip()):
             raise ValueError(
@@ -170,6 +166,7 @@ def _from_lines(lines: Sequence[str]) -> Iterable[tuple[str, str, object]]:
 
 
 def _collect(entries: Iterable[tuple[str, str, object]]) -> dict[str, int]:
+    """Build the label map; raise if an id is no integer from 0 or a folder comes twice."""
     label_map: dict[str, int] = {}
     for where, folder, number in entries:
         if isinstance(number, bool) or not re.fullmatch(r"\d+", str(number), re.ASCII):
@@ -181,6 +178,7 @@ def _collect(entries: Iterable[tuple[str, str, object]]) -> dict[str, int]:
 
 
 def _within(ids: list[int], classes: Sequence[str], num_classes: int) -> list[int]:
+    """Return ``ids``; raise if one of them is not an output of the model."""
     for name, i in zip(classes, ids, strict=True):
         if not 0 <= i < num_classes:
             raise ValueError(
@@ -191,5 +189,6 @@ def _within(ids: list[int], classes: Sequence[str], num_classes: int) -> list[in
 
 
 def _few(names: Sequence[str]) -> str:
+    """Name the first few and count the rest."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more

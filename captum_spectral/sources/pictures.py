@@ -1,4 +1,4 @@
-"""Pictures by index: the form that every data set takes here, and one that needs no download."""
+"""Define pictures by index, the form of every data set here, and bundle one of photographs."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _CORNER = 0.7  # side of a corner view, in short sides of its photograph
 
 @dataclass(frozen=True, eq=False)
 class Pictures(ABC):
-    """Pictures by index. Nothing is held open, so a copy in another process reads the same.
+    """Give pictures by index; nothing is held open, so a copy in another process reads the same.
 
     Attributes:
-        name: What to call the data set.
-        classes: The names of its classes, None where the pictures have no labels or the names of
-            the classes are not known.
-        skipped: What was refused while listing: (name, reason).
+        name: The name of the data set.
+        classes: The names of its classes; None if the pictures have no labels or the names are not
+            known.
+        skipped: The (name, reason) of every file that was refused while listing.
     """
 
     name: str
@@ -36,26 +36,26 @@ class Pictures(ABC):
 
     @abstractmethod
     def name_of(self, i: int) -> str:
-        """What to call picture ``i``."""
+        """Return the name of picture ``i``."""
 
     @abstractmethod
     def label(self, i: int) -> int | None:
-        """The class of picture ``i``, an index into ``classes``; None where it is not known."""
+        """Return the class of picture ``i``, an index into ``classes``; None if it is not known."""
 
     @abstractmethod
     def load(self, i: int) -> Image.Image:
-        """Picture ``i`` in mode ``"RGB"``; ValueError or OSError say why it cannot be read."""
+        """Read picture ``i`` in mode ``"RGB"``; ValueError or OSError say why it cannot be read."""
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """A hex digest that is another one when the data is another."""
+        """Return a hex digest that changes when the data changes."""
 
 
 def shipped_views() -> Pictures:
-    """Five square views of each of the seven photographs that need no download, without labels.
+    """Return five square views of each of the seven bundled photographs, without labels.
 
-    View 0 is the largest square in the middle, views 1 to 4 are squares of 0.7 of the short side in
-    the corners: top left, top right, bottom left, bottom right.
+    View 0 is the largest square in the middle. Views 1 to 4 are squares in the corners (top left,
+    top right, bottom left, bottom right) whose side is 0.7 of the short side.
 
     Returns:
         The 35 :class:`Pictures`. The fingerprint covers names and views.
@@ -63,8 +63,6 @@ def shipped_views() -> Pictures:
     Raises:
         ImportError: A package is missing, see
             :func:`~captum_spectral.sources.images.photographs`.
-
-    Cost: no model rows.
 
     Example::
 
@@ -82,6 +80,8 @@ def shipped_views() -> Pictures:
 
 @dataclass(frozen=True, eq=False)
 class _Views(Pictures):
+    """Crop views from photographs in memory."""
+
     views: Sequence[tuple[str, Image.Image, tuple[int, int, int, int]]] = field(repr=False)
 
     def __len__(self) -> int:
@@ -102,6 +102,7 @@ class _Views(Pictures):
 
 
 def _view_boxes(width: int, height: int) -> list[tuple[int, int, int, int]]:
+    """Return the five boxes (left, top, right, bottom) in pixels, the one in the middle first."""
     short = min(width, height)
     left, top = (width - short) // 2, (height - short) // 2
     side = round(_CORNER * short)

@@ -1,4 +1,4 @@
-"""Weights from files, as tensors only: nothing in a file is ever executed."""
+"""Read weights from files as tensors only; nothing in a file is ever executed."""
 
 from __future__ import annotations
 
@@ -35,8 +35,6 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
             plain values (``torch.load`` runs with ``weights_only=True``, always). The message names
             the file and the reason.
 
-    Cost: no model rows.
-
     Example::
 
         >>> import tempfile
@@ -55,7 +53,7 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
             content = load_file(path)
         else:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # on pickles that are then refused
+                warnings.simplefilter("ignore")  # torch warns of pickles that it then refuses
                 content = torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
@@ -75,17 +73,15 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 
 
 def load_weights(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Put a state dict into a network, in place, all of it or with an error that says what differs.
+    """Load a state dict into a network, in place; if any of it does not fit, raise and name it.
 
     Args:
         module: The network.
         state: Key to tensor.
-        source: What to call the state dict in an error, e.g. the path of its file.
+        source: Name of the state dict in an error, e.g. the path of its file.
 
     Raises:
-        ValueError: Keys that are missing, unexpected or of another shape; the message names them.
-
-    Cost: no model rows.
+        ValueError: Keys are missing, unexpected or of another shape; the message names them.
 
     Example::
 
@@ -111,7 +107,7 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], source: str) ->
     ]
     try:
         module.load_state_dict(state)
-    except RuntimeError as error:  # the module has the last word: it may know older formats
+    except RuntimeError as error:  # the module decides, because it may know older formats
         reason = "; ".join(complaints) or " ".join(str(error).split())
         raise ValueError(
             f"{source} does not fit the model {type(module).__name__}: {reason}"
@@ -119,6 +115,7 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], source: str) ->
 
 
 def _reason(error: Exception) -> str:
+    """Say in one line why a file cannot be read."""
     if isinstance(error, pickle.UnpicklingError):
         return (
             "it holds more than tensors and could run a program when read, which is refused, or it "
@@ -133,11 +130,13 @@ def _is_state_dict(content: Mapping[object, object]) -> bool:
 
 
 def _what(content: object) -> str:
+    """Describe the content of a file that holds no state dict."""
     if not isinstance(content, Mapping):
         return f"got {type(content).__name__}"
     return f"got {type(content).__name__} with the keys {_few([str(key) for key in content])}"
 
 
 def _few(keys: Sequence[str]) -> str:
+    """Name the first few and count the rest."""
     more = f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else ""
     return ", ".join(keys[:_NAMED]) + more

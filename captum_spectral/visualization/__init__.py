@@ -1,4 +1,4 @@
-"""Figures of attributions, from tensors alone.
+"""Draw figures of attributions, from tensors alone.
 
 Every function takes tensors or arrays, draws one figure and returns it with its axes, in the
 conventions of ``captum.attr.visualization``. None of them needs a model or anything else of this

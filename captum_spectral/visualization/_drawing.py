@@ -1,4 +1,4 @@
-"""What the figures share: arrays from tensors, new figures, labels and colour scales."""
+"""Give every figure the same tools: arrays from tensors, new figures, labels and colour scales."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ LINE_COLOURS = (*COLOURS[:6], "0.2")  # the yellow is too pale for a line on whi
 def to_array(
     x: Array, name: str, forms: tuple[str, ...], *, finite: bool = True, hint: str = ""
 ) -> Floats:
-    """A float64 array of one of the shapes ``forms``, e.g. ``("(M,)", "(N, M)")``."""
+    """Return a float64 array of one of the shapes ``forms``, e.g. ``("(M,)", "(N, M)")``."""
     if not isinstance(x, (Tensor, np.ndarray)):
         raise TypeError(
             f"{name} must be a torch.Tensor or numpy array, got {type(x).__name__}; "
@@ -53,9 +53,11 @@ def to_array(
         )
     tensor = x.detach().cpu() if isinstance(x, Tensor) else x
     kind = tensor.dtype
+    # NumPy's kinds of real numbers: floating, signed, unsigned, boolean.
     if kind.is_complex if isinstance(kind, torch.dtype) else kind.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, got dtype {kind}")
     values = tensor.double().numpy() if isinstance(tensor, Tensor) else tensor.astype(np.float64)
+    # Rank of a form: its commas and one more, except that "(M,)" has rank 1.
     if values.ndim not in [form.count(",") + (not form.endswith(",)")) for form in forms]:
         raise ValueError(f"{name} must be {' or '.join(forms)}, got shape {values.shape}{hint}")
     if values.size == 0:
@@ -67,7 +69,7 @@ def to_array(
 
 
 def to_frequencies(frequencies: Array | None, num_bands: int) -> Floats | None:
-    """``(M, 2)`` lowest and highest frequencies, NaN for a band that is empty."""
+    """Return lowest and highest frequencies ``(M, 2)``, NaN for an empty band, or None."""
     if frequencies is None:
         return None
     values = to_array(frequencies, "frequencies", ("(M, 2)",), finite=False)
@@ -80,7 +82,7 @@ def to_frequencies(frequencies: Array | None, num_bands: int) -> Floats | None:
 
 
 def range_labels(frequencies: Floats) -> list[str]:
-    """``"0.06–0.12"`` for each band, with just enough decimals to tell the bands apart."""
+    """Write ``"0.06–0.12"`` for each band, with just enough decimals to tell the bands apart."""
     known = frequencies[~np.isnan(frequencies).any(axis=1)]
     lowest = np.unique(known[:, 0])
     decimals = next((d for d in (2, 3) if len(np.unique(lowest.round(d))) == len(lowest)), 4)
@@ -91,23 +93,23 @@ def range_labels(frequencies: Floats) -> list[str]:
 
 
 def with_unit(quantity: str, unit: str) -> str:
-    """``"quantity (unit)"``, or the quantity alone for a pure number."""
+    """Write ``"quantity (unit)"``, or the quantity alone for a pure number."""
     return f"{quantity} ({unit})" if unit else quantity
 
 
 def signed(value: float) -> str:
-    """The value with its sign, three digits and a minus that is as wide as the plus."""
+    """Write the value with its sign, three digits and a minus that is as wide as the plus."""
     return f"{value:+.3g}".replace("-", "\N{MINUS SIGN}") if value else "0"
 
 
 def centred(values: Floats) -> Normalize:
-    """A linear colour scale with 0 in its middle that reaches the largest absolute value."""
+    """Return a linear colour scale with 0 in its middle, up to the largest absolute value."""
     largest = float(np.abs(values).max()) or 1.0
     return Normalize(-largest, largest)
 
 
 def new_figure(fig_size: tuple[float, float], use_pyplot: bool) -> Figure:
-    """An empty figure that makes room for its labels; unknown to pyplot unless asked for."""
+    """Make an empty figure that leaves room for its labels; pyplot knows it only if asked to."""
     if not use_pyplot:
         return Figure(figsize=fig_size, layout="constrained")
     from matplotlib import pyplot as plt
@@ -116,7 +118,7 @@ def new_figure(fig_size: tuple[float, float], use_pyplot: bool) -> Figure:
 
 
 def show(use_pyplot: bool) -> None:
-    """Show the figures of pyplot, as Captum does."""
+    """Show the figures of pyplot, as Captum does, if it was used."""
     if use_pyplot:
         from matplotlib import pyplot as plt
 
@@ -126,7 +128,7 @@ def show(use_pyplot: bool) -> None:
 def check_labels(
     labels: Sequence[str] | None, rows: int, one_row: bool, what: str = "attributions"
 ) -> list[str]:
-    """One name per row, or none where a single row needs none."""
+    """Return one name per row, or an empty list if a single row needs none."""
     if labels is None:
         return [] if one_row or rows == 1 else [f"example {i}" for i in range(rows)]
     if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
@@ -139,7 +141,7 @@ def check_labels(
 
 
 def check_named(values: object, name: str, example: str) -> None:
-    """A dict by name, such as ``example``."""
+    """Raise unless ``values`` is a dict by name, such as ``example``."""
     if not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values):
         raise TypeError(
             f"{name} must be a dict by name, such as {example}, got {type(values).__name__}"
@@ -147,7 +149,7 @@ def check_named(values: object, name: str, example: str) -> None:
 
 
 def check_display_range(picture: Floats, name: str) -> None:
-    """Pictures are shown in [0, 1]."""
+    """Raise if a picture leaves [0, 1] by more than can be seen."""
     if picture.min() < -_VISIBLE or picture.max() > 1 + _VISIBLE:
         raise ValueError(
             f"{name} must be in display range [0, 1], got values from {picture.min():.3g} to "
@@ -156,8 +158,8 @@ def check_display_range(picture: Floats, name: str) -> None:
 
 
 def draw_picture(ax: Axes, picture: Floats) -> None:
-    """A grey or RGB picture ``(C, H, W)`` without a frame."""
-    pixels = picture.clip(0, 1).transpose(1, 2, 0)
+    """Draw a grey or RGB picture ``(C, H, W)`` without a frame."""
+    pixels = picture.clip(0, 1).transpose(1, 2, 0)  # (H, W, C)
     if pixels.shape[-1] == 1:
         ax.imshow(pixels[..., 0], cmap="gray", vmin=0, vmax=1)
     else:

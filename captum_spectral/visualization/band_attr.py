@@ -1,4 +1,4 @@
-"""A bar chart: how much each band adds to the output."""
+"""Draw a bar chart of how much each band adds to the output."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def visualize_band_attr(
 ) -> tuple[Figure, Axes]:
     r"""Draw the attribution of every band as a bar over frequency.
 
-    A bar above zero is a band that raises the output, one below zero lowers it. With
+    A bar above zero is a band that raises the output, a bar below zero one that lowers it. With
     ``standard_error`` :math:`s_i`, whiskers reach from :math:`\phi_i - k s_i` to
     :math:`\phi_i + k s_i` with :math:`k` = ``num_standard_errors``, which the legend repeats.
 
@@ -70,7 +70,7 @@ def visualize_band_attr(
             intervals where errors are normal. Default: 1.0
         title: Title of the axes. Default: None
         plt_fig_axis: Figure and axes to draw in. None makes a figure. Default: None
-        fig_size: Width and height of a new figure in inches. None: as M needs. Default: None
+        fig_size: Width and height of a new figure in inches. None: to fit M bands. Default: None
         use_pyplot: Make the figure with pyplot and show it; False leaves pyplot alone.
             Default: True
 
@@ -81,8 +81,6 @@ def visualize_band_attr(
         TypeError: Values that are not a real tensor or array, labels that are not strings.
         ValueError: Shapes that do not fit each other, NaN or infinite values, negative standard
             errors, more than 7 rows.
-
-    Cost: no model rows.
 
     Example::
 
@@ -111,12 +109,13 @@ def visualize_band_attr(
     names = check_labels(labels, rows, one_row)
 
     if plt_fig_axis is None:
+        # Inches per band: room for its tick label, and for a bar of each row.
         per_band = max(0.7 if num_bands <= 8 else 0.48, 0.13 * rows + 0.25)
         figure = new_figure(fig_size or (max(4.8, 1.1 + num_bands * per_band), 3.4), use_pyplot)
         axes = figure.add_subplot()
     else:
         figure, axes = plt_fig_axis
-    width = _GROUP_WIDTH / rows
+    width = _GROUP_WIDTH / rows  # bars of one band stand side by side, centred on its tick
     for row in range(rows):
         x = np.arange(num_bands) - _GROUP_WIDTH / 2 + width * (row + 0.5)
         axes.bar(
@@ -142,11 +141,13 @@ def visualize_band_attr(
                 zorder=3,
             )
     axes.axhline(0, color="black", linewidth=0.8, zorder=2.5)
+    # The width of the axes, roughly: the layout is computed only when the figure is drawn.
     inches = figure.get_size_inches()[0] * axes.get_position().width
     _label_bands(axes, num_bands, ranges, frequency_unit, inches / num_bands)
     _dress(axes, with_unit("attribution", unit))
     rows_of_legend = _add_legend(axes, inches) if names or errors is not None else 0
     if title:
+        # The legend stands between axes and title.
         axes.set_title(title, pad=8 + 1.7 * _LEGEND_SIZE * rows_of_legend)
     show(use_pyplot)
     return figure, axes
@@ -155,12 +156,13 @@ def visualize_band_attr(
 def _label_bands(
     axes: Axes, num_bands: int, ranges: Floats | None, frequency_unit: str, inches: float
 ) -> None:
-    """Band numbers and ranges, as they fit into so many inches per band."""
+    """Label bands by number and range, written to fit into so many ``inches`` per band."""
     ticks, label, upright = [str(i) for i in range(num_bands)], "band", True
     if ranges is not None:
         label = with_unit("band and its frequencies", frequency_unit)
         ends = range_labels(ranges)
-        widest = max(map(len, ends)) * 0.6 * _TICK_SIZE / 72
+        widest = max(map(len, ends)) * 0.6 * _TICK_SIZE / 72  # in inches, at 0.6 em per letter
+        # As they are, else broken after the dash, else turned by 90 degrees.
         upright = inches > 0.65 * widest
         if widest > inches > 0.65 * widest:
             ends = [end.replace("–", "–\n") for end in ends]
@@ -173,6 +175,7 @@ def _label_bands(
 
 
 def _dress(axes: Axes, y_label: str) -> None:
+    """Label the vertical axis and draw a light grid behind the bars."""
     axes.set_ylabel(y_label)
     axes.grid(axis="y", color="0.88", linewidth=0.6)
     axes.set_axisbelow(True)
@@ -180,13 +183,13 @@ def _dress(axes: Axes, y_label: str) -> None:
 
 
 def _add_legend(axes: Axes, inches: float) -> int:
-    """A legend over the axes, where no bar can be; how many rows it has."""
+    """Add a legend above the axes, where no bar can be, and return how many rows it has."""
     handles, labels = axes.get_legend_handles_labels()
     whiskers_last = sorted(
         zip(handles, labels, strict=True), key=lambda pair: isinstance(pair[0], ErrorbarContainer)
     )
     handles, labels = [list(column) for column in zip(*whiskers_last, strict=True)]
-    letters = inches * 72 / (0.55 * _LEGEND_SIZE)
+    letters = inches * 72 / (0.55 * _LEGEND_SIZE)  # at 0.55 em each; a handle takes about 6
     columns = max(1, min(len(labels), int(letters / (6 + max(map(len, labels))))))
     axes.legend(
         handles,
@@ -199,10 +202,11 @@ def _add_legend(axes: Axes, inches: float) -> int:
         frameon=False,
         fontsize=_LEGEND_SIZE,
     )
-    return -(-len(labels) // columns)
+    return -(-len(labels) // columns)  # rounded up
 
 
 def _whisker_label(num_standard_errors: float) -> str:
+    """Name the whiskers in the legend."""
     plural = "" if num_standard_errors == 1 else "s"
     return f"±{num_standard_errors:g} standard error{plural}"
 
@@ -210,6 +214,7 @@ def _whisker_label(num_standard_errors: float) -> str:
 def _check_errors(
     standard_error: Array | None, values: Floats, num_standard_errors: float
 ) -> Floats | None:
+    """Return the standard errors as ``(N, M)``; raise if they do not fit the values."""
     if not 0 < num_standard_errors < np.inf:
         raise ValueError(f"num_standard_errors must be positive, got {num_standard_errors!r}")
     if standard_error is None:

@@ -1,4 +1,4 @@
-"""An image and its bands, framed in the colour of their attributions."""
+"""Draw an image and its bands, framed in the colour of their attributions."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def visualize_bands(
     .. math:: \tfrac12 + g_i\, x_i, \qquad
         g_i = \frac{1/2}{\text{99.5th percentile of } |x_i|}
 
-    The gain :math:`g_i` is written under its panel. Read the frames and the values for what matters
-    to the model, the panels for what a band looks like, and nothing about its strength: because of
-    the gain, a panel full of contrast may be a band that is invisible in the image. A frame belongs
+    The gain :math:`g_i` is written under its panel. Frames and values say what matters to the
+    model, panels say what a band looks like. Nothing says how strong a band is: because of the
+    gain, a panel full of contrast may be a band that is invisible in the image. A frame belongs
     to the whole band, so no place inside a panel is more important than another. Save the figure
     at 300 dpi or more: with fewer dots than pixels the highest bands fade to grey.
 
@@ -78,10 +78,10 @@ def visualize_bands(
         frequency_unit: Unit of ``frequencies``. Default: "cycles/pixel"
         cmap: Diverging colour map; 0 gets its middle. Default: "coolwarm" (red raises the output,
             blue lowers it; safe for colour-blind readers)
-        title: Title of the figure; of the image where ``plt_fig_axis`` is given. Default: None
+        title: Title of the figure, or of the image if ``plt_fig_axis`` is given. Default: None
         plt_fig_axis: Figure and array of at least M + 1 axes to draw in: the first for the image,
             the next for the bands. None makes a figure. Default: None
-        fig_size: Width and height of a new figure in inches. None: as M and the image need.
+        fig_size: Width and height of a new figure in inches. None: to fit M and the image.
             Default: None
         use_pyplot: Make the figure with pyplot and show it; False leaves pyplot alone.
             Default: True
@@ -93,8 +93,6 @@ def visualize_bands(
         TypeError: Values that are not a real tensor or array.
         ValueError: Shapes that do not fit each other, NaN or infinite values, an image outside
             [0, 1], bands that do not sum to it, too few axes.
-
-    Cost: no model rows.
 
     Example::
 
@@ -155,7 +153,7 @@ def visualize_bands(
 
 
 def _check(image: Array, bands: Array, attributions: Array) -> tuple[Floats, Floats, Floats]:
-    """The three arrays, of shapes that fit each other."""
+    """Return the three arrays; raise unless their shapes and values fit each other."""
     picture = to_array(image, "image", ("(C, H, W)",), hint=_one_at_a_time("image", image))
     layers = to_array(bands, "bands", ("(M, C, H, W)",), hint=_one_at_a_time("bands", bands))
     values = to_array(attributions, "attributions", ("(M,)",), hint="; one row of (B, M) at a time")
@@ -189,18 +187,18 @@ def _one_at_a_time(name: str, x: Array) -> str:
 
 
 def _displayable(band: Floats) -> tuple[Floats, str]:
-    """The band in display range, and how it got there."""
+    """Return the band in display range, and a note on how it was scaled."""
     if np.abs(band.mean(axis=(-2, -1))).max() > _HAS_MEAN:
         return band, "shown as is"
-    strengths = np.quantile(np.abs(band), [0.995, 1.0])
+    strengths = np.quantile(np.abs(band), [0.995, 1.0])  # some pixels may be clipped
     if strengths[1] < _ROUNDING:
         return np.full_like(band, 0.5), "zero in this image"
-    gain = 0.5 / strengths[strengths >= _ROUNDING][0]  # the largest where few pixels are not zero
+    gain = 0.5 / strengths[strengths >= _ROUNDING][0]  # the largest if nearly all pixels are 0
     return 0.5 + gain * band, f"contrast × {gain:.0f}" if gain >= 9.95 else f"contrast × {gain:.1f}"
 
 
 def _frame(ax: Axes, colour: npt.ArrayLike) -> None:
-    """A thick frame with a thin dark edge, so that a pale colour is still seen on white."""
+    """Draw a thick frame with a thin dark edge, so that a pale colour is still seen on white."""
     frame = Rectangle(
         (0, 0),
         1,
@@ -217,7 +215,8 @@ def _frame(ax: Axes, colour: npt.ArrayLike) -> None:
 
 
 def _rows(num_bands: int) -> int:
-    """Rows of at most four or five bands, whichever leaves fewer gaps; longer ones beyond 25."""
+    """Return the number of rows, of 4 or 5 bands, whichever leaves fewer gaps; longer beyond 25."""
+    # -n % k panels stay empty in the last row of k.
     columns = 5 if -num_bands % 5 < -num_bands % 4 else 4
     return math.ceil(num_bands / max(columns, math.ceil(math.sqrt(num_bands))))
 
@@ -229,16 +228,17 @@ def _new_grid(
     fig_size: tuple[float, float] | None,
     use_pyplot: bool,
 ) -> tuple[Figure, npt.NDArray[np.object_], Axes]:
-    """Axes of the image, of the bands and of the colour bar, placed in inches.
+    """Make axes for the image, the bands and the colour bar, placed in inches.
 
-    The image is on the left, as large as four panels where the bands have two rows or more, with
-    the colour bar under it; next to a single row the colour bar is on the right. ``lines`` are the
-    lines of text over the figure and over each panel.
+    The image is on the left, as large as four panels if the bands have two rows or more, with the
+    colour bar under it; next to a single row the colour bar is on the right. ``lines`` are the
+    numbers of lines of text over the figure and over each panel.
     """
     rows = _rows(num_bands)
     columns = math.ceil(num_bands / rows)
-    span = min(rows, 2)
+    span = min(rows, 2)  # the image is as wide and as high as so many panels
     head, above = lines[0] * _LINE, 0.15 + lines[1] * _LINE
+    # Along each side: so many panels of one size, and what does not grow with them.
     across, gaps = columns + span, columns * _GAP + 2 * _MARGIN + (_BAR if rows == 1 else 0)
     texts = rows * (above + _BELOW) + head
     if fig_size is None:
@@ -246,6 +246,7 @@ def _new_grid(
         width = _PANEL * min(max(aspect, 1.0), 2.0)  # wide enough for the text over it
         height = min(width / aspect, 2 * _PANEL)
         fig_size = (across * width + gaps, rows * height + texts)
+    # Solved for the size of a panel, which is another one in a figure of the caller's size.
     total_width, total_height = fig_size
     width, height = (total_width - gaps) / across, (total_height - texts) / rows
     if min(width, height) <= 0:
@@ -257,8 +258,8 @@ def _new_grid(
     figure.set_layout_engine("none")
 
     def place(x: float, y: float, w: float, h: float) -> Axes:
-        """Axes whose upper left corner is x, y inches from that of the figure."""
-        bottom = 1 - (y + h) / total_height
+        """Add axes whose upper left corner is ``x``, ``y`` inches from that of the figure."""
+        bottom = 1 - (y + h) / total_height  # matplotlib counts shares of the figure from below
         return figure.add_axes((x / total_width, bottom, w / total_width, h / total_height))
 
     left, top = _MARGIN + span * width + _GAP, head + above

@@ -1,4 +1,4 @@
-"""Lines: the output while more and more features are inserted or deleted."""
+"""Draw the output, as a line, while more and more features are inserted or deleted."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def visualize_curves(
 
     A line is the mean over the N images, the shade around it one standard error of that mean. The
     legend gives the area under each line, by the trapezoidal rule, with its standard error over
-    images. Lines of the same images share the luck of the images: two shades that overlap may
-    still belong to a difference that every single image shows, so compare areas image by image.
+    images. Errors of lines over the same images are not independent: two shades may overlap
+    although one method is ahead on every single image, so compare areas image by image.
 
     Args:
         fractions: ``(K,)`` share of the features that are inserted or deleted, increasing.
         values: Outputs ``(N, K)`` of N images by the name of their method, at most 14.
-        xlabel: What is on the horizontal axis. Default: "share of the features"
-        ylabel: What the values are, e.g. ``"probability"``. Default: "model output"
+        xlabel: Label of the horizontal axis. Default: "share of the features"
+        ylabel: Label of the vertical axis, e.g. ``"probability"``. Default: "model output"
         title: Title of the axes. Default: None
         plt_fig_axis: Figure and axes to draw in. None makes a figure. Default: None
         fig_size: Width and height of a new figure in inches. Default: (7.2, 3.4)
@@ -59,8 +59,6 @@ def visualize_curves(
         TypeError: Values that are not a real tensor or array, or without names.
         ValueError: Shapes that do not fit each other, NaN or infinite values, fractions that do not
             increase, no lines or more than 14.
-
-    Cost: no model rows.
 
     Example::
 
@@ -82,8 +80,9 @@ def visualize_curves(
     else:
         figure, axes = plt_fig_axis
     for i, (name, y) in enumerate(lines.items()):
+        # y is (N, K): one area per image by the trapezoidal rule, (N,).
         areas = ((y[:, 1:] + y[:, :-1]) / 2 * np.diff(x)).sum(1)
-        mean, error = y.mean(0), _standard_error(y)
+        mean, error = y.mean(0), _standard_error(y)  # (K,) each
         colour, style = LINE_COLOURS[i % len(LINE_COLOURS)], _STYLES[i // len(LINE_COLOURS)]
         label = f"{name}: {areas.mean():.3f}"
         if len(y) > 1:
@@ -111,6 +110,7 @@ def visualize_curves(
 
 
 def _lines(values: Mapping[str, Array], length: int) -> dict[str, Floats]:
+    """Return the curves ``(N, K)`` by name; raise unless each is ``length`` long."""
     check_named(values, "values", '{"Saliency": curve.values}')
     most = len(LINE_COLOURS) * len(_STYLES)
     if not 1 <= len(values) <= most:
@@ -127,7 +127,7 @@ def _lines(values: Mapping[str, Array], length: int) -> dict[str, Floats]:
 
 
 def _standard_error(values: Floats) -> Floats:
-    """Of the mean over dim 0; zero for a single one."""
+    """Return the standard error of the mean over dim 0; zero for a single row."""
     if len(values) == 1:
         return np.zeros_like(values[0])
     error: Floats = values.std(0, ddof=1) / np.sqrt(len(values))

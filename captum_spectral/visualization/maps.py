@@ -1,4 +1,4 @@
-"""Attribution maps of several methods, side by side with their images."""
+"""Draw attribution maps of several methods side by side with their images."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def visualize_maps(
     fig_size: tuple[float, float] | None = None,
     use_pyplot: bool = True,
 ) -> tuple[Figure, npt.NDArray[np.object_]]:
-    r"""Show images and what several methods say about their pixels: a row each, a column each.
+    r"""Show images and their maps by several methods: a row per image, a column per method.
 
     A map is summed over its channels, as in ``captum.attr.visualization``, and every panel has its
     own scale: the colours end at the ``100 - outlier_perc`` percentile of the panel's absolute
-    values. So compare *where* methods point and with which sign; how strong one is beside another
-    cannot be seen, as their units differ. A map of absolute values is red all over: that says
-    nothing of the direction.
+    values. So compare *where* methods point and with which sign. The figure does not show how
+    strong one is beside another, because their units differ. A map of absolute values is red all
+    over, which says nothing about the direction.
 
     Args:
         images: ``(N, C, H, W)`` with C = 1 or 3, in display range [0, 1].
@@ -58,7 +58,7 @@ def visualize_maps(
         cmap: Diverging colour map; 0 gets its middle. Default: "RdBu_r" (red is positive, blue
             negative; safe for colour-blind readers)
         title: Title of the figure. Default: None
-        fig_size: Width and height in inches. None: as the panels need. Default: None
+        fig_size: Width and height in inches. None: to fit the panels. Default: None
         use_pyplot: Make the figure with pyplot and show it; False leaves pyplot alone.
             Default: True
 
@@ -70,8 +70,6 @@ def visualize_maps(
             without names.
         ValueError: Shapes that do not fit each other, NaN or infinite values, images outside
             [0, 1], no maps, ``outlier_perc`` outside 0..100.
-
-    Cost: no model rows.
 
     Example::
 
@@ -93,7 +91,12 @@ def visualize_maps(
         raise ValueError(f"outlier_perc must be at least 0 and below 100, got {outlier_perc}")
 
     figure, axes, bar = _new_grid(
-        pictures.shape, list(shown), bool(names), title, fig_size, use_pyplot
+        pictures.shape,
+        list(shown),
+        labelled=bool(names),
+        title=title,
+        fig_size=fig_size,
+        use_pyplot=use_pyplot,
     )
     for row, picture in enumerate(pictures):
         draw_picture(axes[row, 0], picture)
@@ -113,7 +116,7 @@ def visualize_maps(
 
 
 def _summed(maps: Mapping[str, Array], pictures: Floats) -> dict[str, Floats]:
-    """The maps ``(N, H, W)``, of shapes that fit the images."""
+    """Sum the maps over channels, to ``(N, H, W)`` each; raise unless they fit the images."""
     check_named(maps, "maps", '{"Saliency": attributions}')
     if not maps:
         raise ValueError("maps is empty; give at least one method's attributions")
@@ -131,6 +134,8 @@ def _summed(maps: Mapping[str, Array], pictures: Floats) -> dict[str, Floats]:
 
 
 def _draw_map(ax: Axes, values: Floats, outlier_perc: float, cmap: str | Colormap) -> None:
+    """Draw one map ``(H, W)`` on its own scale, with 0 in the middle of the colours."""
+    # If nearly all pixels are 0, so is the percentile: then the largest value, or 1 for zeros.
     largest = float(np.percentile(np.abs(values), 100 - outlier_perc)) or np.abs(values).max()
     scale = Normalize(-1, 1)
     ax.imshow(values / (largest or 1), cmap=cmap, norm=scale, interpolation="nearest")
@@ -140,7 +145,7 @@ def _draw_map(ax: Axes, values: Floats, outlier_perc: float, cmap: str | Colorma
 
 
 def _two_lines(name: str) -> str:
-    """A long name broken at the space, or the capital, nearest to its middle."""
+    """Break a long name at the space, or else before the capital, nearest to its middle."""
     if len(name) <= _WIDEST_NAME:
         return name
     places = [i for i in range(1, len(name)) if name[i] == " "]
@@ -159,9 +164,10 @@ def _new_grid(
     fig_size: tuple[float, float] | None,
     use_pyplot: bool,
 ) -> tuple[Figure, npt.NDArray[np.object_], Axes]:
-    """Axes of the panels and of the colour bar, placed in inches."""
+    """Make axes for the panels and the colour bar, placed in inches."""
     rows, columns = shape[0], 1 + len(names)
     left = _NAMES if labelled else _GAP
+    # Over the panels: two lines for the title, and one or two for the names of the methods.
     head = (2 * _LINE if title else 0) + _LINE * (1 + any("\n" in _two_lines(n) for n in names))
     if fig_size is None:
         height = _PANEL * min(max(shape[-2] / shape[-1], 0.5), 2)
@@ -169,6 +175,7 @@ def _new_grid(
             left + columns * (_PANEL + _GAP),
             head + rows * (height + _GAP) + _BELOW,
         )
+    # Solved for the size of a panel, which is another one in a figure of the caller's size.
     width = (fig_size[0] - left) / columns - _GAP
     height = (fig_size[1] - head - _BELOW) / rows - _GAP
     if min(width, height) <= 0:
@@ -179,8 +186,9 @@ def _new_grid(
         figure.suptitle(title, y=1 - 0.06 / fig_size[1], va="top", fontsize=11)
 
     def place(x: float, y: float, w: float, h: float) -> Axes:
-        """Axes whose upper left corner is x, y inches from that of the figure."""
+        """Add axes whose upper left corner is ``x``, ``y`` inches from that of the figure."""
         across, down = fig_size
+        # matplotlib counts shares of the figure from below.
         return figure.add_axes((x / across, 1 - (y + h) / down, w / across, h / down))
 
     axes = np.empty((rows, columns), dtype=object)
@@ -188,6 +196,6 @@ def _new_grid(
         axes[row, column] = place(
             left + column * (width + _GAP), head + row * (height + _GAP), width, height
         )
-    length = min(2.4, fig_size[0] / 2)
+    length = min(2.4, fig_size[0] / 2)  # of the colour bar, centred below the panels
     bar = place((fig_size[0] - length) / 2, fig_size[1] - _BELOW + 0.08, length, 0.1)
     return figure, axes, bar

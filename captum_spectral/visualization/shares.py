@@ -1,4 +1,4 @@
-"""Lines: how much of a model's power lies below a frequency."""
+"""Draw, as a line, the share of a model's power that lies below each frequency."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ def visualize_cumulative_shares(
     r"""Draw what share of the attributions lies in the bands up to each frequency.
 
     The line of a model goes through :math:`\sum_{j \le i} p_j` at the upper end of band :math:`i`.
-    One that rises at once rests on low frequencies; the grey line is an even spread over the bands,
-    to which the signed score gives 0; one below it leans on high frequencies.
+    A model whose line rises at once rests on low frequencies, one whose line stays below the grey
+    one leans on high frequencies. The grey line is an even spread over the bands, whose signed
+    score is 0.
 
     The lines do not show how much there is to share (draw the attributions with
     :func:`visualize_band_attr` for that), nor bands that lower the output, which have no share.
@@ -68,8 +69,6 @@ def visualize_cumulative_shares(
         ValueError: Shapes that do not fit each other, shares that are negative or do not sum to 1,
             more than 7 rows.
 
-    Cost: no model rows.
-
     Example::
 
         >>> import torch
@@ -95,6 +94,7 @@ def visualize_cumulative_shares(
         )
     ranges = to_frequencies(frequencies, num_bands)
     names = check_labels(labels, rows, one_row, "shares")
+    # (M + 1,): a line starts at 0 and has one point at the upper end of every band.
     ends = np.arange(num_bands + 1.0)
     if ranges is not None:
         ends = np.concatenate([[0.0], ranges[:, 1]])

@@ -1,4 +1,4 @@
-"""A painted attribution over the spectrum of its image."""
+"""Draw a painted attribution over the spectrum of its image."""
 
 from __future__ import annotations
 
@@ -72,8 +72,6 @@ def visualize_spectrum(
         ValueError: Shapes that do not fit each other, NaN or infinite values, an opacity outside
             [0, 1].
 
-    Cost: no model rows; one Fourier transform.
-
     Example::
 
         >>> import torch
@@ -94,10 +92,12 @@ def visualize_spectrum(
         axes = figure.add_subplot()
     else:
         figure, axes = plt_fig_axis
+    # Bins are 1 / n apart and centred on their frequencies. Of an odd size they end at 0.5; of an
+    # even one, with Nyquist on both sides, half a bin beyond.
     height, width = (0.5 + 0.5 / n if n % 2 == 0 else 0.5 for n in plane.shape)
     extent = (-width, width, height, -height)  # left, right, bottom, top: rows run downwards
     grey = np.log10(magnitude.clip(magnitude.max() * _DYNAMIC_RANGE or 1.0))
-    low, high = np.quantile(grey, [0.01, 0.999])
+    low, high = np.quantile(grey, [0.01, 0.999])  # a few bins must not take all the contrast
     low -= _LIGHT * (high - low)
     axes.imshow(_shift(grey), cmap="gray", vmin=low, vmax=high, extent=extent)
     colours = axes.imshow(
@@ -124,7 +124,7 @@ def visualize_spectrum(
 
 
 def _check(painted: Array, image: Array) -> tuple[Floats, Floats]:
-    """``(H, W)`` attribution and magnitude, both unshifted."""
+    """Return attribution and magnitude ``(H, W)``, both unshifted; raise unless they fit."""
     forms = ("(H, W)", "(C, H, W)")
     values = to_array(painted, "painted", forms, hint="; one example at a time: painted[0]")
     picture = to_array(image, "image", ("(C, H, W)",), hint="; one image at a time, with channels")
@@ -134,11 +134,12 @@ def _check(painted: Array, image: Array) -> tuple[Floats, Floats]:
             f"painted must have the (H, W) or (C, H, W) of image, {picture.shape}, got shape "
             f"{values.shape}"
         )
+    # Over channels: the root of the summed power of the image, the mean of the attribution.
     magnitude = np.sqrt((np.abs(np.fft.fft2(picture)) ** 2).sum(0))
     return values.mean(0) if values.ndim == 3 else values, magnitude
 
 
 def _shift(plane: Floats) -> Floats:
-    """Zero frequency to the centre; the Nyquist bins of an even size on both sides."""
-    repeat = [(0, 1 - n % 2) for n in plane.shape]
+    """Move zero frequency to the centre; repeat Nyquist bins of an even size on the far side."""
+    repeat = [(0, 1 - n % 2) for n in plane.shape]  # one more row, one more column
     return np.pad(np.fft.fftshift(plane), repeat, mode="wrap")
