@@ -7,7 +7,7 @@ import torch
 from helpers import Counting, tiny_cnn
 from torch import nn
 
-from captum_spectral import BandGame, SpectralShapley, band_mask, paint, split_bands
+from captum_spectral import SpectralShapley, band_mask, split_bands
 
 X = torch.rand(2, 1, 10, 12, generator=torch.Generator().manual_seed(0))
 NAN = X.clone()
@@ -16,7 +16,6 @@ INF = X.clone()
 INF[0, 0, 0, 0] = float("inf")
 ASYMMETRIC = band_mask((10, 12), 3)
 ASYMMETRIC[3, 10] = 0
-
 BEFORE_ANY_FORWARD = [
     # inputs
     (
@@ -186,44 +185,7 @@ def test_a_model_in_training_mode_warns_and_stays_as_it_is(model):
         SpectralShapley(model.eval()).attribute(X, 0, num_bands=2)
 
 
-@pytest.mark.parametrize(
-    ("call", "error", "message"),
-    [
-        (lambda g: g(torch.ones(4, 3)), ValueError, r"4 rows .* 2 examples .*arange\(B\)"),
-        (lambda g: g(torch.ones(2, 4)), ValueError, r"weights must be \(R, 3\), one column per b"),
-        (lambda g: g(torch.ones(3)), ValueError, r"got shape \(3,\)"),
-        (
-            lambda g: g(torch.ones(2, 3), torch.tensor([0.0, 1.0])),
-            TypeError,
-            "integers .*float32",
-        ),
-        (lambda g: g(torch.ones(2, 3), [0, 1]), TypeError, "got list"),
-        (lambda g: g(torch.ones(2, 3), torch.arange(3)), ValueError, r"\(2,\), got shape \(3,\)"),
-        (lambda g: g(torch.ones(2, 3), torch.tensor([0, 2])), ValueError, r"0\.\.1, got 0\.\.2"),
-        (lambda g: g(torch.ones(2, 3), torch.tensor([-1, 0])), ValueError, r"got -1\.\.0"),
-        (lambda g: g.evaluate(torch.ones(2, 3)), TypeError, r"boolean.*game\(weights, examples\)"),
-        (lambda g: g.evaluate(torch.ones(2, 4).bool()), ValueError, r"\(K, 3\) or \(2, K, 3\)"),
-        (lambda g: g.evaluate(torch.ones(3, 5, 3).bool()), ValueError, r"got shape \(3, 5, 3\)"),
-        (lambda g: g.evaluate(torch.ones(0, 3).bool()), ValueError, r"got shape \(0, 3\)"),
-        (lambda g: g.evaluate(torch.ones(2, 3).bool(), 0), ValueError, "at least 1, got 0"),
-    ],
-)
-def test_the_game_in_band_space(call, error, message):
-    model = Counting(tiny_cnn(1, dtype=torch.float32))
-    game = BandGame(model, X, num_bands=3)
-    with pytest.raises(error, match=message):
-        call(game)
-    assert model.calls == 0
-
-
 def test_masks_per_example_have_no_one_picture_for_the_batch():
     mask = torch.stack([band_mask((10, 12), 2), 1 - band_mask((10, 12), 2)])[:, None]
     with pytest.raises(ValueError, match=r"feature_mask with first dim 1, or return_input_shape=F"):
         SpectralShapley(lambda x: x.sum()).attribute(X, feature_mask=mask)
-
-
-def test_pieces_check_what_they_are_given():
-    with pytest.raises(TypeError, match="like must be a real floating tensor"):
-        paint(torch.rand(2, 3), band_mask((10, 12), 3), X.long())
-    with pytest.raises(ValueError, match="fits neither"):
-        split_bands(X, band_mask((10, 13), 3))

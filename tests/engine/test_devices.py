@@ -164,7 +164,7 @@ def test_every_device_gives_the_values_of_the_cpu(device, dtype):
 
 
 def test_one_process_per_device_as_documented(tmp_path):
-    page = Path(__file__).parent.parent / "docs" / "performance.md"
+    page = Path(__file__).parents[2] / "docs" / "performance.md"
     (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     (tmp_path / "explain.py").write_text(code, encoding="utf-8")
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

@@ -113,3 +113,11 @@ def test_expanded_signals():
     for x in (row.expand(2, 3, 9, 12), row.mT.expand(2, 3, 12, 9)):
         bands = split_bands(x, num_bands=3)
         torch.testing.assert_close(bands, split_bands(x.clone(), num_bands=3))
+
+
+def test_pieces_check_what_they_are_given():
+    x = torch.rand(2, 1, 10, 12)
+    with pytest.raises(TypeError, match="like must be a real floating tensor"):
+        paint(torch.rand(2, 3), band_mask((10, 12), 3), x.long())
+    with pytest.raises(ValueError, match="fits neither"):
+        split_bands(x, band_mask((10, 13), 3))

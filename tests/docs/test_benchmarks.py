@@ -12,7 +12,7 @@ import torch
 
 from captum_spectral.coalitions import all_coalitions
 
-FOLDER = Path(__file__).parent.parent / "benchmarks"
+FOLDER = Path(__file__).parents[2] / "benchmarks"
 SMALL = ["--networks", "MobileNetV3-small", "--bands", "2", "--rounds", "1"]
 
 

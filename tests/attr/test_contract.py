@@ -1,7 +1,6 @@
 """What Captum and its users rely on. One entry per configuration, one test per property.
 
-A new attribution method is one more entry in ``CONFIGS``.
-"""
+A new attribution method is one more entry in ``CONFIGS``."""
 
 import inspect
 import io
@@ -11,12 +10,26 @@ from contextlib import redirect_stderr
 import pytest
 import torch
 from captum.attr import GradientAttribution, NoiseTunnel, PerturbationAttribution
-from captum.attr import visualization as captum_viz
-from captum.attr._utils.stat import CommonStats
-from captum.attr._utils.summarizer import Summarizer
 from captum.metrics import infidelity, sensitivity_max
-from captum.robust import AttackComparator, MinParamPerturbation
-from helpers import Counting, Quadratic, brute_force, tiny_cnn
+from contract import (
+    BOUNDARY_METHODS,
+    CONFIGS,
+    CONFIGS_OF_PREDICTIONS,
+    METHODS,
+    OF_GRADIENTS,
+    OF_GRADIENTS_THAT_WRAPPERS_REPEAT,
+    SUPPRESSION_METHODS,
+    THAT_WRAPPERS_REPEAT,
+    X,
+    cases,
+    copied,
+    of_example,
+    pairs,
+    run,
+    tuples,
+    with_points,
+)
+from helpers import Counting, tiny_cnn
 from torch import nn
 
 from captum_spectral import (
@@ -24,9 +37,7 @@ from captum_spectral import (
     BoundarySaliency,
     FeatureSuppression,
     SpectralShapley,
-    band_mask,
     find_boundary,
-    split_bands,
 )
 
 SWALLOWED_BY_WRAPPERS = {
@@ -41,187 +52,6 @@ SWALLOWED_BY_WRAPPERS = {
     "norm_ord",
     "max_examples_per_batch",
 }
-
-
-class Spatial(nn.Module):
-    """A model whose outputs have two dims: (B, 4, 5)."""
-
-    def __init__(self):
-        super().__init__()
-        self.body = tiny_cnn(1, 20)
-        self.eval()
-
-    def forward(self, x):
-        return self.body(x).reshape(-1, 4, 5)
-
-
-class WithArgs(nn.Module):
-    """A model of an image, a number per example, and an option that is no tensor."""
-
-    def __init__(self, seed=0):
-        super().__init__()
-        self.body = tiny_cnn(1, seed=seed)
-        self.eval()
-
-    def forward(self, x, scale, table, power=1):
-        assert table.shape == (7,)  # not one per example: passed through as it is
-        return self.body(x) * scale[:, None] ** power + table.sum()
-
-
-X = torch.rand(3, 1, 10, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-MASK = band_mask((10, 12), 3)
-CONFIGS = [
-    {"name": "int target", "model": tiny_cnn(1), "inputs": X, "args": {"target": 2}},
-    {"name": "list target", "model": tiny_cnn(1), "inputs": X, "args": {"target": [0, 3, 1]}},
-    {
-        "name": "tensor target",
-        "model": tiny_cnn(1),
-        "inputs": X,
-        "args": {"target": torch.tensor([4, 0, 2])},
-    },
-    {
-        "name": "one-element tensor target",
-        "model": tiny_cnn(1),
-        "inputs": X,
-        "args": {"target": torch.tensor([1])},
-    },
-    {"name": "tuple target", "model": Spatial(), "inputs": X, "args": {"target": (2, 3)}},
-    {
-        "name": "list of tuple targets",
-        "model": Spatial(),
-        "inputs": X,
-        "args": {"target": [(0, 1), (3, 4), (2, 0)]},
-    },
-    {
-        "name": "additional arguments",
-        "model": WithArgs(),
-        "inputs": X,
-        "args": {
-            "target": [0, 3, 1],
-            "additional_forward_args": (
-                torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64),
-                torch.arange(7.0),
-                2,
-            ),
-        },
-    },
-    {
-        "name": "two inputs",
-        "model": Quadratic((1, 10, 12), (2, 9, 8)),
-        "inputs": (X, torch.rand(3, 2, 9, 8, dtype=torch.float64)),
-        "args": {"target": [2, 0, 1], "baselines": (X.flip(0), 0.1)},
-    },
-    {
-        "name": "a tuple of one",
-        "model": tiny_cnn(1),
-        "inputs": (X,),
-        "args": {"target": 0, "baselines": (X.mean(0, keepdim=True),)},
-    },
-]
-METHODS = [
-    {"algorithm": SpectralShapley, "args": {"num_bands": 3}},
-    {"algorithm": SpectralShapley, "args": {"num_bands": 3, "n_samples": 2}, "seeded": True},
-]
-SUPPRESSION_METHODS = [
-    {"algorithm": FeatureSuppression, "args": {"n_samples": 3}, "seeded": True},
-    {
-        "algorithm": FeatureSuppression,
-        "args": {"n_samples": 3, "domain": "frequency", "num_bands": 3, "absolute": False},
-        "seeded": True,
-    },
-]
-# Only what a classifier predicts has a boundary around it: one class for all, or 4, 1 and 4.
-ONE_CLASS, SOME_CLASSES = tiny_cnn(1), tiny_cnn(1, seed=4)
-PREDICTED = {
-    "int target": {"model": ONE_CLASS, "args": {"target": 2}},
-    "list target": {"model": SOME_CLASSES, "args": {"target": [4, 1, 4]}},
-    "tensor target": {"model": SOME_CLASSES, "args": {"target": torch.tensor([4, 1, 4])}},
-    "one-element tensor target": {"model": ONE_CLASS, "args": {"target": torch.tensor([2])}},
-    "additional arguments": {"model": WithArgs(4), "args": {"target": [4, 1, 4]}},
-    "a tuple of one": {
-        "model": ONE_CLASS,
-        "args": {"target": 2, "baselines": find_boundary(ONE_CLASS, (X,), 2).points},
-    },
-}
-CONFIGS_OF_PREDICTIONS = [
-    {**c, **PREDICTED[c["name"]], "args": {**c["args"], **PREDICTED[c["name"]]["args"]}}
-    for c in CONFIGS
-    if c["name"] in PREDICTED
-]
-BOUNDARY_METHODS = [
-    {"algorithm": BoundarySaliency, "args": {"score": "margin"}, "rows": 1},
-    {"algorithm": BoundaryIntegratedGradients, "args": {"n_steps": 7}, "rows": 7},
-]
-
-
-def pairs(configs, methods):
-    return [
-        pytest.param(
-            m,
-            c,
-            id="-".join(map(str, (m["algorithm"].__name__, *m["args"].values(), c["name"]))),
-        )
-        for m in methods
-        for c in configs
-    ]
-
-
-def cases(pairs):
-    return pytest.mark.parametrize(("method", "config"), pairs)
-
-
-def without_other_args(configs):
-    """NoiseTunnel and the metrics repeat every tensor, also one that is not per example."""
-    return [c for c in configs if c["name"] != "additional arguments"]
-
-
-OF_GRADIENTS = pairs(CONFIGS, SUPPRESSION_METHODS) + pairs(CONFIGS_OF_PREDICTIONS, BOUNDARY_METHODS)
-THAT_WRAPPERS_REPEAT = pairs(without_other_args(CONFIGS), METHODS)
-OF_GRADIENTS_THAT_WRAPPERS_REPEAT = pairs(without_other_args(CONFIGS), SUPPRESSION_METHODS) + pairs(
-    without_other_args(CONFIGS_OF_PREDICTIONS), BOUNDARY_METHODS
-)
-
-
-def tuples(x):
-    return x if isinstance(x, tuple) else (x,)
-
-
-def run(method, config, model=None, inputs=None, **overrides):
-    torch.manual_seed(0)
-    args = {**method["args"], **config["args"], **overrides}
-    explainer = method["algorithm"](config["model"] if model is None else model)
-    return explainer.attribute(config["inputs"] if inputs is None else inputs, **args)
-
-
-def with_points(method, config):
-    """The arguments, with boundary points where the method would search for them."""
-    args = {**method["args"], **config["args"]}
-    if method in BOUNDARY_METHODS and "baselines" not in args:
-        args["baselines"] = find_boundary(
-            config["model"],
-            config["inputs"],
-            args["target"],
-            additional_forward_args=args.get("additional_forward_args"),
-        ).points
-    return args
-
-
-def copied(value):
-    """A copy of an argument: a tensor of inference mode where that is on."""
-    if isinstance(value, (tuple, list)):
-        return type(value)(map(copied, value))
-    return value.clone() if isinstance(value, torch.Tensor) else value
-
-
-def of_example(value, e, num_examples=3):
-    """What belongs to example ``e`` in an argument, the way a user would cut it out."""
-    if isinstance(value, tuple):
-        return tuple(of_example(v, e) for v in value)
-    if isinstance(value, list) and len(value) == num_examples:
-        return value[e : e + 1]
-    if isinstance(value, torch.Tensor) and value.dim() and len(value) == num_examples:
-        return value[e : e + 1]
-    return value
 
 
 @cases(pairs(CONFIGS, METHODS) + OF_GRADIENTS)
@@ -493,6 +323,7 @@ def test_the_signature_is_the_documented_one():
 
 # ------------------------------------------------------------------------------- layouts and dtypes
 
+
 IMAGES = torch.rand(3, 2, 10, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 LAYOUTS = {
     "channels last": lambda x: x.contiguous(memory_format=torch.channels_last),
@@ -552,240 +383,3 @@ def test_half_precision_is_the_models_and_results_are_float32(method, dtype, giv
         exact = run(method, {"model": network.double(), "inputs": inputs.double(), "args": args})
         difference, exact = results[0] - tuples(exact)[0], tuples(exact)[0]
         assert difference.norm() < 0.05 * exact.norm()
-
-
-# ------------------------------------------------------------------------------- outputs
-
-
-@pytest.mark.parametrize("per_eval", [None, 1])
-@pytest.mark.parametrize("kind", ["0-d", "shape (1,)", "python number"])
-@pytest.mark.parametrize("num_examples", [1, 3, 8])
-def test_one_number_per_batch(kind, per_eval, num_examples):
-    model = Quadratic((1, 10, 12))
-    x = torch.rand(num_examples, 1, 10, 12, dtype=torch.float64)
-
-    def whole_batch(x):
-        total = model(x).sum()
-        return {"0-d": total, "shape (1,)": total[None], "python number": float(total)}[kind]
-
-    args = {"num_bands": 3, "perturbations_per_eval": per_eval}
-    phi = SpectralShapley(whole_batch).attribute(x, return_input_shape=False, **args)
-    per_row = SpectralShapley(model).attribute(x, return_input_shape=False, **args)
-    assert phi.shape == (1, 3)
-    torch.testing.assert_close(phi[0], per_row.sum((0, 1)))
-    assert SpectralShapley(whole_batch).attribute(x, **args).shape == (1, 1, 10, 12)
-
-
-def test_one_number_per_batch_costs_one_forward_per_coalition():
-    counting = Counting(lambda x: x.sum())
-    SpectralShapley(counting).attribute(X, num_bands=3, perturbations_per_eval=1)
-    assert counting.shapes == [(3, 1, 10, 12)] * 2**3
-
-
-@pytest.mark.parametrize("per_example", [True, False])
-def test_an_output_per_example_or_all_outputs_from_the_same_forwards(per_example):
-    model = Counting(tiny_cnn(1))
-    if per_example:
-        shape = SpectralShapley(lambda x: model(x)[:, 1]).attribute(X, num_bands=3).shape
-        assert shape == (3, 1, 10, 12)
-    else:
-        every = SpectralShapley(model).attribute(X, num_bands=3, return_input_shape=False)
-        assert every.shape == (3, 5, 3)
-        for k in range(5):
-            one = SpectralShapley(model.model).attribute(
-                X, k, num_bands=3, return_input_shape=False
-            )
-            torch.testing.assert_close(every[:, k], one)
-        painted, delta = SpectralShapley(model.model).attribute(
-            X, num_bands=3, return_convergence_delta=True
-        )
-        assert painted.shape == (3, 5, 1, 10, 12)
-        assert delta.shape == (3, 5)
-    assert model.rows == 3 * 2**3
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        (torch.float16, torch.float32),
-        (torch.bfloat16, torch.float32),
-        (torch.float32, torch.float32),
-        (torch.float64, torch.float64),
-        (torch.int64, torch.float32),
-    ],
-)
-def test_values_are_accumulated_in_float32_or_better(given, expected):
-    def model(x):
-        return (100 * x.double().flatten(1).sum(1)).to(given)
-
-    result = SpectralShapley(model).attribute(X, num_bands=2, return_input_shape=False)
-    assert result.dtype is expected
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-def test_the_model_sees_the_dtype_of_the_inputs(dtype):
-    seen = []
-
-    def model(x):
-        seen.append(x.dtype)
-        return x.float().flatten(1).square().sum(1)
-
-    x = X.to(dtype)
-    phi = SpectralShapley(model).attribute(x, num_bands=3, return_input_shape=False)
-    assert set(seen) == {dtype}
-    exact = SpectralShapley(lambda x: x.flatten(1).square().sum(1)).attribute(
-        x.double(), num_bands=3, return_input_shape=False
-    )
-    torch.testing.assert_close(phi.double(), exact, rtol=0.02, atol=0.05)
-
-
-def test_each_coalition_is_one_row_and_sampling_stays_in_its_budget():
-    counting = Counting(tiny_cnn(1))
-    SpectralShapley(counting).attribute(X, 0, num_bands=4)
-    assert counting.rows == 3 * 2**4
-    counting = Counting(tiny_cnn(1))
-    SpectralShapley(counting).attribute(X, 0, num_bands=4, n_samples=2)
-    assert counting.rows <= 3 * (2 * 2 * 3 + 2)
-
-
-def test_a_band_that_no_bin_has_costs_nothing_and_gets_nothing():
-    mask = band_mask((10, 12), 3) * 2  # ids 0, 2, 4
-    counting = Counting(tiny_cnn(1))
-    with pytest.warns(UserWarning, match="missing 2 of the integers between 0 and 4"):
-        phi = SpectralShapley(counting).attribute(X, 0, feature_mask=mask, return_input_shape=False)
-    assert counting.rows == 3 * 2**3
-    assert phi.shape == (3, 5)
-    assert not phi[:, [1, 3]].any()
-    dense = SpectralShapley(tiny_cnn(1)).attribute(X, 0, num_bands=3, return_input_shape=False)
-    torch.testing.assert_close(phi[:, ::2], dense)
-
-
-def test_rows_are_stacked_coalition_by_coalition():
-    # Captum's ExpansionTypes.repeat: row = k * B + b.
-    seen = []
-
-    def model(x, index):
-        seen.append(index.tolist())
-        return x.flatten(1).sum(1)
-
-    SpectralShapley(model).attribute(
-        X, num_bands=2, additional_forward_args=torch.arange(3), perturbations_per_eval=2
-    )
-    assert seen == [[0, 1, 2, 0, 1, 2]] * 2
-
-
-def test_standard_error_is_painted_like_the_attributions_and_zero_when_exact():
-    for n_samples in (None, 3):
-        phi, delta, error = SpectralShapley(tiny_cnn(1)).attribute(
-            X,
-            0,
-            num_bands=5,
-            n_samples=n_samples,
-            return_convergence_delta=True,
-            return_standard_error=True,
-        )
-        assert error.shape == phi.shape
-        assert delta.shape == (3,)
-        assert bool(error.any()) == (n_samples is not None)
-
-
-def test_a_seed_reproduces_the_orderings_whatever_the_batch():
-    explainer = SpectralShapley(tiny_cnn(1))
-
-    def draw(x, seed):
-        generator = torch.Generator().manual_seed(seed)
-        return explainer.attribute(
-            x, 0, num_bands=4, n_samples=2, return_input_shape=False, generator=generator
-        )
-
-    assert torch.equal(draw(X, 1), draw(X, 1))
-    assert not torch.equal(draw(X, 1), draw(X, 2))
-    torch.testing.assert_close(draw(X, 1)[:1], draw(X[:1], 1))
-
-
-# ------------------------------------------------------------------------------- the rest
-
-
-def test_summarizer_takes_painted_attributions():
-    summary = Summarizer(CommonStats())
-    for image in X.split(1):
-        summary.update(SpectralShapley(tiny_cnn(1)).attribute(image, 0, num_bands=3))
-    assert summary.summary["mean"].shape == X[:1].shape
-
-
-def test_captums_figure_takes_an_fftshifted_painted_map():
-    painted = SpectralShapley(tiny_cnn(1)).attribute(X[:1], 0, num_bands=3)
-    shifted = torch.fft.fftshift(painted, dim=(-2, -1))[0].permute(1, 2, 0).numpy()
-    figure, _ = captum_viz.visualize_image_attr(
-        shifted, sign="all", show_colorbar=True, use_pyplot=False
-    )
-    assert figure.axes
-
-
-def low_pass(x, keep):
-    return split_bands(x, band_mask(x.shape[-2:], 4))[:, :keep].sum(1)
-
-
-def test_the_lowest_cut_off_that_changes_the_prediction_by_min_param_perturbation():
-    images = torch.rand(1, 1, 10, 12).double()
-    search = MinParamPerturbation(
-        forward_func=lambda x: torch.stack([x.amax((1, 2, 3)), 0.5 + 0 * x.amax((1, 2, 3))], 1),
-        attack=lambda x, dropped: low_pass(x, 4 - dropped),
-        arg_name="dropped",
-        arg_min=0,
-        arg_max=5,
-        arg_step=1,
-        mode="linear",
-    )
-    _, dropped = search.evaluate(images, target=0)
-    expected = next(d for d in range(5) if low_pass(images, 4 - d).amax() < 0.5)
-    assert dropped == expected
-
-
-def test_attack_comparator_takes_a_band_filter():
-    model = tiny_cnn(1)
-    comparator = AttackComparator(forward_func=model, metric=lambda out: out.argmax(1).double())
-    comparator.add_attack(low_pass, "low pass", attack_kwargs={"keep": 1})
-    result = comparator.evaluate(X)
-    assert "low pass" in result
-
-
-def test_a_compiled_model_equals_eager():
-    model = tiny_cnn(1).float()
-    x = X.float()
-    compiled = torch.compile(model, backend="aot_eager")
-    torch.testing.assert_close(
-        SpectralShapley(compiled).attribute(x, 1, num_bands=3),
-        SpectralShapley(model).attribute(x, 1, num_bands=3),
-    )
-
-
-def test_autocast_inside_the_forward_is_the_callers_choice():
-    model = tiny_cnn(1).float()
-
-    def forward(x):
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            return model(x)
-
-    phi = SpectralShapley(forward).attribute(X.float(), 1, num_bands=3, return_input_shape=False)
-    exact = SpectralShapley(tiny_cnn(1)).attribute(X, 1, num_bands=3, return_input_shape=False)
-    assert phi.dtype is torch.float32
-    torch.testing.assert_close(phi.double(), exact, rtol=0.2, atol=0.02)
-
-
-def test_per_example_targets_and_arguments_by_brute_force():
-    args = (torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64), torch.arange(7.0).double(), 2)
-    want = brute_force(
-        WithArgs(), (X,), (MASK,), (torch.zeros_like(X),), [0, 3, 1], additional_forward_args=args
-    )
-    for per_eval in (None, 1, 3):
-        got = SpectralShapley(WithArgs()).attribute(
-            X,
-            [0, 3, 1],
-            None,
-            args,
-            MASK,
-            perturbations_per_eval=per_eval,
-            return_input_shape=False,
-        )
-        torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-12)

@@ -11,7 +11,7 @@ from captum.attr import (
     ShapleyValueSampling,
 )
 from captum.metrics import infidelity
-from helpers import Quadratic, tiny_cnn
+from helpers import Counting, Quadratic, tiny_cnn
 from torch import nn
 
 from captum_spectral import BandGame, SpectralShapley
@@ -108,3 +108,33 @@ def test_coalitions_shared_by_all_examples_or_each_its_own():
     for e in range(3):
         torch.testing.assert_close(values[e], game.evaluate(own[e])[e])
     torch.testing.assert_close(values, game.evaluate(own, perturbations_per_eval=4))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda g: g(torch.ones(4, 3)), ValueError, r"4 rows .* 2 examples .*arange\(B\)"),
+        (lambda g: g(torch.ones(2, 4)), ValueError, r"weights must be \(R, 3\), one column per b"),
+        (lambda g: g(torch.ones(3)), ValueError, r"got shape \(3,\)"),
+        (
+            lambda g: g(torch.ones(2, 3), torch.tensor([0.0, 1.0])),
+            TypeError,
+            "integers .*float32",
+        ),
+        (lambda g: g(torch.ones(2, 3), [0, 1]), TypeError, "got list"),
+        (lambda g: g(torch.ones(2, 3), torch.arange(3)), ValueError, r"\(2,\), got shape \(3,\)"),
+        (lambda g: g(torch.ones(2, 3), torch.tensor([0, 2])), ValueError, r"0\.\.1, got 0\.\.2"),
+        (lambda g: g(torch.ones(2, 3), torch.tensor([-1, 0])), ValueError, r"got -1\.\.0"),
+        (lambda g: g.evaluate(torch.ones(2, 3)), TypeError, r"boolean.*game\(weights, examples\)"),
+        (lambda g: g.evaluate(torch.ones(2, 4).bool()), ValueError, r"\(K, 3\) or \(2, K, 3\)"),
+        (lambda g: g.evaluate(torch.ones(3, 5, 3).bool()), ValueError, r"got shape \(3, 5, 3\)"),
+        (lambda g: g.evaluate(torch.ones(0, 3).bool()), ValueError, r"got shape \(0, 3\)"),
+        (lambda g: g.evaluate(torch.ones(2, 3).bool(), 0), ValueError, "at least 1, got 0"),
+    ],
+)
+def test_the_game_in_band_space(call, error, message):
+    model = Counting(tiny_cnn(1))
+    game = BandGame(model, X[:2], num_bands=3)
+    with pytest.raises(error, match=message):
+        call(game)
+    assert model.calls == 0
