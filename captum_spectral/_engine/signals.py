@@ -92,6 +92,10 @@ class Signals:
             for part, source in zip(parts, self._sources, strict=True)
         )
 
+    def split(self, examples: slice) -> list[_Parts]:
+        """Make the parts of ``examples``, one entry per input, without holding them."""
+        return [source.parts(examples) for source in self._sources]
+
     def forget_before(self, example: int) -> None:
         """Drop the parts of groups of examples that are all before ``example``."""
         self._held = [group for group in self._held if group[0].stop > example]
@@ -131,7 +135,7 @@ class Signals:
             if held.start <= examples.start and examples.stop <= held.stop:
                 own = slice(examples.start - held.start, examples.stop - held.start)
                 return [part.of(own) for part in parts]
-        made = [source.parts(examples) for source in self._sources]
+        made = self.split(examples)
         self._held.append((examples, made))
         return made
 

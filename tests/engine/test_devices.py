@@ -26,7 +26,7 @@ from captum_spectral import (
     find_boundary,
     insertion_curve,
 )
-from captum_spectral._engine import chunk_size, evaluation
+from captum_spectral._engine import chunk_size, evaluation, signals
 from captum_spectral.coalitions import all_coalitions
 
 X = torch.rand(3, 3, 12, 10)
@@ -206,7 +206,7 @@ class Waits(TorchDispatchMode):
 @pytest.mark.parametrize("target", [2, TARGET, torch.tensor(TARGET), None])
 def test_nothing_in_the_loop_waits_for_the_device(monkeypatch, target, per_eval):
     monkeypatch.setattr(evaluation, "_looking_waits", lambda device: True)  # as on a GPU
-    monkeypatch.setattr(evaluation, "BLOCK_BYTES", 0)
+    monkeypatch.setattr(signals, "BLOCK_BYTES", 0)
     monkeypatch.setattr(chunk_size, "LARGEST_GUESS", 4)
     model, rows, waits = tiny_cnn(dtype=torch.float32), 0, Waits()
 
@@ -233,7 +233,7 @@ def test_nothing_in_the_loop_waits_for_the_device(monkeypatch, target, per_eval)
 def test_targets_per_example_are_on_the_device_before_the_loop():
     x = X.to(DEVICES[-1])
     for target in (TARGET, torch.tensor(TARGET)):
-        assert BandGame(tiny_cnn(), x, target=target, num_bands=4)._target.device == x.device
+        assert BandGame(tiny_cnn(), x, target=target, num_bands=4).forward.target.device == x.device
 
 
 @pytest.mark.parametrize("own", [False, True])
@@ -275,7 +275,7 @@ import inspect
 
 import triton
 from triton.backends.compiler import GPUTarget
-from captum_spectral import _synthesis_kernel as kernel
+from captum_spectral._engine import synthesis_kernel as kernel
 
 names = kernel._kernel.fn.arg_names
 for out in ("fp32", "fp16", "bf16"):

@@ -12,12 +12,10 @@ from hypothesis import strategies as st
 
 from captum_spectral import BandGame
 from captum_spectral._engine import chunk_size
-from captum_spectral._engine.buffer import Buffer
-from captum_spectral._engine.chunk_size import AutomaticSize, automatic_size
-from captum_spectral._engine.clock import Clock
-from captum_spectral._engine.grid import Walk
-from captum_spectral._engine.layout import Layout
-from captum_spectral._memory import is_out_of_memory, release, what_it_said
+from captum_spectral._engine.chunk_size import AutomaticSize, Clock, automatic_size
+from captum_spectral._engine.memory import is_out_of_memory, release, what_it_said
+from captum_spectral._engine.rows import Walk
+from captum_spectral._engine.signals import Buffer, Layout
 
 CPU = torch.device("cpu")
 
@@ -306,20 +304,20 @@ def test_on_cuda_the_clock_reads_what_the_device_has_passed_and_never_waits(monk
 
 
 def test_evaluating_streams_the_examples(monkeypatch):
-    from captum_spectral._engine.bands import BandSignals
+    from captum_spectral._engine.signals import Signals
 
-    held, split = [], BandSignals.split
+    held, split = [], Signals.split
 
     def counting(self, examples):
         held.append((examples.start, examples.stop))
         return split(self, examples)
 
-    monkeypatch.setattr(BandSignals, "split", counting)
+    monkeypatch.setattr(Signals, "split", counting)
     monkeypatch.setattr(chunk_size, "LARGEST_GUESS", 8)
     game = BandGame(tiny_cnn(1), torch.rand(3, 1, 8, 10, dtype=torch.float64), num_bands=4)
     game.evaluate(torch.rand(16, 4) < 0.5)
     assert held == [(0, 3)]  # 48 rows of this size are one block
     held.clear()
-    monkeypatch.setattr("captum_spectral._engine.evaluation.BLOCK_BYTES", 0)
+    monkeypatch.setattr("captum_spectral._engine.signals.BLOCK_BYTES", 0)
     game.evaluate(torch.rand(15, 4) < 0.5)
     assert held == [(0, 1), (1, 2), (2, 3)]  # each once, though chunks straddle examples

@@ -4,11 +4,12 @@ import gc
 
 import pytest
 import torch
+from faulty import Faulty, cuda_allocation_failure, real_allocation_failure
 from helpers import Counting, tiny_cnn
 from torch import nn
 
 from captum_spectral import BandGame, SpectralShapley
-from captum_spectral._engine import evaluation
+from captum_spectral._engine import signals
 from captum_spectral.coalitions import all_coalitions
 
 X = torch.rand(3, 3, 12, 10, dtype=torch.float64)
@@ -20,31 +21,7 @@ PER_EVAL = [None, 1, 2, 5, 16]
 def _small_blocks(monkeypatch):
     """Signals are made for few rows at a time, as they are for photographs."""
     monkeypatch.setattr(gc, "collect", int)  # takes long in the heap of a test run
-    monkeypatch.setattr(evaluation, "BLOCK_BYTES", 8 * X[0].numel() * 8)
-
-
-def real_allocation_failure():
-    torch.empty(2**55)  # fails at once on any machine
-
-
-def cuda_allocation_failure():
-    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-
-
-class Faulty(nn.Module):
-    """Fails before some calls, and counts the rows that went through."""
-
-    def __init__(self, model, fails, fault):
-        super().__init__()
-        self.model, self.fails, self.fault, self.calls, self.rows = model, fails, fault, 0, 0
-        self.eval()
-
-    def forward(self, x, *args):
-        self.calls += 1
-        if self.fails(self.calls, len(x)):
-            self.fault()
-        self.rows += len(x)
-        return self.model(x, *args)
+    monkeypatch.setattr(signals, "BLOCK_BYTES", 8 * X[0].numel() * 8)
 
 
 def explain(model, per_eval=None, **arguments):
@@ -105,9 +82,9 @@ def test_coalitions_of_each_example_targets_and_arguments_survive_the_halving():
 
 
 def test_bands_that_do_not_fit_are_made_of_fewer_examples(monkeypatch):
-    from captum_spectral._engine.bands import BandSignals
+    from captum_spectral._engine.signals import Signals
 
-    split, model = BandSignals.split, tiny_cnn()
+    split, model = Signals.split, tiny_cnn()
 
     def limited(self, examples):
         if examples.stop - examples.start > 1:
@@ -115,7 +92,7 @@ def test_bands_that_do_not_fit_are_made_of_fewer_examples(monkeypatch):
         return split(self, examples)
 
     expected = explain(model)
-    monkeypatch.setattr(BandSignals, "split", limited)
+    monkeypatch.setattr(Signals, "split", limited)
     for per_eval in PER_EVAL:
         same(explain(model, per_eval), expected)
 
@@ -166,14 +143,13 @@ def test_an_output_for_the_batch_after_outputs_per_row_is_an_error():
 
 
 def test_the_memory_of_a_run_does_not_grow_with_the_coalitions(monkeypatch):
-    from captum_spectral._engine.bands import BandSignals
-    from captum_spectral._engine.buffer import Buffer
+    from captum_spectral._engine.signals import Buffer, Signals
 
     asked, room = [], Buffer.rows
     monkeypatch.setattr(Buffer, "rows", lambda self, n, *a: asked.append(n) or room(self, n, *a))
-    examples, split = [], BandSignals.split
+    examples, split = [], Signals.split
     monkeypatch.setattr(
-        BandSignals, "split", lambda self, e: examples.append(e.stop - e.start) or split(self, e)
+        Signals, "split", lambda self, e: examples.append(e.stop - e.start) or split(self, e)
     )
     x = torch.rand(3, 3, 24, 20)
     peaks = {}

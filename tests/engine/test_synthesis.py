@@ -7,11 +7,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captum_spectral import synthesis
-from captum_spectral.synthesis import synthesize, synthesize_rows
+from captum_spectral._engine import synthesis
+from captum_spectral._engine.synthesis import synthesize, synthesize_rows
 
 try:
-    from captum_spectral import _synthesis_kernel as kernel
+    from captum_spectral._engine import synthesis_kernel as kernel
 except ImportError:
     kernel = None
 needs_triton = pytest.mark.skipif(kernel is None, reason="Triton is not part of this PyTorch")
@@ -152,7 +152,9 @@ def test_a_kernel_that_cannot_be_compiled_is_replaced_by_the_product(monkeypatch
 
 @pytest.mark.usefixtures("_kernel_everywhere")
 def test_a_build_without_triton_needs_no_words(monkeypatch, signals):
-    monkeypatch.setitem(sys.modules, "captum_spectral._synthesis_kernel", None)  # ImportError
+    monkeypatch.setitem(
+        sys.modules, "captum_spectral._engine.synthesis_kernel", None
+    )  # ImportError
     assert made(signals).isfinite().all()
 
 

@@ -180,7 +180,7 @@ class FeaturesCase:
 
         z = FeatureSuppression(model).attribute(x, features=member, n_samples=2, absolute=False)
         close(z, weight.expand_as(x))
-        _, ids, players = self.placed(x)
+        _, _, players = self.placed(x)
         scores = x if member.pixelwise else normal((len(x), int(players.max()) + 1))
         curve = deletion_curve(model, x, scores, features=member)
         close(curve.values[:, 0], model(x))
