@@ -16,8 +16,8 @@ from common import NETWORKS, arguments, in_turns, photographs, report, run_in_ba
 from torch import Tensor
 
 from captum_spectral import SpectralShapley
+from captum_spectral._engine.synthesis import synthesize
 from captum_spectral.coalitions import all_coalitions
-from captum_spectral.synthesis import synthesize
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 BATCHES = (32, 64, 128, 256, 512, 1024)

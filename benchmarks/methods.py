@@ -12,7 +12,12 @@ from agi import adversarial_gradient_integration
 from captum.attr import IntegratedGradients, NoiseTunnel, Saliency
 from torch import Tensor, nn
 
-from captum_spectral import BoundaryIntegratedGradients, BoundarySaliency, FeatureSuppression
+from captum_spectral import (
+    BoundaryIntegratedGradients,
+    BoundarySaliency,
+    BoundarySearch,
+    FeatureSuppression,
+)
 from captum_spectral.sources.models import load_model
 
 SAMPLES = 50
@@ -105,13 +110,15 @@ def smooth_grad(network: Network, x: Tensor, target: int, seed: int = 0) -> Tens
 
 def boundary_saliency(network: Network, x: Tensor, target: int) -> Tensor:
     """The gradient at the nearest boundary inside the valid range."""
-    return BoundarySaliency(network).attribute(x, target, clip=network.limits)
+    search = BoundarySearch("deepfool", clip=network.limits)
+    return BoundarySaliency(network).attribute(x, target, search=search)
 
 
 def boundary_integrated_gradients(network: Network, x: Tensor, target: int) -> Tensor:
     """From the nearest boundary inside the valid range."""
+    search = BoundarySearch("deepfool", clip=network.limits)
     return BoundaryIntegratedGradients(network).attribute(
-        x, target, clip=network.limits, n_steps=SAMPLES, internal_batch_size=BATCH
+        x, target, search=search, n_steps=SAMPLES, internal_batch_size=BATCH
     )
 
 

@@ -60,7 +60,7 @@ def estimates(values: Tensor, orderings: Tensor) -> Tensor:
     """``(N, M)`` estimates from orderings ``(N, n, M)``, with values looked up in the table."""
     drawn = OwnOrderings(orderings)
     codes = (drawn.coalitions.long() << torch.arange(orderings.shape[-1])).sum(-1)
-    return drawn.shapley(values.gather(1, codes))
+    return drawn.estimate(values.gather(1, codes)).values
 
 
 class Spread(NamedTuple):

@@ -53,7 +53,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torchvision.datasets import FashionMNIST
 
-from captum_spectral import BoundarySaliency, find_boundary
+from captum_spectral import BoundarySaliency, BoundarySearch, find_boundary
 
 KINDS = ("ordinary", "robust")
 ATTACKED = 1000  # images whose class is to survive an attack of this many steps
@@ -86,11 +86,14 @@ def maps(model: nn.Module, pool: Pool, score: str, restarts: int, inside: bool) 
     generator = torch.Generator().manual_seed(0)
     clip = FASHION_RANGE if inside else None
     for x, c in zip(pool.images.split(100), pool.labels.split(100), strict=True):
-        found = find_boundary(
-            model, x, c, clip=clip, num_restarts=restarts, generator=generator, on_missing="nan"
+        search = BoundarySearch(
+            clip=clip, num_restarts=restarts, generator=generator, on_missing="nan"
         )
+        found = find_boundary(model, x, c, method=search)
         here = slopes(model, x, c, found.classes if score == "margin" else None)
-        there = BoundarySaliency(model).attribute(x, c, found.points, score=score, on_missing="nan")
+        there = BoundarySaliency(model).attribute(
+            x, c, baselines=found.points, score=score, search=search
+        )
         parts.append(Maps(here, there, found.points, found.distances, found.classes))
     return Maps(*(torch.cat(part) for part in zip(*parts, strict=True)))
 

@@ -58,7 +58,7 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
     .. math::
         v(S) = f\Big(b + \sum_{i \in S} (x_i - b_i)\Big), \qquad
         \phi_i = \sum_{S \not\ni i} \frac{1}{M \binom{M-1}{|S|}} \big(v(S \cup i) - v(S)\big),
-        \qquad \sum_i \phi_i = v(\text{all}) - v(\text{none})
+        \qquad \sum_i \phi_i = v(\text{full}) - v(\text{empty})
 
     The values have the unit of the model's output (logits, or nats for log-probabilities).
 
@@ -270,7 +270,7 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
                 :func:`~captum_spectral.visualization.visualize_spectrum`), not of the pixels.
                 False: the band values ``(B, M)``. Default: True
             return_convergence_delta (bool, optional): Return the efficiency gap
-                :math:`\sum_i \phi_i - (v(\text{all}) - v(\text{none}))` as well. Default: False
+                :math:`\sum_i \phi_i - (v(\text{full}) - v(\text{empty}))` as well. Default: False
             return_standard_error (bool, optional): Return the standard error over the ``n_samples``
                 ordering pairs as well, 0 where the values are exact; needs ``n_samples`` of None
                 or at least 2. Default: False

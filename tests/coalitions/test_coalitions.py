@@ -125,7 +125,9 @@ def test_each_coalition_is_met_once_and_the_budget_holds():
 def test_reversed_pairs_are_exact_for_two_players_and_for_additive_games():
     table = torch.randn(1, 4, dtype=torch.float64)
     one = sample_orderings(2, 1)
-    torch.testing.assert_close(one.estimate(looked_up(one, table)).values, shapley_from_table(table))
+    torch.testing.assert_close(
+        one.estimate(looked_up(one, table)).values, shapley_from_table(table)
+    )
     worth = torch.randn(6, dtype=torch.float64)
     additive = (all_coalitions(6).double() @ worth)[None]
     one = sample_orderings(6, 1)
