@@ -10,7 +10,7 @@ from captum_spectral.features import FourierBands
 
 
 def shapley(model: nn.Module, x: Tensor, pair: tuple[Tensor, Tensor], asked: bool) -> None:
-    """Attributions are of the kind of the inputs; what is asked for beside them comes in a tuple."""
+    """Attributions are of the kind of the inputs; what is asked for beside them makes a tuple."""
     explainer = SpectralShapley(model)
     assert_type(explainer.attribute(x, 1), Tensor)
     assert_type(explainer.attribute((x, x), [0, 1], num_bands=4), tuple[Tensor, ...])
