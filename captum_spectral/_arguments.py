@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import numbers
+import operator
 import os
 import sys
 import warnings
@@ -51,6 +52,10 @@ def format_inputs(inputs: Tensor | tuple[Tensor, ...], name: str = "inputs") -> 
                 f"{which} must be a real floating tensor, got dtype {x.dtype}; "
                 f"{'take its real part' if x.dtype.is_complex else 'use .float()'} first"
             )
+        if x.dtype.itemsize < 2:
+            raise TypeError(
+                f"{which} of dtype {x.dtype} cannot be computed with; use .float() first"
+            )
         if x.dim() < 2 or x.numel() == 0:
             raise ValueError(
                 f"{which} must be (B, ..., H, W) or (B, ..., T) with at least one example, got "
@@ -81,11 +86,13 @@ def format_spectral_dims(
     spectral_dims: int | Sequence[int], inputs: tuple[Tensor, ...]
 ) -> tuple[tuple[int, ...], ...]:
     """Count the transformed dims of each input from 0, in the order given."""
-    dims = (spectral_dims,) if isinstance(spectral_dims, int) else tuple(spectral_dims)
-    if not dims or not all(isinstance(d, int) and not isinstance(d, bool) for d in dims):
+    single = isinstance(spectral_dims, numbers.Integral)
+    given: Any = (spectral_dims,) if single else tuple(spectral_dims)  # type: ignore[arg-type]
+    if not given or not all(map(_is_integer, given)):
         raise TypeError(
             f"spectral_dims must be one or more integers such as (-2, -1), got {spectral_dims!r}"
         )
+    dims = tuple(int(d) for d in given)
     formatted = []
     for x in inputs:
         for d in dims:
@@ -140,12 +147,20 @@ def format_baselines(baselines: BaselineType, inputs: tuple[Tensor, ...]) -> tup
     return tuple(formatted)
 
 
-def check_count(name: str, value: object, at_least: int = 1) -> None:
-    """Check that a value is a whole number and large enough."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an integer or None, got {value!r}")
-    if value < at_least:
-        raise ValueError(f"{name} must be at least {at_least}, got {value}")
+def check_count(name: str, value: object, at_least: int = 1) -> int:
+    """Check that a value is a whole number and large enough, and return it as an ``int``.
+
+    Integers of NumPy and tensors of one integer count as such.
+    """
+    try:
+        if isinstance(value, bool) or getattr(value, "dtype", None) in (bool, torch.bool):
+            raise TypeError
+        count = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} must be an integer or None, got {value!r}") from None
+    if count < at_least:
+        raise ValueError(f"{name} must be at least {at_least}, got {count}")
+    return count
 
 
 def format_target(target: Any, num_examples: int) -> tuple[TargetType, int | None]:
@@ -172,6 +187,8 @@ def format_target(target: Any, num_examples: int) -> tuple[TargetType, int | Non
             raise ValueError(f"target must count classes from 0, got {int(target.min())}")
         return (target, int(target.max())) if target.numel() > 1 else (int(target), int(target))
     if _is_integer(target):
+        if target < 0:
+            raise ValueError(f"target must count classes from 0, got {target}")
         return int(target), int(target)
     if target is not None and not isinstance(target, (tuple, list)):
         raise _no_class(repr(target))

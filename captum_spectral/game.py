@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+import threading
+from collections.abc import Callable, Hashable
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from captum_spectral._arguments import check_count, format_baselines, format_inp
 from captum_spectral._captum import BaselineType, NullProgress, TargetType, progress
 from captum_spectral._engine.chunk_size import ChunkSize, FixedSize, automatic_size
 from captum_spectral._engine.evaluation import Coalitions, Evaluation, RowLimit, Table
-from captum_spectral._engine.forward import Forward
+from captum_spectral._engine.forward import Forward, as_results
 from captum_spectral._engine.rows import Walk
 from captum_spectral._engine.signals import Signals
 from captum_spectral.coalitions import Estimator, PlayerEstimate, among_all
@@ -20,6 +21,17 @@ from captum_spectral.features.features import Features, assign
 from captum_spectral.features.fourier import bands
 
 __all__ = ["BandGame", "Game"]
+
+
+class _Unfinished(NamedTuple):
+    """An evaluation that an exception ended, and what it was of."""
+
+    coalitions: Coalitions
+    per_eval: int | None
+    state: tuple[Hashable, ...]
+    work: Table
+    evaluation: Evaluation
+
 
 _MOST_LISTED = 64  # features of a coalition in an error
 
@@ -103,7 +115,10 @@ class Game:
     ) -> None:
         tensors = format_inputs(inputs)
         starts = format_baselines(baselines, tensors)
-        self._place(tensors, starts, *assign(features, tensors))
+        # Copies: a game outlives the call, and must not change with what the user does meanwhile.
+        with torch.inference_mode(False), torch.no_grad():
+            own = tuple(x.clone() for x in tensors)
+            self._place(own, tuple(b.clone() for b in starts), *assign(features, own))
         self._play(forward_func, target, additional_forward_args)
 
     @classmethod
@@ -141,7 +156,8 @@ class Game:
         self.forward = Forward(
             forward_func, self.num_examples, device, target, additional_forward_args
         )
-        self._unfinished: tuple[Coalitions, int | None, Evaluation, Table] | None = None
+        self._lock = threading.RLock()
+        self._unfinished: _Unfinished | None = None
 
     @property
     def forward_func(self) -> Callable[..., Any]:
@@ -189,8 +205,9 @@ class Game:
                 not. Otherwise a forward pass that does not fit is repeated with half the rows.
 
         An exception in ``forward_func``, Ctrl-C too, loses nothing: called again with the same
-        coalitions, the game goes on where it was interrupted. Make a new game if the model has
-        changed in between.
+        coalitions, the game goes on where it was interrupted, but starts over if weights or buffers
+        of the model, or autocast, have changed in between. Of a function that is no Module nothing
+        is seen: make a new game if it has changed.
 
         Cost: ``K`` model rows per example. Memory beyond the table of values: the parts of the
         examples in a forward (``M + 1`` signals, or one where features are many), and its rows.
@@ -252,12 +269,17 @@ class Game:
         Like :meth:`evaluate` in everything else; coalitions may be made as they are needed.
         """
         if perturbations_per_eval is not None:
-            check_count("perturbations_per_eval", perturbations_per_eval)
+            perturbations_per_eval = check_count("perturbations_per_eval", perturbations_per_eval)
         limit = RowLimit("perturbations_per_eval", perturbations_per_eval, whole=1)
-        work, evaluation = self._continued(coalitions, limit) or self._begun(coalitions, limit)
-        self._unfinished = coalitions, limit.value, evaluation, work
-        self._run(evaluation, coalitions.shape[-2], show_progress, description)
-        self._unfinished = None
+        with self._lock:  # another thread would share the rows and parts that are held
+            work, evaluation = self._continued(coalitions, limit) or self._begun(coalitions, limit)
+            self._unfinished = None
+            try:
+                self._run(evaluation, coalitions.shape[-2], show_progress, description)
+            except BaseException:
+                state = self.forward.state
+                self._unfinished = _Unfinished(coalitions, limit.value, state, work, evaluation)
+                raise
         assert work.values is not None
         return work.values
 
@@ -272,24 +294,24 @@ class Game:
     def _continued(
         self, coalitions: Coalitions, limit: RowLimit
     ) -> tuple[Table, Evaluation] | None:
-        """Return the evaluation that an exception ended, if it was of these coalitions."""
-        if self._unfinished is None:
+        """Return the evaluation that an exception ended, if it was of the same values."""
+        left = self._unfinished
+        if left is None or left.per_eval != limit.value or left.state != self.forward.state:
             return None
-        before, value, evaluation, work = self._unfinished
-        if value != limit.value:
-            return None
+        before = left.coalitions
         if isinstance(before, Tensor) and isinstance(coalitions, Tensor):
             same = before.device == coalitions.device and torch.equal(before, coalitions)
         else:
             same = before is coalitions
-        return (work, evaluation) if same else None
+        return (left.work, left.evaluation) if same else None
 
     def _run(
         self, evaluation: Evaluation, num_coalitions: int, show_progress: bool, description: str
     ) -> None:
         total = self.num_examples * num_coalitions
         bar = progress(desc=description, total=total) if show_progress else NullProgress()
-        with bar, torch.no_grad():
+        # Values and parts outlive the call; tensors of inference mode are of no use outside of it.
+        with bar, torch.inference_mode(False), torch.no_grad():
             if evaluation.remaining < total:
                 bar.update(total - evaluation.remaining)
             evaluation.run(bar)
@@ -328,7 +350,11 @@ class Game:
             )
         examples = self._check_examples(weights, examples)
         of_players = weights[:, self.players.to(weights.device)]
-        return self.forward(self.signals.weighted(of_players, examples), examples.to)
+        with self._lock:
+            rows = self.signals.weighted(of_players, examples)
+        output = self.forward(rows, examples.to)
+        as_results(output)  # refuses what no method could use, by its name
+        return output
 
     # ------------------------------------------------------------------ checks
 
@@ -413,7 +439,8 @@ class BandGame(Game):
             broadcastable to the input; a tuple of them for a tuple of inputs, where the same id in
             two tensors is one player. None: ``num_bands`` equal-width bands for each tensor.
             Default: None
-        num_bands: Bands per input tensor when there is no ``feature_mask``. Default: 8
+        num_bands: Bands per input tensor when there is no ``feature_mask``. None: 8, or as many as
+            fit. Default: None
         spectral_dims: The transformed dims. Default: (-2, -1)
         features: Other players than these bands, see :class:`Game`. Default: None
 
@@ -458,7 +485,7 @@ class BandGame(Game):
         baselines: BaselineType = None,
         additional_forward_args: Any = None,
         feature_mask: Tensor | tuple[Tensor, ...] | None = None,
-        num_bands: int = 8,
+        num_bands: int | None = None,
         spectral_dims: int | tuple[int, ...] = (-2, -1),
         features: Features | tuple[Features, ...] | None = None,
     ) -> None:

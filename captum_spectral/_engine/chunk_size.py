@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -24,6 +26,7 @@ HOPELESS = {1: 3.0, SAMPLES: 1.4}  # so much slower after so many samples: not t
 # first chunk of a size pays for what the backend prepares for a new shape.
 CLOSE = 1.15  # a size that is at most so much slower is worth CLOSE_SAMPLES, which cost little
 CLOSE_SAMPLES = 3 * SAMPLES
+Method = TypeVar("Method", bound=Callable[..., Any])
 RECHECK = 64  # chunks until the first second look at a neighbour; then twice as many, and so on
 
 
@@ -58,6 +61,17 @@ class FixedSize:
         self._rows = max(1, rows // 2)
 
 
+def _one_at_a_time(method: Method) -> Method:
+    """Let one thread at a time in: a size is remembered for a model, which threads may share."""
+
+    @functools.wraps(method)
+    def locked(self: AutomaticSize, *args: Any) -> Any:
+        with self.lock:
+            return method(self, *args)
+
+    return cast(Method, locked)
+
+
 class AutomaticSize:
     """Finds the fastest power of two while the chunks do useful work.
 
@@ -68,6 +82,7 @@ class AutomaticSize:
     """
 
     def __init__(self, start: int) -> None:
+        self.lock = threading.RLock()
         self._best = start
         self._limit: int | None = None
         self._seconds: dict[int, deque[float]] = defaultdict(lambda: deque(maxlen=CLOSE_SAMPLES))
@@ -79,6 +94,7 @@ class AutomaticSize:
         self._lifted = False
         self._fresh = True  # the first chunk of a run is not timed, so it explores nothing
 
+    @_one_at_a_time
     def start_run(self) -> None:
         """Begin a run: twice of what fitted may fit by now; after each failure try less often."""
         self._fresh = True
@@ -87,6 +103,7 @@ class AutomaticSize:
             if self._runs >= self._lift_after:
                 self._limit, self._runs, self._lifted = 2 * self._limit, 0, True
 
+    @_one_at_a_time
     def rows(self, remaining: int) -> int:
         """Return the rows of the next chunk, of those that remain."""
         rows = self._best if self._fresh else self._next()
@@ -97,6 +114,7 @@ class AutomaticSize:
         self._fresh = False
         return rows
 
+    @_one_at_a_time
     def took(self, rows: int, seconds: float) -> None:
         """Learn how long a chunk took; remainders of other sizes tell nothing."""
         if rows == self._best or rows in self._asked:
@@ -106,6 +124,7 @@ class AutomaticSize:
                     self._best = size
                     self._since_recheck, self._recheck = 0, RECHECK
 
+    @_one_at_a_time
     def too_large(self, rows: int) -> None:
         """Stay at half of what did not fit."""
         if self._lifted:
@@ -183,6 +202,7 @@ class Clock:
             yield rows, seconds
 
 
+_sizes_lock = threading.Lock()
 _sizes: WeakKeyDictionary[Any, dict[Hashable, AutomaticSize]] = WeakKeyDictionary()
 
 
@@ -212,14 +232,14 @@ def automatic_size(
         torch.is_autocast_enabled(device.type),
         torch.get_num_threads() if device.type == "cpu" else None,
     )
-    try:
-        known = _sizes.setdefault(owner, {})
-    except TypeError:
-        known = {}
-    if key not in known:
-        known[key] = AutomaticSize(first_guess(inputs))
-    known[key].start_run()
-    return known[key]
+    with _sizes_lock:
+        try:
+            known = _sizes.setdefault(owner, {})
+        except TypeError:
+            known = {}
+        size = known.setdefault(key, AutomaticSize(first_guess(inputs)))
+    size.start_run()
+    return size
 
 
 def first_guess(inputs: tuple[Tensor, ...]) -> int:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.parallel import DistributedDataParallel
 
 from captum_spectral._arguments import detached, format_target, warn
 from captum_spectral._captum import (
@@ -61,11 +64,30 @@ class Forward:
         additional_forward_args: Any = None,
     ) -> None:
         self.forward_func = forward_func
+        # DistributedDataParallel talks to other processes in a forward pass with gradients, and
+        # waits for them for ever where they have other numbers of rows. Inside is the same model.
+        self._called = forward_func
+        if isinstance(forward_func, DistributedDataParallel):
+            self._called = forward_func.module
         self.additional_forward_args = additional_forward_args
-        self.num_examples = num_examples
+        self.num_examples, self._device = num_examples, device
         target, self.highest_class = format_target(target, num_examples)
         self.target: TargetType = target.to(device) if isinstance(target, Tensor) else target
         warn_if_training(forward_func)
+
+    @property
+    def state(self) -> tuple[Hashable, ...]:
+        """Tell models apart that may give other values: to compare, not to keep.
+
+        Weights and buffers of a Module, counting changes in place, and autocast.
+        """
+        owner = getattr(self._called, "__self__", self._called)
+        tensors: Iterable[Tensor] = ()
+        if isinstance(owner, nn.Module):
+            tensors = (*owner.parameters(), *owner.buffers())
+        device = self._device.type
+        autocast = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
+        return (*((id(t), _version(t)) for t in tensors), autocast)
 
     def __call__(self, rows: tuple[Tensor, ...], examples: RowExamples) -> Any:
         """Return the outputs of rows at the target."""
@@ -73,7 +95,7 @@ class Forward:
 
     def outputs(self, rows: tuple[Tensor, ...], examples: RowExamples) -> Any:
         """Return all outputs of rows, as the model gives them."""
-        return run_forward(self.forward_func, rows, None, self._args_of(examples))
+        return run_forward(self._called, rows, None, self._args_of(examples))
 
     def at_target(self, outputs: Any, examples: RowExamples) -> Any:
         """Pick the target of each row from the outputs, as Captum does it.
@@ -185,10 +207,44 @@ def _passed_on(arg: Any) -> Any:
     return detached(arg) if isinstance(arg, Tensor) and arg.is_inference() else arg
 
 
+def _version(tensor: Tensor) -> int:
+    """Count the changes in place; tensors of inference mode do not."""
+    return -1 if tensor.is_inference() else tensor._version
+
+
+# Modules of PyTorch that are random, or look at the whole batch, in training mode. Scripted ones
+# are known by their names.
+_DIFFERENT_IN_TRAINING = (_DropoutNd, _NormBase, nn.RReLU)
+_NAMES = tuple(
+    name
+    for name in dir(nn)
+    if isinstance(kind := getattr(nn, name), type) and issubclass(kind, _DIFFERENT_IN_TRAINING)
+)
+
+
 def warn_if_training(forward_func: Callable[..., Any]) -> None:
-    """Warn about a model whose values are random."""
-    if isinstance(forward_func, nn.Module) and any(m.training for m in forward_func.modules()):
+    """Warn about a model whose values are random, or depend on the other rows."""
+    if isinstance(forward_func, nn.Module) and any(map(_is_random, forward_func.modules())):
         warn(
             "forward_func, or a part of it, is in training mode: dropout and batch statistics make "
             "its values random; call .eval() first"
         )
+
+
+def _is_random(module: nn.Module) -> bool:
+    """Say whether a module, without those in it, behaves in its training mode as in no other."""
+    if not getattr(module, "training", False):  # frozen scripts have no mode
+        return False
+    kind = type(module)
+    if isinstance(module, _NormBase):  # instance norms without statistics have one way only
+        return isinstance(module, _BatchNorm) or module.track_running_stats
+    if isinstance(module, _DIFFERENT_IN_TRAINING):
+        return getattr(module, "p", 1.0) > 0
+    if isinstance(module, nn.RNNBase | nn.MultiheadAttention):
+        return module.dropout > 0
+    if isinstance(module, torch.jit.ScriptModule):
+        return getattr(module, "original_name", "") in _NAMES
+    # A module of somebody's own may look at its mode (functional dropout), unless it only wraps one
+    # whose mode was chosen. Containers and wrappers of PyTorch do not look.
+    own = not kind.__module__.startswith("torch.")
+    return own and all(child.training for child in module.modules())

@@ -94,7 +94,8 @@ class Signals:
 
     def split(self, examples: slice) -> list[_Parts]:
         """Make the parts of ``examples``, one entry per input, without holding them."""
-        return [source.parts(examples) for source in self._sources]
+        with torch.inference_mode(False), torch.no_grad():  # they may be held for other calls
+            return [source.parts(examples) for source in self._sources]
 
     def forget_before(self, example: int) -> None:
         """Drop the parts of groups of examples that are all before ``example``."""

@@ -24,7 +24,7 @@ def band_attribution(
     baselines: BaselineType = None,
     additional_forward_args: Any = None,
     feature_mask: Tensor | tuple[Tensor, ...] | None = None,
-    num_bands: int = 8,
+    num_bands: int | None = None,
     spectral_dims: int | tuple[int, ...] = (-2, -1),
     features: Features | tuple[Features, ...] | None = None,
     **options: Any,
@@ -45,7 +45,8 @@ def band_attribution(
         baselines: What an absent band holds, as in ``SpectralShapley``. Default: None
         additional_forward_args: Further arguments of ``forward_func``. Default: None
         feature_mask: Integer band ids over the unshifted Fourier plane. Default: None
-        num_bands: Equal-width bands when there is no ``feature_mask``. Default: 8
+        num_bands: Equal-width bands when there is no ``feature_mask``. None: 8, or as many as fit.
+            Default: None
         spectral_dims: The transformed dims. Default: (-2, -1)
         features: Other players than frequency bands, as in ``SpectralShapley``. Default: None
         **options: Further arguments of the method's ``attribute``, e.g. ``n_steps=64``.

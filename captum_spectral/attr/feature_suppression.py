@@ -151,7 +151,7 @@ class FeatureSuppression(GradientAttribution):  # type: ignore[misc]
             domain (str, optional): ``"pixel"`` suppresses pixels, ``"frequency"`` bands of the
                 Fourier spectrum. Default: "pixel"
             num_bands (int, optional): Bands per input tensor in the frequency domain when there is
-                no ``feature_mask``. None: 8. Default: None
+                no ``feature_mask``. None: 8, or as many as fit. Default: None
             spectral_dims (tuple[int, ...], optional): The dims that are transformed in the
                 frequency domain. None: (-2, -1). Default: None
             features (Features or tuple[Features, ...], optional): Any other features, see
@@ -209,9 +209,9 @@ class FeatureSuppression(GradientAttribution):  # type: ignore[misc]
         Cost: ``n_samples`` forward and backward model rows per example, and in the frequency
         domain an inverse transform for each.
         """
-        _check_samples(n_samples, return_standard_error)
+        n_samples = _check_samples(n_samples, return_standard_error)
         if internal_batch_size is not None:
-            check_count("internal_batch_size", internal_batch_size)
+            internal_batch_size = check_count("internal_batch_size", internal_batch_size)
         interval = _format_suppress(suppress)
         tensors = inputs if isinstance(inputs, tuple) else (inputs,)
         game = Game(
@@ -262,12 +262,13 @@ class FeatureSuppression(GradientAttribution):  # type: ignore[misc]
         raise NotImplementedError(f"attribute_future is not implemented for {type(self).__name__}")
 
 
-def _check_samples(n_samples: object, return_standard_error: bool) -> None:
+def _check_samples(n_samples: object, return_standard_error: bool) -> int:
     if n_samples is None:
         raise TypeError("n_samples must be an integer, got None")
-    check_count("n_samples", n_samples)
-    if return_standard_error and n_samples == 1:
+    count = check_count("n_samples", n_samples)
+    if return_standard_error and count == 1:
         raise ValueError("return_standard_error needs n_samples >= 2, got n_samples=1")
+    return count
 
 
 def _check_class(target: TargetType, highest_class: int | None) -> None:

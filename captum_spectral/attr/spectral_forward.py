@@ -66,8 +66,8 @@ class SpectralForward(nn.Module):
             raise ValueError(f"shape must hold sizes of at least 1, got {tuple(shape)}")
         self.forward_func = forward_func
         self.shape = tuple(shape)
-        if isinstance(forward_func, nn.Module):
-            self.training = forward_func.training
+        # A function has no mode: this module then is not in training.
+        self.training = isinstance(forward_func, nn.Module) and forward_func.training
 
     def forward(self, coefficients: Tensor, *args: Any) -> Any:
         """Run the model on the signals of coefficients.

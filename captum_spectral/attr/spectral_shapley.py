@@ -17,7 +17,7 @@ from captum_spectral._captum import (
     is_tuple,
     log_usage,
 )
-from captum_spectral.coalitions import Estimator, Exact, PlayerEstimate, sample_orderings
+from captum_spectral.coalitions import Estimator, Exact, sample_orderings
 from captum_spectral.features.features import Features, paint_ids
 from captum_spectral.features.painting import unpaint_ids
 from captum_spectral.game import BandGame
@@ -38,7 +38,7 @@ class _Options(TypedDict, total=False):
     baselines: BaselineType
     additional_forward_args: Any
     feature_mask: Tensor | tuple[Tensor, ...] | None
-    num_bands: int
+    num_bands: int | None
     spectral_dims: int | tuple[int, ...]
     features: Features | tuple[Features, ...] | None
     n_samples: int | None
@@ -214,7 +214,7 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
         baselines: BaselineType = None,
         additional_forward_args: Any = None,
         feature_mask: Tensor | tuple[Tensor, ...] | None = None,
-        num_bands: int = 8,
+        num_bands: int | None = None,
         spectral_dims: int | tuple[int, ...] = (-2, -1),
         features: Features | tuple[Features, ...] | None = None,
         n_samples: int | None = None,
@@ -248,7 +248,7 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
                 tensors is one player. See :func:`~captum_spectral.band_mask`. None: ``num_bands``
                 equal-width bands under the max-norm, for every tensor its own. Default: None
             num_bands (int, optional): Bands per input tensor when there is no ``feature_mask``.
-                Default: 8
+                None: 8, or as many as fit. Default: None
             spectral_dims (tuple[int, ...], optional): The dims that are transformed: ``(-1,)`` for
                 audio or time series ``(B, C, T)``, ``(-3, -2, -1)`` for volumes. Default: (-2, -1)
             features (Features or tuple[Features, ...], optional): Other players than frequency
@@ -300,7 +300,7 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
                 not.
         """
         if n_samples is not None:
-            check_count("n_samples", n_samples)
+            n_samples = check_count("n_samples", n_samples)
             if return_standard_error and n_samples < 2:
                 raise ValueError(
                     "return_standard_error needs n_samples >= 2 ordering pairs (or None, exact), "
@@ -325,10 +325,13 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
             show_progress,
             description=f"{self.get_name()} attribution",
         )
-        phi, error = (x.to(estimate.full_value) for x in (estimate.values, estimate.standard_error))
+        # Rounded on the CPU: not every device has float64.
+        dtype = estimate.full_value.dtype
+        phi, error = (x.to(dtype) for x in (estimate.values, estimate.standard_error))
         results = [self._format(phi, game, inputs, return_input_shape)]
         if return_convergence_delta:
-            results.append(_gap(phi, estimate))
+            gap = _gap(phi, estimate.full_value, estimate.empty_value)
+            results.append(gap.to(estimate.full_value.device))
         if return_standard_error:
             results.append(self._format(error, game, inputs, return_input_shape))
         return results[0] if len(results) == 1 else tuple(results)
@@ -375,7 +378,7 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
         additional_forward_args: Any = None,
         *,
         feature_mask: Tensor | tuple[Tensor, ...] | None = None,
-        num_bands: int = 8,
+        num_bands: int | None = None,
         spectral_dims: int | tuple[int, ...] = (-2, -1),
         features: Features | tuple[Features, ...] | None = None,
     ) -> Tensor:
@@ -390,7 +393,7 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
             target: The target that was explained. Default: None
             additional_forward_args: As in :meth:`attribute`. Default: None
             feature_mask: As in :meth:`attribute`. Default: None
-            num_bands: As in :meth:`attribute`. Default: 8
+            num_bands: As in :meth:`attribute`. Default: None
             spectral_dims: As in :meth:`attribute`. Default: (-2, -1)
             features: As in :meth:`attribute`. Default: None
 
@@ -432,8 +435,7 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
             bands = unpaint_ids(tensors, game.feature_masks)
         else:
             bands = tensors[0]
-        gain = ends[:, 1].double() - ends[:, 0].double()
-        return (bands.sum(-1, dtype=torch.float64).to(gain.device) - gain).to(bands.dtype)
+        return _gap(bands.detach().cpu(), ends[:, 1], ends[:, 0]).to(ends.device)
 
     def attribute_future(self) -> None:
         """Not implemented, as in most of Captum."""
@@ -448,7 +450,7 @@ def _estimator(
     return sample_orderings(num_players, n_samples, generator)
 
 
-def _gap(phi: Tensor, estimate: PlayerEstimate) -> Tensor:
+def _gap(phi: Tensor, full: Tensor, empty: Tensor) -> Tensor:
     """Return the sum of the values ``(..., M)`` less v(full) - v(empty), in their dtype."""
-    gain = estimate.full_value.double() - estimate.empty_value.double()
-    return (phi.sum(-1, dtype=torch.float64) - gain).to(phi.dtype)
+    full, empty = (x.to("cpu", torch.float64) for x in (full, empty))
+    return (phi.sum(-1, dtype=torch.float64) - (full - empty)).to(phi.dtype)

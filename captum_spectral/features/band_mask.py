@@ -8,24 +8,31 @@ is the signed frequency ``k`` for ``k < n / 2`` and ``k - n`` above.
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from captum_spectral._arguments import check_count
+from captum_spectral.features.feature_mask import check_ids
 
 Norm = Literal["linf", "l2", "l1"]
 Spacing = Literal["linear", "octave"]
 
 __all__ = ["Norm", "Spacing", "band_frequencies", "band_mask"]
 
+DEFAULT_BANDS = 8
+MOST_CHANNELS = 4  # of images; a longer dim before the last two may be the depth of a volume
+
 
 def band_mask(
     shape: Sequence[int],
-    num_bands: int = 8,
+    num_bands: int | None = None,
     norm: Norm = "linf",
     spacing: Spacing = "linear",
     edges: Sequence[float | Fraction] | None = None,
@@ -50,7 +57,8 @@ def band_mask(
 
     Args:
         shape: Sizes of the transformed dimensions, e.g. ``(H, W)``; any number, odd or even.
-        num_bands: How many bands, ``M``. Not used when ``edges`` are given. Default: 8
+        num_bands: How many bands, ``M``. None: 8, or as many as the frequencies of a small signal
+            can fill. Not used when ``edges`` are given. Default: None
         norm: ``"linf"`` (nested squares), ``"l2"`` (rings) or ``"l1"`` (diamonds). Default: "linf"
         spacing: ``"linear"`` (equal widths) or ``"octave"`` (each band twice as wide as the one
             below). Not used when ``edges`` are given. Default: "linear"
@@ -64,9 +72,7 @@ def band_mask(
     Raises:
         TypeError: ``shape``, ``num_bands`` or ``edges`` are not numbers of the right kind.
         ValueError: Unknown ``norm`` or ``spacing``, edges that do not increase, more bands than
-            the frequencies of ``shape`` can fill (a band of ``num_bands`` must hold at least two
-            bins: a single one is the mean or a checkerboard, not a band; explicit ``edges`` may
-            isolate one bin).
+            the frequencies of ``shape`` can fill.
 
     Example::
 
@@ -78,6 +84,8 @@ def band_mask(
                 [1, 1, 1, 1, 1, 1]])
         >>> band_mask((224, 224)).unique().tolist()
         [0, 1, 2, 3, 4, 5, 6, 7]
+        >>> band_mask((8, 8)).unique().tolist()     # the frequencies are 0, 1, 2, 3, 4
+        [0, 1, 2, 3, 4]
         >>> band_mask((16,), edges=[1 / 8, 0.5]).tolist()
         [0, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1]
 
@@ -91,48 +99,53 @@ def band_mask(
         raise ValueError(f"norm must be 'linf', 'l2' or 'l1', got {norm!r}")
     if edges is not None:
         mask = _digitize(sizes, norm, _check_edges(edges))
-        empty = np.flatnonzero(np.bincount(mask.ravel(), minlength=len(edges) + 1) == 0)
-        if empty.size:
+        empty = _empty_band(mask, len(edges) + 1)
+        if empty is not None:
             raise ValueError(
-                f"edges={list(edges)!r} leave band {empty[0]} without any frequency of a signal of "
+                f"edges={list(edges)!r} leave band {empty} without any frequency of a signal of "
                 f"shape {sizes}; move its edges apart or drop one of them"
             )
         return torch.from_numpy(mask)
-    _check_num_bands(num_bands)
+    most = DEFAULT_BANDS if num_bands is None else check_count("num_bands", num_bands)
     if spacing not in ("linear", "octave"):
         raise ValueError(f"spacing must be 'linear' or 'octave', got {spacing!r}")
-    mask = _digitize(sizes, norm, _edges(num_bands, spacing))
-    short = _short_band(mask, num_bands)
-    if short is not None:
-        band, bins = short
-        fits = next(
-            m
-            for m in range(min(num_bands, max(sizes)), 0, -1)
-            if _short_band(_digitize(sizes, norm, _edges(m, spacing)), m) is None
-        )
+    mask = _digitize(sizes, norm, _edges(most, spacing))
+    empty = _empty_band(mask, most)
+    if empty is None:
+        return torch.from_numpy(mask)
+    for fits in range(min(most, max(sizes)), 0, -1):
+        mask = _digitize(sizes, norm, _edges(fits, spacing))
+        if _empty_band(mask, fits) is None:
+            break
+    if num_bands is not None:
         raise ValueError(
             f"num_bands={num_bands} is more than the frequencies of a signal of shape {sizes} can "
-            f"fill: band {band} would hold {bins} frequency bin(s), at least 2 are needed; at most "
-            f"num_bands={fits} fits (norm={norm!r}, spacing={spacing!r})"
+            f"fill: band {empty} would be empty; at most num_bands={fits} fits (norm={norm!r}, "
+            f"spacing={spacing!r})"
         )
     return torch.from_numpy(mask)
 
 
-def band_frequencies(feature_mask: Tensor, spectral_dims: Sequence[int] = (-2, -1)) -> Tensor:
-    """Lowest and highest frequency of each band of a mask, in cycles per sample (pixel).
+def band_frequencies(
+    feature_mask: Tensor, spectral_dims: int | Sequence[int] | None = None
+) -> Tensor:
+    """Return the lowest and highest frequency of each band of a mask, in cycles per sample (pixel).
 
     The frequency of a bin is the largest ``|k_d| / n_d`` over the spectral dims, so 0.5 is Nyquist.
 
     Args:
         feature_mask: Integer band ids, ``(*spectral)`` or with more dims, as in
             :class:`~captum_spectral.SpectralShapley`. Sizes of the spectral dims must be whole.
-        spectral_dims: The transformed dims of the mask. Default: (-2, -1)
+        spectral_dims: The transformed dims of the mask. None: the last two, or the only one; give
+            it for volumes and for masks with channels last. Default: None
 
     Returns:
         ``(M, 2)`` float64 tensor of lowest and highest frequency; NaN for an id that no bin has.
 
     Raises:
-        IndexError: A spectral dim that the mask does not have.
+        TypeError: A mask that is no integer tensor, dims that are no integers.
+        ValueError: A spectral dim that the mask does not have; without ``spectral_dims``, a mask of
+            three dims or more that may be that of a volume, or have its channels last.
 
     Example::
 
@@ -141,9 +154,11 @@ def band_frequencies(feature_mask: Tensor, spectral_dims: Sequence[int] = (-2, -
         tensor([[0.0000, 0.1205],
                 [0.1250, 0.2455]], dtype=torch.float64)
     """
-    mask = feature_mask.detach().cpu()
+    check_ids(feature_mask, "feature_mask", what="band ids")
+    mask = feature_mask.detach().to("cpu", torch.int64)
+    dims = _spectral_dims_of(mask, spectral_dims)
     radius = torch.zeros([1] * mask.dim(), dtype=torch.float64, device="cpu")
-    for dim in spectral_dims:
+    for dim in dims:
         axis = torch.fft.fftfreq(mask.shape[dim], dtype=torch.float64, device="cpu").abs()
         sizes = [1] * mask.dim()
         sizes[dim] = -1
@@ -154,6 +169,33 @@ def band_frequencies(feature_mask: Tensor, spectral_dims: Sequence[int] = (-2, -
         inside = radius[mask == band]
         result[band] = torch.stack([inside.min(), inside.max()])
     return result
+
+
+def _spectral_dims_of(mask: Tensor, spectral_dims: int | Sequence[int] | None) -> tuple[int, ...]:
+    """Return the spectral dims of a mask; the likely ones where they are not given."""
+    shape = tuple(mask.shape)
+    if spectral_dims is not None:
+        single = isinstance(spectral_dims, numbers.Integral)
+        given: Any = (spectral_dims,) if single else tuple(spectral_dims)  # type: ignore[arg-type]
+        dims = tuple(check_count("spectral_dims", d, at_least=-mask.dim()) for d in given)
+        if not dims or max(dims) >= mask.dim():
+            raise ValueError(
+                f"spectral_dims={spectral_dims!r} is out of range for a feature_mask of {shape}"
+            )
+        return dims
+    if mask.dim() < 3:
+        return tuple(range(-max(mask.dim(), 1), 0))
+    # Bands of each channel differ from channel to channel in an order of their own. The bands of a
+    # volume are symmetric in all dims, and of channels last the last dim is no frequency.
+    others = [d for d in range(mask.dim() - 2) if mask.shape[d] > MOST_CHANNELS]
+    varies = any(not torch.equal(mask.roll(1, d), mask) for d in others)
+    symmetric = others and all(torch.equal(mask.flip(d).roll(1, d), mask) for d in others)
+    if (varies and symmetric) or mask.shape[-1] == 1 < mask.shape[-2] * math.prod(shape[:-2]):
+        raise ValueError(
+            f"feature_mask of shape {shape} may be that of a volume, or have its channels last; "
+            "give spectral_dims, such as (-3, -2, -1) or (-3, -2)"
+        )
+    return (-2, -1)
 
 
 def _digitize(sizes: tuple[int, ...], norm: str, edges: Sequence[Fraction]) -> np.ndarray:
@@ -189,11 +231,10 @@ def _edges(num_bands: int, spacing: str) -> list[Fraction]:
     return [Fraction(1, 2 ** (num_bands - i)) for i in range(1, num_bands)]
 
 
-def _short_band(mask: np.ndarray, num_bands: int) -> tuple[int, int] | None:
-    """The first band with fewer than two bins and how many it has; one band may be any size."""
-    counts = np.bincount(mask.ravel(), minlength=num_bands)
-    short = np.flatnonzero(counts < 2)
-    return (int(short[0]), int(counts[short[0]])) if num_bands > 1 and short.size else None
+def _empty_band(mask: np.ndarray, num_bands: int) -> int | None:
+    """Return the first band without any frequency."""
+    empty = np.flatnonzero(np.bincount(mask.ravel(), minlength=num_bands) == 0)
+    return int(empty[0]) if empty.size else None
 
 
 def _check_sizes(shape: Sequence[int]) -> tuple[int, ...]:
@@ -206,13 +247,6 @@ def _check_sizes(shape: Sequence[int]) -> tuple[int, ...]:
     if not sizes or min(sizes) < 1:
         raise ValueError(f"shape must hold one or more positive sizes, got {sizes}")
     return sizes
-
-
-def _check_num_bands(num_bands: int) -> None:
-    if isinstance(num_bands, bool) or not isinstance(num_bands, int):
-        raise TypeError(f"num_bands must be an integer, got {num_bands!r}")
-    if num_bands < 1:
-        raise ValueError(f"num_bands must be at least 1, got {num_bands}")
 
 
 def _check_edges(edges: Sequence[float | Fraction]) -> list[Fraction]:

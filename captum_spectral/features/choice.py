@@ -24,7 +24,7 @@ def features_of(
     Args:
         domain: ``"pixel"`` or ``"frequency"``; not looked at where ``features`` are given.
         feature_mask: Ids of pixel groups or of bands.
-        num_bands: Bands in the frequency domain. None: 8.
+        num_bands: Bands in the frequency domain. None: 8, or as many as fit.
         spectral_dims: The transformed dims there. None: (-2, -1).
         inputs: What the features are of.
         features: Those that the user made. Default: None
@@ -41,7 +41,6 @@ def features_of(
                 "groups as feature_mask"
             )
     if features is not None or domain == "frequency":
-        count = 8 if num_bands is None else num_bands
         dims = (-2, -1) if spectral_dims is None else spectral_dims
-        return bands(feature_mask, count, dims, inputs, features)
+        return bands(feature_mask, num_bands, dims, inputs, features)
     return Pixels() if feature_mask is None else pixel_groups(feature_mask, inputs)

@@ -27,7 +27,8 @@ class FourierBands(Features):
             ``torch.fft.fftn`` over the spectral dims), of the shape of the spectral dims or
             broadcastable to the input. A frequency and its negative must share a band. None:
             ``num_bands`` equal-width bands under the max-norm. Default: None
-        num_bands: Bands when there is no ``feature_mask``. Default: 8
+        num_bands: Bands when there is no ``feature_mask``. None: 8, or as many as fit. Default:
+            None
         spectral_dims: The transformed dims. Default: (-2, -1)
 
     Raises:
@@ -50,7 +51,7 @@ class FourierBands(Features):
         self,
         feature_mask: Tensor | None = None,
         *,
-        num_bands: int = 8,
+        num_bands: int | None = None,
         spectral_dims: int | tuple[int, ...] = (-2, -1),
         name: str = "feature_mask",
     ) -> None:
@@ -102,7 +103,7 @@ class FourierBands(Features):
 
 def bands(
     feature_mask: Tensor | tuple[Tensor, ...] | None,
-    num_bands: int,
+    num_bands: int | None,
     spectral_dims: int | tuple[int, ...],
     inputs: tuple[Tensor, ...],
     features: Features | tuple[Features, ...] | None = None,
@@ -124,7 +125,7 @@ def split_bands(
     inputs: Tensor | tuple[Tensor, ...],
     feature_mask: Tensor | tuple[Tensor, ...] | None = None,
     *,
-    num_bands: int = 8,
+    num_bands: int | None = None,
     spectral_dims: int | tuple[int, ...] = (-2, -1),
 ) -> Tensor | tuple[Tensor, ...]:
     r"""Split a real signal into its frequency bands, which sum to the signal.
@@ -137,7 +138,8 @@ def split_bands(
         feature_mask: Integer band ids over the unshifted Fourier plane, of the shape of the
             spectral dims or broadcastable to the input; a tuple of them for a tuple of inputs.
             None: as ``num_bands`` says. Default: None
-        num_bands: Equal-width bands per input when there is no ``feature_mask``. Default: 8
+        num_bands: Equal-width bands per input when there is no ``feature_mask``. None: 8, or as
+            many as fit. Default: None
         spectral_dims: The transformed dims. Default: (-2, -1)
 
     Returns:

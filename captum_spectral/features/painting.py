@@ -107,20 +107,21 @@ def unpaint(
 def unpaint_ids(painted: tuple[Tensor, ...], masks: tuple[Tensor, ...]) -> Tensor:
     """Read band values ``(B, M)`` off tensors painted with checked masks of their rank."""
     num_bands = 1 + max(int(mask.max()) for mask in masks)
-    total = painted[0].new_zeros(len(painted[0]), num_bands, dtype=torch.float64)
+    # On the CPU: not every device has float64.
+    total = torch.zeros(len(painted[0]), num_bands, dtype=torch.float64, device="cpu")
     count = torch.zeros_like(total)
     for x, mask in zip(painted, masks, strict=True):
-        index = mask.expand(x.shape).reshape(len(x), -1)
-        total.scatter_add_(1, index, x.reshape(len(x), -1).double())
+        index = mask.expand(x.shape).reshape(len(x), -1).cpu()
+        total.scatter_add_(1, index, x.reshape(len(x), -1).to("cpu", torch.float64))
         count.scatter_add_(1, index, torch.ones_like(index, dtype=torch.float64))
-    return (total / count.clamp(min=1)).to(painted[0].dtype)
+    return (total / count.clamp(min=1)).to(painted[0])
 
 
 def band_sums(
     plane: Tensor,
     feature_mask: Tensor | None = None,
     *,
-    num_bands: int = 8,
+    num_bands: int | None = None,
     spectral_dims: int | tuple[int, ...] = (-2, -1),
 ) -> Tensor:
     """Add up attributions to single frequencies band by band.
@@ -129,7 +130,8 @@ def band_sums(
         plane: ``(B, ..., H, W)`` attributions on the unshifted Fourier plane, as
             :meth:`captum_spectral.SpectralForward.on_plane` gives.
         feature_mask: Integer band ids over the plane. None: as ``num_bands`` says. Default: None
-        num_bands: Equal-width bands when there is no ``feature_mask``. Default: 8
+        num_bands: Equal-width bands when there is no ``feature_mask``. None: 8, or as many as fit.
+            Default: None
         spectral_dims: The transformed dims. Default: (-2, -1)
 
     Returns:
@@ -157,7 +159,7 @@ def band_profile(
     attributions: Tensor,
     feature_mask: Tensor | None = None,
     *,
-    num_bands: int = 8,
+    num_bands: int | None = None,
     spectral_dims: int | tuple[int, ...] = (-2, -1),
 ) -> Tensor:
     r"""Measure the share of an attribution map's own energy in each frequency band.
@@ -174,7 +176,8 @@ def band_profile(
         attributions: ``(B, ..., H, W)`` map in the pixels of the input, of any Captum method.
         feature_mask: Integer band ids over the unshifted Fourier plane. None: as ``num_bands``
             says. Default: None
-        num_bands: Equal-width bands when there is no ``feature_mask``. Default: 8
+        num_bands: Equal-width bands when there is no ``feature_mask``. None: 8, or as many as fit.
+            Default: None
         spectral_dims: The transformed dims. Default: (-2, -1)
 
     Returns:
@@ -208,7 +211,7 @@ def pixel_map(
     inputs: Tensor,
     feature_mask: Tensor | None = None,
     *,
-    num_bands: int = 8,
+    num_bands: int | None = None,
     spectral_dims: int | tuple[int, ...] = (-2, -1),
 ) -> Tensor:
     r"""Lay band values over the pixels, in proportion to where the input has each band.
@@ -228,7 +231,8 @@ def pixel_map(
         band_values: ``(B, M)`` values, as ``attribute(..., return_input_shape=False)`` gives.
         inputs: ``(B, ..., H, W)`` what was explained.
         feature_mask: The mask that made the bands. None: as ``num_bands`` says. Default: None
-        num_bands: Equal-width bands when there is no ``feature_mask``. Default: 8
+        num_bands: Equal-width bands when there is no ``feature_mask``. None: 8, or as many as fit.
+            Default: None
         spectral_dims: The transformed dims. Default: (-2, -1)
 
     Returns:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 __all__ = ["Curve"]
@@ -53,7 +54,7 @@ class Curve(NamedTuple):
             number: how far the mean would be from that of all images like these. It is NaN for one
             example, whose spread is unknown.
         """
-        areas = self.areas.double().cpu()
+        areas = self.areas.to("cpu", torch.float64)  # not every device has it
         count = len(areas)
         error = float(areas.std()) / math.sqrt(count) if count > 1 else math.nan
         return float(areas.mean()), error

@@ -78,7 +78,8 @@ def insertion_curve(
             summed; or ``num_bands`` equal-width bands. Default: None
         domain: ``"pixel"``, or ``"frequency"`` for bands of the Fourier spectrum.
             Default: "pixel"
-        num_bands: Bands in the frequency domain without a ``feature_mask``. None: 8. Default: None
+        num_bands: Bands in the frequency domain without a ``feature_mask``. None: 8, or as many as
+            fit. Default: None
         spectral_dims: The transformed dims in the frequency domain. None: (-2, -1). Default: None
         features: Any other features, see :mod:`captum_spectral.features`; ``attributions`` are then
             ``(B, M)``, or a map where its places are pixels. Default: None
@@ -193,7 +194,8 @@ def deletion_curve(
         feature_mask: Integer ids of pixel groups, ranked by the mean of their pixels, or of bands.
             None: every pixel with all its channels, or ``num_bands`` bands. Default: None
         domain: ``"pixel"`` or ``"frequency"``. Default: "pixel"
-        num_bands: Bands in the frequency domain without a ``feature_mask``. None: 8. Default: None
+        num_bands: Bands in the frequency domain without a ``feature_mask``. None: 8, or as many as
+            fit. Default: None
         spectral_dims: The transformed dims in the frequency domain. None: (-2, -1). Default: None
         features: Any other features, see :mod:`captum_spectral.features`; ``attributions`` are then
             ``(B, M)``, or a map where its places are pixels. Default: None
@@ -270,7 +272,7 @@ def _walk(
 ) -> Curve:
     """Walk from the baseline to the input if features are ``inserted``, else from there to it."""
     if n_steps is not None:
-        check_count("n_steps", n_steps)
+        n_steps = check_count("n_steps", n_steps)
     _check_single("inputs", inputs)
     _check_single("attributions", attributions)
     single = inputs if isinstance(inputs, tuple) else (inputs,)

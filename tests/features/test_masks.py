@@ -3,6 +3,7 @@
 import math
 from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -100,13 +101,16 @@ def test_frequencies_of_bands_in_cycles_per_pixel():
     ("arguments", "error", "message"),
     [
         ({"num_bands": 0}, ValueError, "num_bands must be at least 1, got 0"),
-        ({"num_bands": 2.0}, TypeError, "num_bands must be an integer, got 2.0"),
+        ({"num_bands": 2.0}, TypeError, "num_bands must be an integer or None, got 2.0"),
+        ({"num_bands": True}, TypeError, "num_bands must be an integer or None, got True"),
+        ({"num_bands": torch.tensor(True)}, TypeError, "num_bands must be an integer or None"),
+        ({"num_bands": torch.tensor([3, 3])}, TypeError, "num_bands must be an integer or None"),
         ({"norm": "max"}, ValueError, "norm must be 'linf', 'l2' or 'l1', got 'max'"),
         ({"spacing": "log"}, ValueError, "spacing must be 'linear' or 'octave', got 'log'"),
         ({"shape": ()}, ValueError, "one or more positive sizes"),
         ({"shape": 16}, TypeError, r"sequence of sizes such as \(H, W\), got 16"),
-        ({"num_bands": 9}, ValueError, r"num_bands=9 is more than .* at most num_bands=4 fits"),
-        ({"spacing": "octave"}, ValueError, r"band 0 would hold 1 frequency bin\(s\)"),
+        ({"num_bands": 9}, ValueError, r"num_bands=9 is more than .* at most num_bands=6 fits"),
+        ({"spacing": "octave", "num_bands": 8}, ValueError, "band 1 would be empty; .*=4 fits"),
         ({"edges": [0.5, 0.5]}, ValueError, "strictly increasing"),
         ({"edges": [0.5, float("nan")]}, TypeError, "finite numbers"),
         ({"edges": [0.0, 0.5]}, ValueError, "positive"),
@@ -119,6 +123,70 @@ def test_bad_arguments_say_what_would_work(arguments, error, message):
 
 
 def test_the_number_of_bands_that_is_said_to_fit_does_fit():
-    with pytest.raises(ValueError, match="at most num_bands=4 fits"):
-        band_mask((10, 10), 6)
-    assert band_mask((10, 10), 4).unique().tolist() == list(range(4))
+    with pytest.raises(ValueError, match="at most num_bands=6 fits"):
+        band_mask((10, 10), 7)
+    assert band_mask((10, 10), 6).unique().tolist() == list(range(6))
+
+
+@given(
+    st.lists(st.integers(1, 40), min_size=1, max_size=3),
+    st.sampled_from(["linf", "l2", "l1"]),
+    st.sampled_from(["linear", "octave"]),
+)
+def test_the_default_fits_every_signal_and_no_further_band_would(shape, norm, spacing):
+    mask = band_mask(shape, norm=norm, spacing=spacing)
+    count = int(mask.max()) + 1
+    assert count <= 8
+    assert mask.unique().tolist() == list(range(count))
+    if count < 8:
+        with pytest.raises(ValueError, match=f"at most num_bands={count} fits"):
+            band_mask(shape, 8, norm, spacing)
+
+
+@pytest.mark.parametrize("count", [np.int64(4), np.uint8(4), torch.tensor(4), torch.tensor([4])])
+def test_integers_from_elsewhere_are_counts(count):
+    assert torch.equal(band_mask((32, 32), count), band_mask((32, 32), 4))
+
+
+class TestFrequenciesOfMasksOfAnyForm:
+    PLANE = band_mask((20, 12), 3)
+    KNOWN = band_frequencies(band_mask((20, 12), 3))
+
+    @pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.int32])
+    def test_of_any_integers(self, dtype):
+        assert torch.equal(band_frequencies(self.PLANE.to(dtype)), self.KNOWN)
+
+    def test_with_channels_and_examples_before(self):
+        for mask in (self.PLANE[None], self.PLANE[None, None], self.PLANE.expand(3, 20, 12)):
+            assert torch.equal(band_frequencies(mask), self.KNOWN)
+        per_channel = torch.stack([self.PLANE + 3 * c for c in range(3)])
+        assert torch.equal(band_frequencies(per_channel), self.KNOWN.repeat(3, 1))
+
+    def test_with_channels_last(self):
+        last = self.PLANE[..., None]
+        assert torch.equal(band_frequencies(last, (0, 1)), self.KNOWN)
+        assert torch.equal(band_frequencies(last.expand(20, 12, 3), (-3, -2)), self.KNOWN)
+        with pytest.raises(ValueError, match=r"\(20, 12, 1\) may be .* its channels last; give"):
+            band_frequencies(last)
+
+    def test_of_one_dim(self):
+        mask = band_mask((20,), 4)
+        assert torch.equal(band_frequencies(mask), band_frequencies(mask, -1))
+        assert band_frequencies(mask)[:, 0].tolist() == pytest.approx([0, 0.15, 0.25, 0.4])
+
+    def test_of_three_dims(self):
+        volume = band_mask((8, 10, 12), 3)
+        low = band_frequencies(volume, (0, 1, 2))[:, 0]
+        assert (low.diff() > 0).all()
+        with pytest.raises(ValueError, match="may be that of a volume"):
+            band_frequencies(volume)
+
+    @pytest.mark.parametrize("dims", [(0, 2), 3, (-3,), ()])
+    def test_dims_that_the_mask_does_not_have(self, dims):
+        with pytest.raises(ValueError, match="spectral_dims"):
+            band_frequencies(self.PLANE, dims)
+
+    def test_a_mask_of_floats(self):
+        with pytest.raises(TypeError, match=r"integer band ids, got dtype torch.float32"):
+            band_frequencies(self.PLANE.float())
+
