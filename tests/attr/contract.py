@@ -1,196 +1,362 @@
-"""Models, inputs and configurations that every method is tried with."""
+"""What Captum and its users rely on, written once for all attribution methods."""
+
+# A method joins with a small class in its own test file:
+#
+#     class TestMine(OfGradients, AttributionContract):  # or AttributionContract alone
+#         method, kind = Mine, GradientAttribution       # the class, and its base in captum.attr
+#         arguments = {"n_samples": 3}                   # of attribute, for few model rows
+#         draws = True                                   # it asks the generator for numbers
+#         rows = 3                                       # per example, where nothing is searched
+#
+# The other attributes below say what else it promises. ``Complete`` is for methods whose values
+# sum to a difference of outputs. ``configs`` leaves out, or changes, what it cannot explain.
+
+import inspect
+import io
+import warnings
+from contextlib import redirect_stderr
 
 import pytest
 import torch
-from helpers import Quadratic, tiny_cnn
+from captum.attr import NoiseTunnel
+from captum.metrics import infidelity, sensitivity_max
+from configurations import CONFIGS, Config, X, copied, tuples, without_other_arguments
+from helpers import Counting, tiny_cnn
 from torch import nn
 
-from captum_spectral import (
-    BoundaryIntegratedGradients,
-    BoundarySaliency,
-    FeatureSuppression,
-    SpectralShapley,
-    band_mask,
-    find_boundary,
-)
-
-
-class Spatial(nn.Module):
-    """A model whose outputs have two dims: (B, 4, 5)."""
-
-    def __init__(self):
-        super().__init__()
-        self.body = tiny_cnn(1, 20)
-        self.eval()
-
-    def forward(self, x):
-        return self.body(x).reshape(-1, 4, 5)
-
-
-class WithArgs(nn.Module):
-    """A model of an image, a number per example, and an option that is no tensor."""
-
-    def __init__(self, seed=0):
-        super().__init__()
-        self.body = tiny_cnn(1, seed=seed)
-        self.eval()
-
-    def forward(self, x, scale, table, power=1):
-        assert table.shape == (7,)  # not one per example: passed through as it is
-        return self.body(x) * scale[:, None] ** power + table.sum()
-
-
-X = torch.rand(3, 1, 10, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-MASK = band_mask((10, 12), 3)
-CONFIGS = [
-    {"name": "int target", "model": tiny_cnn(1), "inputs": X, "args": {"target": 2}},
-    {"name": "list target", "model": tiny_cnn(1), "inputs": X, "args": {"target": [0, 3, 1]}},
-    {
-        "name": "tensor target",
-        "model": tiny_cnn(1),
-        "inputs": X,
-        "args": {"target": torch.tensor([4, 0, 2])},
-    },
-    {
-        "name": "one-element tensor target",
-        "model": tiny_cnn(1),
-        "inputs": X,
-        "args": {"target": torch.tensor([1])},
-    },
-    {"name": "tuple target", "model": Spatial(), "inputs": X, "args": {"target": (2, 3)}},
-    {
-        "name": "list of tuple targets",
-        "model": Spatial(),
-        "inputs": X,
-        "args": {"target": [(0, 1), (3, 4), (2, 0)]},
-    },
-    {
-        "name": "additional arguments",
-        "model": WithArgs(),
-        "inputs": X,
-        "args": {
-            "target": [0, 3, 1],
-            "additional_forward_args": (
-                torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64),
-                torch.arange(7.0),
-                2,
-            ),
-        },
-    },
-    {
-        "name": "two inputs",
-        "model": Quadratic((1, 10, 12), (2, 9, 8)),
-        "inputs": (X, torch.rand(3, 2, 9, 8, dtype=torch.float64)),
-        "args": {"target": [2, 0, 1], "baselines": (X.flip(0), 0.1)},
-    },
-    {
-        "name": "a tuple of one",
-        "model": tiny_cnn(1),
-        "inputs": (X,),
-        "args": {"target": 0, "baselines": (X.mean(0, keepdim=True),)},
-    },
-]
-METHODS = [
-    {"algorithm": SpectralShapley, "args": {"num_bands": 3}},
-    {"algorithm": SpectralShapley, "args": {"num_bands": 3, "n_samples": 2}, "seeded": True},
-]
-SUPPRESSION_METHODS = [
-    {"algorithm": FeatureSuppression, "args": {"n_samples": 3}, "seeded": True},
-    {
-        "algorithm": FeatureSuppression,
-        "args": {"n_samples": 3, "domain": "frequency", "num_bands": 3, "absolute": False},
-        "seeded": True,
-    },
-]
-# Only what a classifier predicts has a boundary around it: one class for all, or 4, 1 and 4.
-ONE_CLASS, SOME_CLASSES = tiny_cnn(1), tiny_cnn(1, seed=4)
-PREDICTED = {
-    "int target": {"model": ONE_CLASS, "args": {"target": 2}},
-    "list target": {"model": SOME_CLASSES, "args": {"target": [4, 1, 4]}},
-    "tensor target": {"model": SOME_CLASSES, "args": {"target": torch.tensor([4, 1, 4])}},
-    "one-element tensor target": {"model": ONE_CLASS, "args": {"target": torch.tensor([2])}},
-    "additional arguments": {"model": WithArgs(4), "args": {"target": [4, 1, 4]}},
-    "a tuple of one": {
-        "model": ONE_CLASS,
-        "args": {"target": 2, "baselines": find_boundary(ONE_CLASS, (X,), 2).points},
-    },
+SWALLOWED_BY_WRAPPERS = {
+    "nt_type",
+    "nt_samples",
+    "nt_samples_batch_size",
+    "stdevs",
+    "draw_baseline_from_distrib",
+    "perturb_func",
+    "perturb_radius",
+    "n_perturb_samples",
+    "norm_ord",
+    "max_examples_per_batch",
 }
-CONFIGS_OF_PREDICTIONS = [
-    {**c, **PREDICTED[c["name"]], "args": {**c["args"], **PREDICTED[c["name"]]["args"]}}
-    for c in CONFIGS
-    if c["name"] in PREDICTED
-]
-BOUNDARY_METHODS = [
-    {"algorithm": BoundarySaliency, "args": {"score": "margin"}, "rows": 1},
-    {"algorithm": BoundaryIntegratedGradients, "args": {"n_steps": 7}, "rows": 7},
-]
+NOISE = pytest.mark.parametrize("nt_type", ["smoothgrad", "smoothgrad_sq", "vargrad"])
+IMAGES = torch.rand(3, 2, 10, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+LAYOUTS = {
+    "channels last": lambda x: x.contiguous(memory_format=torch.channels_last),
+    "transposed": lambda x: x.mT.contiguous().mT,
+    "expanded": lambda x: x[:1].expand_as(x),
+}
 
 
-def pairs(configs, methods):
-    return [
-        pytest.param(
-            m,
-            c,
-            id="-".join(map(str, (m["algorithm"].__name__, *m["args"].values(), c["name"]))),
+def predicted(model, x):
+    with torch.no_grad():
+        return model(x).argmax(1)
+
+
+def assert_same(results, expected, **tolerance):
+    for a, b in zip(tuples(results), tuples(expected), strict=True):
+        torch.testing.assert_close(a, b, **tolerance)
+
+
+class AttributionContract:
+    """A test that takes ``config`` runs in every configuration; ``repeated``: under wrappers."""
+
+    method = None  # the class under test
+    kind = None  # the class of captum.attr that it derives from
+    arguments = {}  # of ``attribute``, in every test but that of the positional call
+    draws = False  # random numbers, from ``generator``
+    completes = False  # its values sum to a difference of outputs; set by ``Complete``
+    follows_inputs = True  # under noise; False: given baselines decide alone
+    warns_at_the_caller = False  # of training mode, at the line that calls ``attribute``
+    rounding = 0.05  # error in half precision, as a part of the norm of all values
+    bad_target = AssertionError, "Cannot choose target column"  # of (0, 1, 2) for (B, 5) outputs
+
+    def create(self, model):
+        return self.method(model)
+
+    def configs(self):
+        return CONFIGS
+
+    def baselines(self, config):
+        """Baselines that the method can start from."""
+        inputs = tuple(x.flip(0) for x in tuples(config.inputs))
+        return inputs if isinstance(config.inputs, tuple) else inputs[0]
+
+    def given(self, config):
+        """The arguments with which nothing is searched again for every copy of the inputs."""
+        return {**self.arguments, **config.arguments}
+
+    def run(self, config, model=None, inputs=None, **changes):
+        torch.manual_seed(0)
+        explainer = self.create(config.model if model is None else model)
+        inputs = config.inputs if inputs is None else inputs
+        return explainer.attribute(inputs, **{**self.arguments, **config.arguments, **changes})
+
+    def pytest_generate_tests(self, metafunc):
+        kinds = {"config": self.configs(), "repeated": without_other_arguments(self.configs())}
+        for argument, configs in kinds.items():
+            if argument in metafunc.fixturenames:
+                metafunc.parametrize(argument, configs, ids=[c.name for c in configs])
+
+    # ------------------------------------------------------------------------------- the class
+
+    def test_it_is_a_captum_class_whose_arguments_no_wrapper_swallows(self):
+        assert issubclass(self.method, self.kind)
+        names = list(inspect.signature(self.method.attribute).parameters)
+        assert names[:5] == ["self", "inputs", "target", "baselines", "additional_forward_args"]
+        assert "generator" in names
+        assert not SWALLOWED_BY_WRAPPERS & set(names)
+        assert hasattr(self.method.attribute, "__wrapped__")
+        assert list(inspect.signature(self.method.__init__).parameters) == ["self", "forward_func"]
+
+    def test_small_print(self):
+        explainer, name = self.create(tiny_cnn()), self.method.__name__
+        assert explainer.multiplies_by_inputs is self.completes
+        assert explainer.has_convergence_delta() is self.completes
+        assert explainer.get_name().replace(" ", "") == name
+        assert explainer.get_name().count(" ") == sum(map(str.isupper, name)) - 1
+        message = f"attribute_future is not implemented for {name}"
+        with pytest.raises(NotImplementedError, match=message):
+            explainer.attribute_future()
+
+    def test_it_is_called_positionally(self):
+        model, inputs = tiny_cnn(), torch.rand(2, 3, 32, 32).double()
+        target = predicted(model, inputs)
+        torch.manual_seed(0)
+        by_position = self.create(model).attribute(inputs, target)
+        torch.manual_seed(0)
+        assert torch.equal(by_position, self.create(model).attribute(inputs=inputs, target=target))
+
+    def test_a_bad_tuple_target_is_refused(self):
+        error, message = self.bad_target
+        with pytest.raises(error, match=message):
+            self.create(tiny_cnn(1)).attribute(X, (0, 1, 2), **self.arguments)
+
+    @pytest.mark.parametrize("part", ["whole", "a part"])
+    def test_a_model_in_training_mode_warns_once_and_stays_as_it_is(self, part):
+        model = nn.Sequential(tiny_cnn(1), nn.Dropout(0.0))
+        if part == "a part":
+            model.eval()[1].train()
+        modes = [m.training for m in model.modules()]
+        config = Config(part, model, X, {"target": predicted(model, X)})
+        with pytest.warns(UserWarning, match=r"training mode.*call \.eval\(\) first") as caught:
+            self.run(config)
+        assert len(caught) == 1
+        assert caught[0].filename == __file__ or not self.warns_at_the_caller
+        assert [m.training for m in model.modules()] == modes
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            self.run(config, model.eval())
+
+    # ------------------------------------------------------------------------------- results
+
+    def test_shape_and_kind_follow_the_inputs(self, config):
+        result = self.run(config)
+        assert isinstance(result, tuple) == isinstance(config.inputs, tuple)
+        for r, x in zip(tuples(result), tuples(config.inputs), strict=True):
+            assert r.shape == x.shape
+            assert r.is_contiguous()  # metrics take views
+
+    def test_a_batch_equals_one_example_at_a_time(self, config):
+        together = tuples(self.run(config))
+        for e in range(3):
+            alone = self.run(config.of_example(e))
+            own = tuple(t[e : e + 1] for t in together)
+            assert_same(own, alone, rtol=1e-9, atol=1e-12)
+
+    def test_a_target_has_many_forms(self):
+        (config,) = (c for c in self.configs() if c.name == "list target")
+        target = config.arguments["target"]
+        result = self.run(config)
+        assert torch.equal(self.run(config, target=torch.tensor(target)), result)
+        for e in range(3):
+            own = {"rtol": 1e-9, "atol": 1e-12}
+            for form in (target[e], torch.tensor(target[e]), torch.tensor(target[e : e + 1])):
+                alone = self.run(config, inputs=config.inputs[e : e + 1], target=form)
+                assert_same(result[e : e + 1], alone, **own)
+
+    def test_a_tuple_of_one_equals_its_tensor(self):
+        config = self.configs()[0]
+        (of_tuple,) = self.run(config, inputs=(config.inputs,))
+        assert torch.equal(of_tuple, self.run(config))
+        baselines = self.baselines(config)
+        (of_tuple,) = self.run(config, inputs=(config.inputs,), baselines=(baselines,))
+        assert torch.equal(of_tuple, self.run(config, baselines=baselines))
+
+    def test_data_parallel_equals_the_model(self, config):
+        wrapped = nn.DataParallel(config.model).eval()
+        assert_same(self.run(config, wrapped), self.run(config))
+
+    def test_nothing_is_left_changed(self, config):
+        model = config.model
+        parameters = [p.clone() for p in model.parameters()]
+        modes = [m.training for m in model.modules()]
+        inputs = [x.clone() for x in tuples(config.inputs)]
+        needs_grad = tuple(x.clone().requires_grad_() for x in inputs)
+        state = torch.get_rng_state()
+        generator = torch.Generator().manual_seed(0)
+        given = needs_grad if isinstance(config.inputs, tuple) else needs_grad[0]
+        result = self.create(model).attribute(
+            given, **{**self.arguments, **config.arguments, "generator": generator}
         )
-        for m in methods
-        for c in configs
-    ]
+        assert not any(r.requires_grad for r in tuples(result))
+        assert torch.equal(torch.get_rng_state(), state)
+        untouched = torch.equal(generator.get_state(), torch.Generator().manual_seed(0).get_state())
+        assert untouched is not self.draws
+        assert [m.training for m in model.modules()] == modes
+        assert all(map(torch.equal, model.parameters(), parameters))
+        assert all(p.grad is None and p.requires_grad for p in model.parameters())
+        assert all(x.grad is None and x.requires_grad for x in needs_grad)
+        assert all(map(torch.equal, needs_grad, inputs))
+        for m in model.modules():
+            assert not {**m._forward_hooks, **m._forward_pre_hooks, **m._backward_hooks}
+
+    @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+    def test_gradients_are_taken_where_the_caller_has_switched_them_off(self, config, mode):
+        expected = self.run(config)
+        with mode():
+            arguments = {name: copied(value) for name, value in config.arguments.items()}
+            result = self.run(config, inputs=copied(config.inputs), **arguments)
+        for a, b in zip(tuples(result), tuples(expected), strict=True):
+            assert torch.equal(a, b)
+            assert not a.requires_grad
+
+    def test_the_progress_bar_has_the_methods_name_and_ends_at_100_percent(self, config):
+        with redirect_stderr(io.StringIO()) as shown:
+            self.run(config, show_progress=True)
+        last = shown.getvalue().strip().split("\r")[-1]
+        name = self.create(config.model).get_name()
+        assert last.startswith(f"{name} attribution: 100%")
+
+    # ------------------------------------------------------------------------------- layout, dtype
+
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    @pytest.mark.parametrize("given_baselines", [False, True])
+    def test_results_are_contiguous_whatever_the_layout(self, layout, given_baselines):
+        model, inputs = tiny_cnn(2), LAYOUTS[layout](IMAGES)
+        assert not inputs.is_contiguous()
+        config = Config(layout, model, inputs, {"target": predicted(model, inputs)})
+        if given_baselines:
+            config.arguments["baselines"] = self.baselines(config)
+        result = self.run(config)
+        assert result.is_contiguous()
+        assert_same(result, self.run(config, inputs=inputs.contiguous()))
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+    @pytest.mark.parametrize("given_baselines", [False, True])
+    def test_the_model_gets_its_dtype_and_results_are_float32_or_better(
+        self, dtype, given_baselines
+    ):
+        def model(x):
+            seen.add(x.dtype)
+            return network(x)
+
+        seen, network, inputs = set(), tiny_cnn(2, seed=1, dtype=dtype), IMAGES.to(dtype)
+        config = Config(str(dtype), model, inputs, {"target": predicted(network, inputs)})
+        if given_baselines:
+            config.arguments["baselines"] = self.baselines(config._replace(model=network))
+        kinds = {"return_standard_error", "return_convergence_delta"}
+        more = kinds & set(inspect.signature(self.method.attribute).parameters)
+        results = tuples(self.run(config, **dict.fromkeys(more, True)))
+        assert seen == {dtype}
+        assert {r.dtype for r in results} == {torch.promote_types(dtype, torch.float32)}
+        assert all(r.isfinite().all() for r in results)
+        if given_baselines:
+            exact = self.run(
+                config,
+                network.double(),
+                inputs.double(),
+                baselines=config.arguments["baselines"].double(),
+            )
+            assert (results[0] - exact).norm() < self.rounding * exact.norm()
+
+    # ------------------------------------------------------------------------------- wrappers
+
+    @NOISE
+    def test_noise_tunnel(self, repeated, nt_type):
+        arguments, tunnel = self.given(repeated), NoiseTunnel(self.create(repeated.model))
+        if self.completes:
+            arguments["return_convergence_delta"] = True
+        result = tunnel.attribute(
+            repeated.inputs, nt_type=nt_type, nt_samples=2, stdevs=0.01, **arguments
+        )
+        if self.completes:
+            result, delta = result
+            assert delta.shape == (6,)
+            assert delta.abs().max() < self.largest_delta
+        for r, x in zip(tuples(result), tuples(repeated.inputs), strict=True):
+            assert r.shape == x.shape
+            assert r.isfinite().all()
+            assert r.any() or not self.follows_inputs
+
+    def test_sensitivity_max(self, repeated):
+        sensitivity = sensitivity_max(
+            self.create(repeated.model).attribute,
+            repeated.inputs,
+            n_perturb_samples=2,
+            **self.given(repeated),
+        )
+        assert sensitivity.shape == (3,)
+        if self.follows_inputs:
+            assert sensitivity.min() > 0
+            assert sensitivity.isfinite().all()
+        else:
+            assert sensitivity.max() < 1e-12
+
+    def test_scripted_and_traced_models_equal_eager(self, repeated):
+        eager = self.run(repeated)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch.jit says that it is deprecated
+            jitted = [torch.jit.trace(repeated.model, tuples(repeated.inputs))]
+            if repeated.name != "two inputs":  # *inputs cannot be scripted
+                jitted.append(torch.jit.script(repeated.model))
+            for model in jitted:
+                assert_same(self.run(repeated, model), eager, rtol=1e-9, atol=1e-12)
 
 
-def cases(pairs):
-    return pytest.mark.parametrize(("method", "config"), pairs)
+class Complete:
+    """Of methods whose values sum to a difference of outputs."""
+
+    completes = True
+    largest_delta = 1e-10
+    arguments_of_delta = {}
+
+    def test_the_delta_is_what_the_values_lack_per_example(self, config):
+        result, delta = self.run(config, return_convergence_delta=True)
+        assert delta.shape == (3,)
+        assert delta.abs().max() < self.largest_delta
+        again = self.create(config.model).compute_convergence_delta(
+            result,
+            self.given(config).get("baselines"),
+            config.inputs,
+            target=config.arguments["target"],
+            additional_forward_args=config.arguments.get("additional_forward_args"),
+            **self.arguments_of_delta,
+        )
+        torch.testing.assert_close(again, delta, rtol=0, atol=1e-10)
 
 
-def without_other_args(configs):
-    """NoiseTunnel and the metrics repeat every tensor, also one that is not per example."""
-    return [c for c in configs if c["name"] != "additional arguments"]
+class OfGradients:
+    """Of methods on gradients, whose values belong to the entries of the input."""
 
+    @NOISE
+    def test_under_noise_tunnel_nothing_is_searched_again(self, repeated, nt_type):
+        model = Counting(repeated.model)
+        NoiseTunnel(self.create(model)).attribute(
+            repeated.inputs, nt_type=nt_type, nt_samples=2, stdevs=0.01, **self.given(repeated)
+        )
+        assert model.rows == 2 * 3 * self.rows
 
-OF_GRADIENTS = pairs(CONFIGS, SUPPRESSION_METHODS) + pairs(CONFIGS_OF_PREDICTIONS, BOUNDARY_METHODS)
-THAT_WRAPPERS_REPEAT = pairs(without_other_args(CONFIGS), METHODS)
-OF_GRADIENTS_THAT_WRAPPERS_REPEAT = pairs(without_other_args(CONFIGS), SUPPRESSION_METHODS) + pairs(
-    without_other_args(CONFIGS_OF_PREDICTIONS), BOUNDARY_METHODS
-)
+    def test_infidelity(self, repeated):
+        def perturb(inputs):
+            noise = tuple(0.01 * torch.randn_like(x) for x in tuples(inputs))
+            perturbed = tuple(x - n for x, n in zip(tuples(inputs), noise, strict=True))
+            return (noise, perturbed) if isinstance(inputs, tuple) else (noise[0], perturbed[0])
 
-
-def tuples(x):
-    return x if isinstance(x, tuple) else (x,)
-
-
-def run(method, config, model=None, inputs=None, **overrides):
-    torch.manual_seed(0)
-    args = {**method["args"], **config["args"], **overrides}
-    explainer = method["algorithm"](config["model"] if model is None else model)
-    return explainer.attribute(config["inputs"] if inputs is None else inputs, **args)
-
-
-def with_points(method, config):
-    """The arguments, with boundary points where the method would search for them."""
-    args = {**method["args"], **config["args"]}
-    if method in BOUNDARY_METHODS and "baselines" not in args:
-        args["baselines"] = find_boundary(
-            config["model"],
-            config["inputs"],
-            args["target"],
-            additional_forward_args=args.get("additional_forward_args"),
-        ).points
-    return args
-
-
-def copied(value):
-    """A copy of an argument: a tensor of inference mode where that is on."""
-    if isinstance(value, (tuple, list)):
-        return type(value)(map(copied, value))
-    return value.clone() if isinstance(value, torch.Tensor) else value
-
-
-def of_example(value, e, num_examples=3):
-    """What belongs to example ``e`` in an argument, the way a user would cut it out."""
-    if isinstance(value, tuple):
-        return tuple(of_example(v, e) for v in value)
-    if isinstance(value, list) and len(value) == num_examples:
-        return value[e : e + 1]
-    if isinstance(value, torch.Tensor) and value.dim() and len(value) == num_examples:
-        return value[e : e + 1]
-    return value
+        value = infidelity(
+            repeated.model,
+            perturb,
+            repeated.inputs,
+            self.run(repeated),
+            target=repeated.arguments["target"],
+            n_perturb_samples=3,
+        )
+        assert value.shape == (3,)
+        assert value.isfinite().all()

@@ -1,18 +1,81 @@
 """Saliency and integrated gradients at the nearest boundary: Captum's, sums, bounds."""
 
-import inspect
-
 import pytest
 import torch
-from captum.attr import IntegratedGradients, Saliency
+from captum.attr import GradientAttribution, IntegratedGradients, NoiseTunnel, Saliency
 from classifiers import BOTH, decided, images
+from configurations import CONFIGS, WithArgs, X, tuples
+from contract import NOISE, AttributionContract, Complete, OfGradients
 from helpers import Counting, tiny_cnn
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
 from captum_spectral.attr import BoundaryIntegratedGradients, BoundarySaliency
-from captum_spectral.boundary import Boundary, find_boundary
+from captum_spectral.boundary import find_boundary
+
+# Only what a classifier predicts has a boundary around it: one class for all, or 4, 1 and 4.
+ONE_CLASS, SOME_CLASSES = tiny_cnn(1), tiny_cnn(1, seed=4)
+PREDICTED = {
+    "int target": (ONE_CLASS, {"target": 2}),
+    "list target": (SOME_CLASSES, {"target": [4, 1, 4]}),
+    "tensor target": (SOME_CLASSES, {"target": torch.tensor([4, 1, 4])}),
+    "one-element tensor target": (ONE_CLASS, {"target": torch.tensor([2])}),
+    "additional arguments": (WithArgs(4), {"target": [4, 1, 4]}),
+    "a tuple of one": (
+        ONE_CLASS,
+        {"target": 2, "baselines": find_boundary(ONE_CLASS, (X,), 2).points},
+    ),
+}
+CONFIGS_OF_PREDICTIONS = [
+    c._replace(model=PREDICTED[c.name][0], arguments={**c.arguments, **PREDICTED[c.name][1]})
+    for c in CONFIGS
+    if c.name in PREDICTED
+]
+
+
+class OfBoundaries(OfGradients):
+    """Without ``baselines`` these methods search for boundary points."""
+
+    kind = GradientAttribution
+    bad_target = TypeError, r"target must name one class per example.*got \(0, 1, 2\)"
+
+    def configs(self):
+        return CONFIGS_OF_PREDICTIONS
+
+    def baselines(self, config):
+        inputs, target = config.inputs, config.arguments["target"]
+        more = config.arguments.get("additional_forward_args")
+        points = find_boundary(config.model, inputs, target, additional_forward_args=more).points
+        if tuples(points)[0].dtype == torch.float64:
+            return points
+        return inputs + 1.1 * (points - inputs)  # across in float64, too
+
+    def given(self, config):
+        return {"baselines": self.baselines(config), **super().given(config)}
+
+
+class TestBoundarySaliency(OfBoundaries, AttributionContract):
+    method = BoundarySaliency
+    arguments = {"score": "margin"}
+    rows = 1 + 1  # given points cost a row that checks them
+    follows_inputs = False
+
+    @NOISE
+    def test_the_noise_does_not_reach_given_points(self, repeated, nt_type):
+        (alone,) = tuples(self.run(repeated, **self.given(repeated)))
+        result = NoiseTunnel(self.create(repeated.model)).attribute(
+            repeated.inputs, nt_type=nt_type, nt_samples=2, stdevs=0.01, **self.given(repeated)
+        )
+        same = {"smoothgrad": alone, "smoothgrad_sq": alone.square(), "vargrad": 0 * alone}
+        torch.testing.assert_close(tuples(result)[0], same[nt_type], rtol=1e-9, atol=1e-12)
+
+
+class TestBoundaryIntegratedGradients(Complete, OfBoundaries, AttributionContract):
+    method = BoundaryIntegratedGradients
+    arguments = {"n_steps": 7}
+    rows = 1 + 7
+    largest_delta = 1e-3
 
 
 @BOTH
@@ -138,92 +201,22 @@ def test_a_smaller_lipschitz_constant_gives_a_smaller_gap():
     assert means[-1] > 10 * means[1]
 
 
-# --------------------------------------------------------------------------------- contract
-
-
 @BOTH
-class TestBothAreCaptumClasses:
-    def test_signature(self, method):
-        names = list(inspect.signature(method.attribute.__wrapped__).parameters)
-        assert names[:5] == ["self", "inputs", "target", "baselines", "additional_forward_args"]
-        assert list(inspect.signature(method.__init__).parameters) == ["self", "forward_func"]
-        assert "generator" in names
+@pytest.mark.parametrize("score", ["logit", "margin"])
+def test_additional_arguments_follow_their_examples(method, score):
+    body = tiny_cnn(1)
 
-    def test_small_print(self, method):
-        explainer = method(tiny_cnn())
-        integrates = method is BoundaryIntegratedGradients
-        assert explainer.multiplies_by_inputs is integrates
-        assert explainer.has_convergence_delta() is integrates
-        assert explainer.get_name() == (
-            "Boundary Integrated Gradients" if integrates else "Boundary Saliency"
+    def model(x, scale, table, power=1):
+        assert table.shape == (7,)
+        return body(x) * scale[:, None] ** power + table.sum()
+
+    x, scale, table = images(3), torch.tensor([1.0, 2.0, 3.0]).double(), torch.arange(7.0)
+    c = decided(body, x)
+    args = (scale, table, 2)
+    result = method(model).attribute(x, c, additional_forward_args=args, score=score)
+    for e in range(3):
+        own = (scale[e : e + 1], table, 2)
+        alone = method(model).attribute(
+            x[e : e + 1], int(c[e]), additional_forward_args=own, score=score
         )
-        with pytest.raises(NotImplementedError, match=method.__name__):
-            explainer.attribute_future()
-
-    def test_a_tuple_of_one_gives_a_tuple(self, method):
-        model, x = tiny_cnn(1), images(3)
-        c = decided(model, x)
-        alone = method(model).attribute(x, c)
-        (of_tuple,) = method(model).attribute((x,), c)
-        assert torch.equal(of_tuple, alone)
-        boundary = find_boundary(model, (x,), c)
-        assert isinstance(boundary, Boundary)
-        assert isinstance(boundary.points, tuple)
-        (of_points,) = method(model).attribute((x,), c, boundary.points)
-        assert torch.equal(of_points, alone)
-        assert alone.is_contiguous()
-
-    def test_targets_of_every_kind(self, method):
-        model, x = tiny_cnn(1), images(3)
-        c = decided(model, x)
-        result = method(model).attribute(x, c)
-        assert torch.equal(method(model).attribute(x, c.tolist()), result)
-        for e in range(3):
-            one = method(model).attribute(x[e : e + 1], torch.tensor([int(c[e])]))
-            torch.testing.assert_close(one, result[e : e + 1], rtol=1e-6, atol=1e-10)
-
-    @pytest.mark.parametrize("score", ["logit", "margin"])
-    def test_additional_arguments_follow_their_examples(self, method, score):
-        body = tiny_cnn(1)
-
-        def model(x, scale, table, power=1):
-            assert table.shape == (7,)
-            return body(x) * scale[:, None] ** power + table.sum()
-
-        x, scale, table = images(3), torch.tensor([1.0, 2.0, 3.0]).double(), torch.arange(7.0)
-        c = decided(body, x)
-        args = (scale, table, 2)
-        result = method(model).attribute(x, c, additional_forward_args=args, score=score)
-        for e in range(3):
-            own = (scale[e : e + 1], table, 2)
-            alone = method(model).attribute(
-                x[e : e + 1], int(c[e]), additional_forward_args=own, score=score
-            )
-            torch.testing.assert_close(result[e : e + 1], alone, rtol=1e-6, atol=1e-10)
-
-    def test_nothing_is_left_changed(self, method):
-        model, x = tiny_cnn(1), images(3).requires_grad_()
-        before, c = x.detach().clone(), decided(model, x)
-        state = torch.get_rng_state()
-        method(model).attribute(x, c)
-        with torch.no_grad():
-            assert not method(model).attribute(x, c).requires_grad
-        assert torch.equal(torch.get_rng_state(), state)
-        assert x.requires_grad
-        assert x.grad is None
-        assert torch.equal(x, before)
-        assert all(p.grad is None and p.requires_grad for p in model.parameters())
-        assert not any(m.training or m._forward_hooks for m in model.modules())
-
-    def test_data_parallel_equals_the_model(self, method):
-        model, x = tiny_cnn(1), images(3)
-        c = decided(model, x)
-        wrapped = nn.DataParallel(model).eval()
-        torch.testing.assert_close(method(wrapped).attribute(x, c), method(model).attribute(x, c))
-
-    def test_a_model_in_training_mode_warns_once(self, method):
-        model, x = nn.Sequential(tiny_cnn(1), nn.Dropout(0.0)), images(2)
-        with pytest.warns(UserWarning, match="training mode") as warned:
-            method(model).attribute(x, decided(model, x))
-        assert len(warned) == 1
-        assert model.training
+        torch.testing.assert_close(result[e : e + 1], alone, rtol=1e-6, atol=1e-10)

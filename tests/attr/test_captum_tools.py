@@ -5,14 +5,10 @@ from captum.attr import visualization as captum_viz
 from captum.attr._utils.stat import CommonStats
 from captum.attr._utils.summarizer import Summarizer
 from captum.robust import AttackComparator, MinParamPerturbation
-from contract import MASK, WithArgs, X
-from helpers import brute_force, tiny_cnn
+from configurations import X
+from helpers import tiny_cnn
 
-from captum_spectral import (
-    SpectralShapley,
-    band_mask,
-    split_bands,
-)
+from captum_spectral import SpectralShapley, band_mask, split_bands
 
 
 def test_summarizer_takes_painted_attributions():
@@ -80,21 +76,3 @@ def test_autocast_inside_the_forward_is_the_callers_choice():
     exact = SpectralShapley(tiny_cnn(1)).attribute(X, 1, num_bands=3, return_input_shape=False)
     assert phi.dtype is torch.float32
     torch.testing.assert_close(phi.double(), exact, rtol=0.2, atol=0.02)
-
-
-def test_per_example_targets_and_arguments_by_brute_force():
-    args = (torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64), torch.arange(7.0).double(), 2)
-    want = brute_force(
-        WithArgs(), (X,), (MASK,), (torch.zeros_like(X),), [0, 3, 1], additional_forward_args=args
-    )
-    for per_eval in (None, 1, 3):
-        got = SpectralShapley(WithArgs()).attribute(
-            X,
-            [0, 3, 1],
-            None,
-            args,
-            MASK,
-            perturbations_per_eval=per_eval,
-            return_input_shape=False,
-        )
-        torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-12)

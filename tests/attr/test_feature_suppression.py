@@ -1,12 +1,13 @@
 """Gradients over samples that lack random features: exact cases, Captum's forms."""
 
-import inspect
 import io
 from contextlib import redirect_stderr
 
 import pytest
 import torch
-from captum.attr import GradientAttribution, NoiseTunnel, Saliency
+from captum.attr import GradientAttribution, Saliency
+from configurations import of_one_tensor
+from contract import AttributionContract, OfGradients
 from helpers import Quadratic, tiny_cnn
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,6 +25,26 @@ from suppression import (
 )
 
 from captum_spectral import FeatureSuppression
+
+
+class TestPixels(OfGradients, AttributionContract):
+    method, kind = FeatureSuppression, GradientAttribution
+    arguments = {"n_samples": 3}
+    draws = True
+    rows = 3
+    warns_at_the_caller = True
+
+
+class TestBands(TestPixels):
+    arguments = {**TestPixels.arguments, **BANDS, "absolute": False}
+
+
+class TestGroupsOfPixels(TestPixels):
+    arguments = {**TestPixels.arguments, "feature_mask": BLOCKS[None, None]}
+
+    def configs(self):
+        return of_one_tensor(super().configs())
+
 
 # ------------------------------------------------------------------------------- exact cases
 
@@ -126,11 +147,9 @@ def test_one_id_in_two_tensors_is_one_feature():
     assert any(not torch.equal(one == 0, other == 0) for one, other in recording.seen)
 
 
-def test_a_tuple_of_one_and_the_positional_call():
+def test_a_tuple_of_one_may_have_a_tuple_of_masks():
     (z,) = run(tiny_cnn(2), (X,), feature_mask=(BLOCKS,))
     assert torch.equal(z, run(tiny_cnn(2), feature_mask=BLOCKS))
-    assert z.is_contiguous()
-    assert FeatureSuppression(tiny_cnn(2)).attribute(X, torch.tensor(TARGETS)).shape == X.shape
 
 
 @pytest.mark.parametrize("size", [None, 2])
@@ -158,25 +177,6 @@ def test_one_number_per_batch_is_differentiated_as_a_whole():
     torch.testing.assert_close(z, run(model, target=1), **FULL_PRECISION)
 
 
-@pytest.mark.parametrize(
-    ("dtype", "expected"),
-    [
-        (torch.float16, torch.float32),
-        (torch.bfloat16, torch.float32),
-        (torch.float32, torch.float32),
-        (torch.float64, torch.float64),
-    ],
-)
-@pytest.mark.parametrize("way", WAYS)
-def test_dtypes(dtype, expected, way):
-    recording = Recording(tiny_cnn(2, dtype=dtype))
-    z, error = run(recording, X.to(dtype), return_standard_error=True, **way)
-    assert z.dtype == error.dtype == expected
-    assert recording.seen[0][0].dtype == dtype
-    accurate = run(tiny_cnn(2).to(dtype).double(), X.to(dtype).double(), **way)
-    assert (z - accurate).norm() < 0.05 * accurate.norm()
-
-
 def test_signals_without_a_second_spatial_dim():
     x = X[:, 0].reshape(3, 120)
     model = Quadratic((120,))
@@ -185,65 +185,9 @@ def test_signals_without_a_second_spatial_dim():
     assert z.shape == (3, 1, 120)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_nothing_is_left_changed(way):
-    model = tiny_cnn(2)
-    parameters = [p.clone() for p in model.parameters()]
-    x = X.clone().requires_grad_()
-    z = run(model, x, **way)
-    assert not z.requires_grad
-    assert x.grad is None
-    assert x.requires_grad
-    assert torch.equal(x, X)
-    assert all(p.grad is None and p.requires_grad for p in model.parameters())
-    assert all(map(torch.equal, model.parameters(), parameters))
-    assert not any(m.training for m in model.modules())
-    assert not any(
-        m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in model.modules()
-    )
-
-
-@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-@pytest.mark.parametrize("way", WAYS)
-def test_it_works_where_gradients_are_switched_off(mode, way):
-    expected = run(tiny_cnn(2), **way)
-    model = tiny_cnn(2)
-    with mode():
-        z = run(model, X.clone(), **way)
-    assert torch.equal(z, expected)
-
-
-@pytest.mark.parametrize("nt_type", ["smoothgrad", "smoothgrad_sq", "vargrad"])
-@pytest.mark.parametrize("way", WAYS)
-def test_noise_tunnel(nt_type, way):
-    z = NoiseTunnel(FeatureSuppression(tiny_cnn(2))).attribute(
-        X,
-        nt_type=nt_type,
-        nt_samples=2,
-        stdevs=0.1,
-        target=TARGETS,
-        baselines=X.flip(0),
-        n_samples=3,
-        **way,
-    )
-    assert z.shape == X.shape
-    assert bool((z > 0).any())
-
-
 def test_the_progress_bar_counts_rows_and_ends_at_100_percent():
     with redirect_stderr(io.StringIO()) as shown:
         run(tiny_cnn(2), internal_batch_size=4, show_progress=True)
     last = shown.getvalue().strip().split("\r")[-1]
     assert last.startswith("Feature Suppression attribution: 100%")
     assert "18/18" in last
-
-
-def test_small_print():
-    explainer = FeatureSuppression(tiny_cnn(2))
-    assert isinstance(explainer, GradientAttribution)
-    assert explainer.multiplies_by_inputs is False
-    assert explainer.has_convergence_delta() is False
-    assert hasattr(explainer.attribute, "__wrapped__")
-    assert list(inspect.signature(FeatureSuppression).parameters) == ["forward_func"]
-    with pytest.raises(NotImplementedError, match="not implemented for FeatureSuppression"):
-        explainer.attribute_future()

@@ -1,11 +1,8 @@
 """Every wrong argument is named, with what it was and what would work, before any forward pass."""
 
-import warnings
-
 import pytest
 import torch
 from helpers import Counting, tiny_cnn
-from torch import nn
 
 from captum_spectral import SpectralShapley, band_mask, split_bands
 
@@ -166,23 +163,6 @@ def test_a_value_that_is_not_finite_names_its_example_and_coalition(bad, per_eva
             additional_forward_args=torch.arange(2),
             perturbations_per_eval=per_eval,
         )
-
-
-@pytest.mark.parametrize(
-    "model",
-    [
-        nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(120, 2)),
-        nn.Sequential(nn.Flatten(), nn.Dropout(0.5).train(), nn.Linear(120, 2).eval()),
-    ],
-    ids=["whole", "a part"],
-)
-def test_a_model_in_training_mode_warns_and_stays_as_it_is(model):
-    with pytest.warns(UserWarning, match=r"training mode.*call \.eval\(\) first"):
-        SpectralShapley(model).attribute(X, 0, num_bands=2)
-    assert model.training
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        SpectralShapley(model.eval()).attribute(X, 0, num_bands=2)
 
 
 def test_masks_per_example_have_no_one_picture_for_the_batch():

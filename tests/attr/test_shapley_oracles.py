@@ -4,6 +4,7 @@ import pytest
 import shapiq
 import torch
 from captum.attr import IntegratedGradients, ShapleyValues
+from configurations import MASK, SCALE_TABLE_POWER, WithArgs, X
 from helpers import Quadratic, brute_force, linear_oracle, tiny_cnn
 
 from captum_spectral import BandGame, SpectralShapley, band_mask
@@ -80,6 +81,24 @@ def test_brute_force_with_custom_masks(kind):
     got = SpectralShapley(model).attribute(x, [3, 1], feature_mask=mask, return_input_shape=False)
     want = brute_force(model, (x,), (mask,), (torch.zeros_like(x),), [3, 1])
     assert relative_error(got, want) < 1e-9
+
+
+def test_per_example_targets_and_arguments_by_brute_force():
+    args = SCALE_TABLE_POWER
+    want = brute_force(
+        WithArgs(), (X,), (MASK,), (torch.zeros_like(X),), [0, 3, 1], additional_forward_args=args
+    )
+    for per_eval in (None, 1, 3):
+        got = SpectralShapley(WithArgs()).attribute(
+            X,
+            [0, 3, 1],
+            None,
+            args,
+            MASK,
+            perturbations_per_eval=per_eval,
+            return_input_shape=False,
+        )
+        torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("num_bands", [2, 4])

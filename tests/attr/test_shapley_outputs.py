@@ -2,13 +2,10 @@
 
 import pytest
 import torch
-from contract import X
+from configurations import X
 from helpers import Counting, Quadratic, tiny_cnn
 
-from captum_spectral import (
-    SpectralShapley,
-    band_mask,
-)
+from captum_spectral import SpectralShapley, band_mask
 
 
 @pytest.mark.parametrize("per_eval", [None, 1])

@@ -7,13 +7,7 @@ from helpers import tiny_cnn
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captum_spectral import (
-    BandGame,
-    SpectralForward,
-    SpectralShapley,
-    band_attribution,
-    band_sums,
-)
+from captum_spectral import BandGame, SpectralForward, SpectralShapley, band_attribution, band_sums
 
 SIZES = [(12, 12), (11, 13), (12, 9), (9, 12)]
 shapes = st.sampled_from(SIZES)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 from helpers import Counting, tiny_cnn
-from suppression import BLOCKS, TARGETS, X, run, seeded
-from torch import Tensor, nn
+from suppression import BLOCKS, X, run, seeded
+from torch import Tensor
 
 from captum_spectral import FeatureSuppression
 
@@ -132,19 +132,6 @@ def test_forward_outputs_that_cannot_be_used(forward, arguments, error, message)
     arguments = {"inputs": X, "target": 0, "n_samples": 3, **arguments}
     with pytest.raises(error, match=message):
         FeatureSuppression(forward).attribute(generator=seeded(), **arguments)
-
-
-def test_a_bad_tuple_target_is_captums_assertion():
-    with pytest.raises(AssertionError, match="Cannot choose target column"):
-        run(tiny_cnn(2), target=(0, 1, 2))
-
-
-def test_a_model_in_training_mode_warns_and_stays_as_it_is():
-    model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(240, 5)).double()
-    with pytest.warns(UserWarning, match=r"training mode.*call \.eval\(\) first") as caught:
-        FeatureSuppression(model).attribute(X, TARGETS, n_samples=6)
-    assert model.training
-    assert caught[0].filename == __file__
 
 
 def test_an_exception_of_the_model_leaves_nothing_behind():

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captum_spectral.attr import BoundaryIntegratedGradients, BoundarySaliency
-from captum_spectral.boundary import BoundaryNotFoundError, find_boundary
+from captum_spectral.boundary import Boundary, BoundaryNotFoundError, find_boundary
 
 
 @SEARCHES
@@ -139,6 +139,16 @@ def test_a_batch_equals_one_example_at_a_time(search):
         alone = run(x[e : e + 1], c[e : e + 1])
         for a, b in zip(together, alone, strict=True):
             torch.testing.assert_close(a[e : e + 1], b, rtol=1e-9, atol=1e-12)
+
+
+def test_a_tuple_of_one_gives_a_tuple_of_points():
+    model, x = tiny_cnn(1), images(3)
+    c = decided(model, x)
+    alone, boundary = find_boundary(model, x, c), find_boundary(model, (x,), c)
+    assert isinstance(boundary, Boundary)
+    assert isinstance(boundary.points, tuple)
+    assert torch.equal(boundary.points[0], alone.points)
+    assert all(map(torch.equal, boundary[1:], alone[1:]))
 
 
 # --------------------------------------------------------------------------------- missing
@@ -274,17 +284,3 @@ class TestCost:
         torch.manual_seed(1)
         NoiseTunnel(method(searching)).attribute(x, nt_samples=4, stdevs=1e-4, target=c)
         assert searching.rows > counting.rows
-
-    def test_noise_tunnel_with_delta(self):
-        model, x = tiny_cnn(1), images(3)
-        c = decided(model, x)
-        _, delta = NoiseTunnel(BoundaryIntegratedGradients(model)).attribute(
-            x,
-            nt_samples=2,
-            stdevs=0.01,
-            target=c,
-            baselines=find_boundary(model, x, c).points,
-            return_convergence_delta=True,
-        )
-        assert delta.shape == (6,)
-        assert delta.abs().max() < 0.01

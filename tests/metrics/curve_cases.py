@@ -7,11 +7,7 @@ import torch
 from hypothesis import strategies as st
 from torch import nn
 
-from captum_spectral import (
-    band_mask,
-    deletion_curve,
-    insertion_curve,
-)
+from captum_spectral import band_mask, deletion_curve, insertion_curve
 
 seeds = st.integers(0, 2**31 - 1)
 CURVES = [insertion_curve, deletion_curve]

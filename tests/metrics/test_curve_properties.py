@@ -11,10 +11,7 @@ from helpers import Counting, tiny_cnn
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captum_spectral import (
-    deletion_curve,
-    insertion_curve,
-)
+from captum_spectral import deletion_curve, insertion_curve
 
 
 @pytest.mark.parametrize(("attributions", "way"), WAYS)

@@ -12,13 +12,7 @@ from helpers import tiny_cnn
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captum_spectral import (
-    Curve,
-    SpectralShapley,
-    deletion_curve,
-    insertion_curve,
-    split_bands,
-)
+from captum_spectral import Curve, SpectralShapley, deletion_curve, insertion_curve, split_bands
 
 # ------------------------------------------------------------------------------- linear models
 

@@ -7,9 +7,7 @@ import torch
 from curve_cases import BAND_VALUES, BLOCKS, CURVES, MAPS, X, nan_at
 from helpers import Counting, tiny_cnn
 
-from captum_spectral import (
-    insertion_curve,
-)
+from captum_spectral import insertion_curve
 
 
 def not_finite_at(x):

@@ -9,12 +9,7 @@ from curve_cases import MAPS, nan_at, normal, seeds
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captum_spectral import (
-    concentration,
-    energy_in_box,
-    normalized_entropy,
-    positive_percentage,
-)
+from captum_spectral import concentration, energy_in_box, normalized_entropy, positive_percentage
 
 
 def test_the_share_of_the_positive_attribution_in_a_box():

@@ -10,11 +10,7 @@ from curve_cases import TARGETS, normal
 from helpers import tiny_cnn
 from torch import nn
 
-from captum_spectral import (
-    deletion_curve,
-    energy_in_box,
-    normalized_entropy,
-)
+from captum_spectral import deletion_curve, energy_in_box, normalized_entropy
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,7 @@ from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
-from captum_spectral.visualization import (
-    visualize_band_attr,
-    visualize_cumulative_shares,
-)
+from captum_spectral.visualization import visualize_band_attr, visualize_cumulative_shares
 
 # --------------------------------------------------------------------------- bars
 
