@@ -177,7 +177,7 @@ def format_target(target: Any, num_examples: int) -> tuple[TargetType, int | Non
     if isinstance(target, Tensor):
         if target.dtype.is_floating_point or target.dtype.is_complex or target.dtype is torch.bool:
             raise _no_class(f"{target.dtype} {tuple(target.shape)}")
-        target = target.detach().long()  # unsigned ones have no minimum
+        target = detached(target).long()  # unsigned ones have no minimum
         if target.numel() > 1 and tuple(target.shape) != (num_examples,):
             raise ValueError(
                 f"target has {len(target)} entries for {num_examples} examples; give one for all, "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -28,7 +28,7 @@ class _Unfinished(NamedTuple):
 
     coalitions: Coalitions
     per_eval: int | None
-    state: tuple[Hashable, ...]
+    state: str
     work: Table
     evaluation: Evaluation
 
@@ -119,7 +119,7 @@ class Game:
         with torch.inference_mode(False), torch.no_grad():
             own = tuple(x.clone() for x in tensors)
             self._place(own, tuple(b.clone() for b in starts), *assign(features, own))
-        self._play(forward_func, target, additional_forward_args)
+            self._play(forward_func, target, additional_forward_args)
 
     @classmethod
     def of_checked(
@@ -277,8 +277,9 @@ class Game:
             try:
                 self._run(evaluation, coalitions.shape[-2], show_progress, description)
             except BaseException:
-                state = self.forward.state
-                self._unfinished = _Unfinished(coalitions, limit.value, state, work, evaluation)
+                state = self.forward.state()
+                if state is not None:
+                    self._unfinished = _Unfinished(coalitions, limit.value, state, work, evaluation)
                 raise
         assert work.values is not None
         return work.values
@@ -296,7 +297,9 @@ class Game:
     ) -> tuple[Table, Evaluation] | None:
         """Return the evaluation that an exception ended, if it was of the same values."""
         left = self._unfinished
-        if left is None or left.per_eval != limit.value or left.state != self.forward.state:
+        if left is None or left.per_eval != limit.value:
+            return None
+        if left.state != self.forward.state():
             return None
         before = left.coalitions
         if isinstance(before, Tensor) and isinstance(coalitions, Tensor):

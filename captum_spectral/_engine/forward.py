@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from captum_spectral._captum import (
     run_forward,
     select_targets,
 )
+from captum_spectral.sources.digests import digest_of
 
 __all__ = [
     "Forward",
@@ -75,19 +76,21 @@ class Forward:
         self.target: TargetType = target.to(device) if isinstance(target, Tensor) else target
         warn_if_training(forward_func)
 
-    @property
-    def state(self) -> tuple[Hashable, ...]:
-        """Tell models apart that may give other values: to compare, not to keep.
+    def state(self) -> str | None:
+        """Return a digest that is another one when the model gives other values.
 
-        Weights and buffers of a Module, counting changes in place, and autocast.
+        It sees weights and buffers of a Module, and autocast. None where these cannot be read.
         """
         owner = getattr(self._called, "__self__", self._called)
-        tensors: Iterable[Tensor] = ()
+        tensors: tuple[Tensor, ...] = ()
         if isinstance(owner, nn.Module):
             tensors = (*owner.parameters(), *owner.buffers())
-        device = self._device.type
-        autocast = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
-        return (*((id(t), _version(t)) for t in tensors), autocast)
+        kind = self._device.type
+        autocast = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
+        try:
+            return digest_of(tensors, f"{autocast}")
+        except Exception:  # a device that failed, a kind of tensor without bytes
+            return None
 
     def __call__(self, rows: tuple[Tensor, ...], examples: RowExamples) -> Any:
         """Return the outputs of rows at the target."""
@@ -205,11 +208,6 @@ def _has_key(output: Any, name: str) -> bool:
 def _passed_on(arg: Any) -> Any:
     """Return an argument as it is, with its graph; autograd cannot use inference tensors."""
     return detached(arg) if isinstance(arg, Tensor) and arg.is_inference() else arg
-
-
-def _version(tensor: Tensor) -> int:
-    """Count the changes in place; tensors of inference mode do not."""
-    return -1 if tensor.is_inference() else tensor._version
 
 
 # Modules of PyTorch that are random, or look at the whole batch, in training mode. Scripted ones
