@@ -9,10 +9,6 @@ import click
 import torch
 
 import captum_spectral
-from captum_spectral.cli import demo as demonstration
-from captum_spectral.cli import explanation, report
-from captum_spectral.cli.figures import FORMATS, figure_of_explanation
-from captum_spectral.cli.files import check_folder, make_folder, write
 from captum_spectral.cli.options import (
     device_option,
     existing_file,
@@ -24,7 +20,7 @@ from captum_spectral.cli.options import (
     suffix,
 )
 from captum_spectral.coalitions import MAX_EXACT_ROWS
-from captum_spectral.sources.images import load_photograph
+from captum_spectral.studies.files import check_folder, make_folder, write
 
 __all__ = ["main"]
 
@@ -156,11 +152,18 @@ def explain(
     """Explain the class that a model gives to IMAGE by the frequency bands of IMAGE.
 
     Prints the Shapley value of every band in logits, low frequencies first; 0.5 cycles/pixel is the
-    finest detail that pixels can hold. The values sum to v(all) - v(none), the logit for the whole
-    photograph less that for an input of zeros; the efficiency gap is what rounding leaves of the
+    finest detail that pixels can hold. The values sum to v(full) - v(empty), the logit for the
+    whole photograph less that for an input of zeros; the efficiency gap is what rounding leaves of the
     difference.
     """
-    settings = explanation.Settings(bands, norm, spacing, samples, seed, shown(progress))
+    from captum_spectral import studies
+    from captum_spectral.report import explanation as report
+    from captum_spectral.report.figures import figure_of_explanation
+    from captum_spectral.sources.images import load_photograph
+
+    settings = studies.ExplanationSettings(
+        bands, norm, spacing, n_samples=samples, seed=seed, show_progress=shown(progress)
+    )
     if samples is None and 2**bands > MAX_EXACT_ROWS:
         raise click.UsageError(
             f"exact values of {bands} bands need 2^{bands} model rows; add --samples 32 (at most "
@@ -170,13 +173,13 @@ def explain(
         _check_outputs(image, out, json_file)
         photograph = load_photograph(image)
         model = load(name, weights, device)
-        explained = explanation.explain(model, photograph, settings, target, device)
+        explained = studies.explain(model, photograph, settings, target, device)
         size = "{} x {}".format(*photograph.size)
         shape = " x ".join(map(str, explained.inputs.shape[1:]))
         click.echo(f"image   {click.format_filename(image)} ({size} pixels)")
         click.echo(f"model   {name}, with an input of {shape}")
         click.echo(f"class   {report.summary(explained)}")
-        click.echo(f"\n{report.table(explained)}")
+        click.echo(f"\n{report.to_text(explained)}")
         if out is not None:
             title = f"{click.format_filename(image.name)}: {report.summary(explained)}"
             write(out, figure_of_explanation(explained, title, suffix(out)))
@@ -215,15 +218,20 @@ def demo(out: Path, device: torch.device, progress: bool | None) -> None:
     Captum's IntegratedGradients on the same game, whose efficiency gap is the error of integrating
     over 64 points.
     """
+    from captum_spectral.cli import demo as demonstration
+    from captum_spectral.studies import ExplanationSettings
+
     with one_line():
         make_folder(out)
         model = load("efficientnet-lite0", None, device)
-        settings = explanation.Settings(show_progress=shown(progress))
+        settings = ExplanationSettings(show_progress=shown(progress))
         demonstration.run(model, out, device, settings)
 
 
 def _check_outputs(image: Path, out: Path | None, json_file: Path | None) -> None:
     """Doubts about the files to write, before anything is computed."""
+    from captum_spectral.report.figures import FORMATS
+
     if out is not None and suffix(out) not in FORMATS:
         raise click.UsageError(f"--out {out} must end in one of .{', .'.join(FORMATS)}")
     paths = [path for path in (out, json_file) if path is not None]

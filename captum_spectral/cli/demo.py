@@ -8,24 +8,26 @@ from pathlib import Path
 import click
 import torch
 
-from captum_spectral.cli import report
-from captum_spectral.cli.explanation import (
+from captum_spectral.report import explanation as report
+from captum_spectral.report.figures import figure_of_explanation, figure_of_summary
+from captum_spectral.sources.images import photographs
+from captum_spectral.sources.models import LoadedModel
+from captum_spectral.studies import (
     Explanation,
-    Settings,
+    ExplanationSettings,
     band_integrated_gradients,
     explain,
 )
-from captum_spectral.cli.figures import figure_of_explanation, figure_of_summary
-from captum_spectral.cli.files import write
-from captum_spectral.sources.images import photographs
-from captum_spectral.sources.models import LoadedModel
+from captum_spectral.studies.files import write
 
 __all__ = ["run"]
 
 _NAMES = ("chelsea", "coffee", "motorcycle", "camera", "china")
 
 
-def run(model: LoadedModel, folder: Path, device: torch.device | str, settings: Settings) -> None:
+def run(
+    model: LoadedModel, folder: Path, device: torch.device | str, settings: ExplanationSettings
+) -> None:
     """Explain the photographs, print the values, and leave the figures in a folder.
 
     Args:
@@ -52,7 +54,7 @@ def run(model: LoadedModel, folder: Path, device: torch.device | str, settings: 
         write(folder / f"{name}.png", figure_of_explanation(explained, title, others=others))
         columns = {key: values.tolist() for key, values in others.items()}
         click.echo(f"class   {report.summary(explained)}\n")
-        click.echo(report.table(explained, columns) + "\n")
+        click.echo(report.to_text(explained, columns) + "\n")
         explanations[name] = explained
     write(folder / "summary.png", figure_of_summary(explanations))
     click.echo(

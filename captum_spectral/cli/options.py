@@ -1,4 +1,4 @@
-"""What the commands share: options, models on their device, and every error as one line."""
+"""Options that the commands share, models on their device, and every error as one line."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import torch
 from torch import nn
 
-from captum_spectral.sources.models import LoadedModel, load_model
+if TYPE_CHECKING:
+    from captum_spectral.sources.models import LoadedModel
 
 __all__ = [
     "device_option",
@@ -66,7 +68,9 @@ progress_option = click.option(
 
 
 def load(name: str, weights: Path | None, device: torch.device) -> LoadedModel:
-    """A model by name, on the device."""
+    """Load a model by name, onto the device."""
+    from captum_spectral.sources.models import load_model
+
     model = load_model(name, weights)
     if isinstance(model.module, nn.Module):
         model.module.to(device)

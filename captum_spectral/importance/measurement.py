@@ -20,7 +20,7 @@ from captum_spectral.features.pixels import Pixels
 from captum_spectral.game import Game
 from captum_spectral.importance.baselines import Baselines
 from captum_spectral.importance.draws import ImageDraws
-from captum_spectral.importance.moments import record_of, statistics
+from captum_spectral.importance.moments import num_examples, record_of, statistics
 from captum_spectral.importance.result import ImportanceResult
 from captum_spectral.importance.values import Value, ValueOfRows, format_value
 
@@ -94,7 +94,7 @@ class Measurement:
 
     def result(self, moments: Tensor, by_class: bool) -> ImportanceResult:
         """Return what moments ``(G, V, V)`` hold; ``by_class``: each group is a class."""
-        if not float(moments[:, 0, 0].sum()):
+        if not num_examples(moments):
             raise ValueError("there are no images yet: update must come before compute")
 
         def one(
@@ -109,8 +109,7 @@ class Measurement:
 
         per_class = None
         if by_class:
-            seen = moments[:, 0, 0].nonzero().flatten().tolist()
-            per_class = {c: one(moments[c]) for c in seen}
+            per_class = {c: one(part) for c, part in enumerate(moments) if num_examples(part)}
         return one(moments.sum(0), per_class)
 
     def forget(self) -> None:

@@ -13,9 +13,14 @@ from torchmetrics import Metric
 from captum_spectral._arguments import check_count
 from captum_spectral._captum import BaselineType, NullProgress, progress
 from captum_spectral.importance.measurement import Measurement
-from captum_spectral.importance.moments import add_records, empty_moments
+from captum_spectral.importance.moments import (
+    Records,
+    Tolerance,
+    add_records,
+    empty_moments,
+    num_examples,
+)
 from captum_spectral.importance.result import ImportanceResult
-from captum_spectral.importance.tolerance import Tolerance
 from captum_spectral.importance.values import Value
 
 __all__ = ["SpectralImportance"]
@@ -108,7 +113,7 @@ class SpectralImportance(Metric):
     full_state_update = False
 
     moments: Tensor
-    _batch: tuple[Tensor, Tensor]  # records of the last one, and their groups
+    _batch: Records  # the last one
 
     def __init__(
         self,
@@ -131,15 +136,15 @@ class SpectralImportance(Metric):
         self._num_classes = num_classes
         self._measurement = Measurement(
             forward_func,
-            num_bands,
-            feature_mask,
-            baselines,
-            value,
-            n_samples,
-            perturbations_per_eval,
-            spectral_dims,
-            seed,
-            num_classes,
+            num_bands=num_bands,
+            feature_mask=feature_mask,
+            baselines=baselines,
+            value=value,
+            n_samples=n_samples,
+            perturbations_per_eval=perturbations_per_eval,
+            spectral_dims=spectral_dims,
+            seed=seed,
+            num_classes=num_classes,
         )
         self.add_state(
             "moments",
@@ -161,12 +166,49 @@ class SpectralImportance(Metric):
             ValueError: Shapes or labels that do not fit, non-finite images or outputs, a donor for
                 the first image when it is alone.
 
-        Of a batch that fails nothing is taken in.
+        If it raises, the batch is not counted.
         """
-        records, classes = self._measurement.records(images, labels)
-        groups = torch.zeros_like(classes) if self._num_classes is None else classes
-        self._batch = records, groups
-        self.moments = add_records(self.moments, records, groups)
+        self.add(self.measure(images, labels))
+
+    def measure(self, images: Tensor, labels: Tensor | None = None) -> Records:
+        """Run the model on a batch, and take nothing in.
+
+        What several processes have measured can be gathered and added everywhere in one order, so
+        that all have the result of one.
+
+        Args:
+            images: As in :meth:`update`.
+            labels: As in :meth:`update`. Default: None
+
+        Returns:
+            What :meth:`add` takes.
+
+        Raises:
+            TypeError, ValueError: As :meth:`update`.
+        """
+        values, classes = self._measurement.records(images, labels)
+        return Records(values, torch.zeros_like(classes) if self._num_classes is None else classes)
+
+    def add(self, records: Records) -> None:
+        """Take in what :meth:`measure` gave; image after image, so that batches do not matter."""
+        self._batch = records
+        self.moments = add_records(self.moments, *records)
+
+    @property
+    def is_precise(self) -> bool:
+        """Whether the images so far meet the ``tolerance``; False without one."""
+        return self._tolerance is not None and self._tolerance.is_reached(self.moments.sum(0))
+
+    def result(self) -> ImportanceResult:
+        """Return the result over the images that this process has taken in.
+
+        Returns:
+            An :class:`~captum_spectral.ImportanceResult`.
+
+        Raises:
+            ValueError: There are no images yet.
+        """
+        return self._measurement.result(self.moments, by_class=self._num_classes is not None)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> ImportanceResult:
         """Take in a batch and give the result of the batch alone, of this process.
@@ -187,7 +229,7 @@ class SpectralImportance(Metric):
         return self._measurement.result(moments, by_class=self._num_classes is not None)
 
     def compute(self) -> ImportanceResult:
-        """The result over all images so far, those of all processes where there are several.
+        """Return the result over all images so far, of all processes where there are several.
 
         Returns:
             An :class:`~captum_spectral.ImportanceResult`.
@@ -195,7 +237,7 @@ class SpectralImportance(Metric):
         Raises:
             ValueError: There are no images yet.
         """
-        return self._measurement.result(self.moments, by_class=self._num_classes is not None)
+        return self.result()
 
     def reset(self) -> None:
         """Forget all images."""
@@ -224,7 +266,7 @@ class SpectralImportance(Metric):
         super()._load_from_state_dict(state_dict, prefix, *args)
         self.moments = self.moments.to(device, torch.float64)
         self._computed = None
-        self._update_count = max(self._update_count, int(self.moments[:, 0, 0].sum() > 0))
+        self._update_count = max(self._update_count, int(num_examples(self.moments) > 0))
 
     def evaluate(
         self,
@@ -266,12 +308,9 @@ class SpectralImportance(Metric):
                 self.update(images if device is None else images.to(device), labels)
                 seen += len(images)
                 bar.update(len(images))
-                if seen == max_examples or self._is_reached():
+                if seen == max_examples or self.is_precise:
                     break
         return self.compute()
-
-    def _is_reached(self) -> bool:
-        return self._tolerance is not None and self._tolerance.is_reached(self.moments.sum(0))
 
 
 def _device_of(forward_func: Callable[..., Any]) -> torch.device | None:

@@ -8,19 +8,42 @@ pairs. They are added, so any split of the images, over batches or processes, gi
 
 from __future__ import annotations
 
+from statistics import NormalDist
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["Statistics", "add_records", "empty_moments", "record_of", "statistics"]
+__all__ = [
+    "Records",
+    "Statistics",
+    "Tolerance",
+    "add_records",
+    "empty_moments",
+    "num_examples",
+    "record_of",
+    "statistics",
+]
 
 _ONE, _ROWS, _LABELLED, _CORRECT, _FULL, _EMPTY = range(6)
 _BANDS = 6  # where the attributions begin
+MIN_EXAMPLES = 30  # fewer say little about their own spread
+
+
+class Records(NamedTuple):
+    """What is known of the images of a batch.
+
+    Args:
+        values: ``(B, V)`` records, on the CPU.
+        groups: ``(B,)`` the group that each belongs to, such as its class.
+    """
+
+    values: Tensor
+    groups: Tensor
 
 
 def empty_moments(num_bands: int, groups: int = 1) -> Tensor:
-    """``(groups, V, V)`` zeros: the moments of no images."""
+    """Return the moments of no images: zeros ``(groups, V, V)``."""
     size = _BANDS + num_bands
     return torch.zeros(groups, size, size, dtype=torch.float64, device="cpu")
 
@@ -28,7 +51,7 @@ def empty_moments(num_bands: int, groups: int = 1) -> Tensor:
 def record_of(
     phi: Tensor, full: Tensor, empty: Tensor, correct: Tensor, labelled: Tensor, rows: int
 ) -> Tensor:
-    """The records ``(B, V)`` of images: attributions ``(B, M)``, all else ``(B,)``."""
+    """Put the records ``(B, V)`` of images together: attributions ``(B, M)``, all else ``(B,)``."""
     one = torch.ones(len(phi), device="cpu")
     scalars = torch.stack(
         [x.to("cpu", torch.float64) for x in (one, one * rows, labelled, correct, full, empty)], 1
@@ -37,7 +60,7 @@ def record_of(
 
 
 def add_records(moments: Tensor, records: Tensor, groups: Tensor) -> Tensor:
-    """The moments ``(G, V, V)`` with those of records ``(B, V)`` of groups ``(B,)`` added.
+    """Add records ``(B, V)`` of groups ``(B,)`` to moments ``(G, V, V)``; return the sum.
 
     Images are added one after the other, so that the result does not depend on how they were cut
     into batches, to the last bit.
@@ -47,6 +70,11 @@ def add_records(moments: Tensor, records: Tensor, groups: Tensor) -> Tensor:
     for group, product in zip(groups.tolist(), products.to(moments.device), strict=True):
         total[group] += product
     return total
+
+
+def num_examples(moments: Tensor) -> int:
+    """Count the images of moments ``(..., V, V)``."""
+    return round(float(moments[..., _ONE, _ONE].sum()))
 
 
 class Statistics(NamedTuple):
@@ -62,7 +90,7 @@ class Statistics(NamedTuple):
 
 
 def statistics(moments: Tensor) -> Statistics:
-    """The means that one matrix ``(V, V)`` of moments holds, and the covariance of the mean."""
+    """Read the means off one matrix ``(V, V)`` of moments, and the covariance of the mean."""
     moments = moments.to("cpu", torch.float64)
     sums = moments[_ONE]
     count = float(sums[_ONE])
@@ -82,3 +110,36 @@ def statistics(moments: Tensor) -> Statistics:
         attributions=mean[bands].clone(),
         covariance=covariance,
     )
+
+
+class Tolerance:
+    """Says whether all bands are known well enough.
+
+    Args:
+        relative: Largest half width of a band's confidence interval, as a share of the largest
+            attribution.
+        confidence: Level of the interval.
+
+    Raises:
+        TypeError: No numbers.
+        ValueError: A tolerance that is not positive, a confidence outside of (0, 1).
+    """
+
+    def __init__(self, relative: float, confidence: float) -> None:
+        for name, number in (("tolerance", relative), ("confidence", confidence)):
+            if isinstance(number, bool) or not isinstance(number, (int, float)):
+                raise TypeError(f"{name} must be a number, got {number!r}")
+        if not relative > 0:
+            raise ValueError(f"tolerance must be positive, 0.02 for 2 %, say, got {relative!r}")
+        if not 0 < confidence < 1:
+            raise ValueError(f"confidence must lie between 0 and 1, 0.95, say, got {confidence!r}")
+        self._relative = relative
+        self._widths = NormalDist().inv_cdf((1 + confidence) / 2)
+
+    def is_reached(self, moments: Tensor) -> bool:
+        """Say whether the images of moments ``(V, V)`` suffice."""
+        if num_examples(moments) < MIN_EXAMPLES:
+            return False
+        found = statistics(moments)
+        half_width = self._widths * float(found.covariance.diagonal().max().sqrt())
+        return half_width <= self._relative * float(found.attributions.abs().max())

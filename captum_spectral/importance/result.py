@@ -1,15 +1,13 @@
-"""What is known of a model after some images: attributions, errors, scores."""
+"""The result over some images: attributions, errors, scores."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from captum_spectral.importance.scores import (
@@ -20,7 +18,11 @@ from captum_spectral.importance.scores import (
     spectral_score,
     with_standard_error,
 )
-from captum_spectral.visualization import visualize_band_attr
+from captum_spectral.sources.documents import from_nulls, to_document, to_nulls
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["ImportanceResult"]
 
@@ -46,8 +48,8 @@ class ImportanceResult:
     Args:
         attributions: ``(M,)`` mean Shapley values of the bands, low frequencies first.
         covariance: ``(M, M)`` of ``attributions``, over images; NaN for a single image.
-        full_value: Mean value of the whole images, ``v(all)``.
-        empty_value: Mean value of the baselines, ``v(none)``.
+        full_value: Mean value of the whole images, ``v(full)``.
+        empty_value: Mean value of the baselines, ``v(empty)``.
         num_examples: How many images.
         num_rows: How many model rows they took.
         accuracy: Share of the images whose label has the largest output on the full image, of those
@@ -58,14 +60,12 @@ class ImportanceResult:
 
     Attributes:
         standard_error (Tensor): ``(M,)`` of ``attributions``, over images.
-        efficiency_gap (float): :math:`\sum_i \phi_i - (v(\text{all}) - v(\text{none}))`, 0 to
+        efficiency_gap (float): :math:`\sum_i \phi_i - (v(\text{full}) - v(\text{empty}))`, 0 to
             rounding.
 
     Raises:
         AttributeError: On an attempt to change it.
         ValueError: Shapes that do not fit each other.
-
-    Cost: no model rows.
 
     Example::
 
@@ -83,19 +83,8 @@ class ImportanceResult:
         True
     """
 
-    attributions: Tensor
-    covariance: Tensor
-    full_value: float
-    empty_value: float
-    num_examples: int
-    num_rows: int
-    accuracy: float | None
-    frequencies: Tensor | None
-    unit: str
-    per_class: Mapping[int, ImportanceResult] | None
-
-    # Not a dataclass: torchmetrics would take one apart, and fail on a frozen one.
-    __slots__ = _FIELDS
+    # Not a dataclass or a named tuple: torchmetrics would take one apart.
+    __slots__ = (*_FIELDS, "_frozen")
 
     def __init__(
         self,
@@ -110,27 +99,28 @@ class ImportanceResult:
         unit: str = "nats",
         per_class: Mapping[int, ImportanceResult] | None = None,
     ) -> None:
-        attributions, covariance = (_float64(x) for x in (attributions, covariance))
-        size = len(attributions)
-        if attributions.dim() != 1 or covariance.shape != (size, size):
+        self.attributions, self.covariance = _float64(attributions), _float64(covariance)
+        size = len(self.attributions)
+        if self.attributions.dim() != 1 or self.covariance.shape != (size, size):
             raise ValueError(
-                f"attributions must be (M,) and covariance (M, M), got {tuple(attributions.shape)} "
-                f"and {tuple(covariance.shape)}"
+                "attributions must be (M,) and covariance (M, M), got "
+                f"{tuple(self.attributions.shape)} and {tuple(self.covariance.shape)}"
             )
-        if frequencies is not None:
-            frequencies = _float64(frequencies)
-            if frequencies.shape != (size, 2):
-                raise ValueError(
-                    f"frequencies must be ({size}, 2), got shape {tuple(frequencies.shape)}"
-                )
-        if per_class is not None:
-            per_class = dict(per_class)
-        given = locals()
-        for name in _FIELDS:
-            object.__setattr__(self, name, given[name])
+        self.frequencies = None if frequencies is None else _float64(frequencies)
+        if self.frequencies is not None and self.frequencies.shape != (size, 2):
+            raise ValueError(
+                f"frequencies must be ({size}, 2), got shape {tuple(self.frequencies.shape)}"
+            )
+        self.full_value, self.empty_value = full_value, empty_value
+        self.num_examples, self.num_rows, self.accuracy = num_examples, num_rows, accuracy
+        self.unit = unit
+        self.per_class = None if per_class is None else dict(per_class)
+        self._frozen = True
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"{type(self).__name__} is immutable, {name} cannot be set")
+        if hasattr(self, "_frozen"):
+            raise AttributeError(f"{type(self).__name__} is immutable, {name} cannot be set")
+        super().__setattr__(name, value)
 
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable, {name} cannot be deleted")
@@ -156,11 +146,11 @@ class ImportanceResult:
 
     @property
     def efficiency_gap(self) -> float:
-        """What rounding leaves of the sum of the bands less ``v(all) - v(none)``."""
+        """The sum of the bands less ``v(full) - v(empty)``, 0 to rounding."""
         return math.fsum(self.attributions.tolist()) - (self.full_value - self.empty_value)
 
     def normalized(self, normalization: Normalization = "min_shift") -> Tensor:
-        """The attributions as shares that sum to 1.
+        """Return the attributions as shares that sum to 1.
 
         Args:
             normalization: "min_shift": less the smallest, over their sum, as the authors do it.
@@ -175,7 +165,7 @@ class ImportanceResult:
         return normalize(self.attributions, normalization)
 
     def score(self, beta: float = 0.75, normalization: Normalization = "min_shift") -> Estimate:
-        """The authors' score, see :func:`~captum_spectral.spectral_score`.
+        """Return the authors' score, see :func:`~captum_spectral.spectral_score`.
 
         Args:
             beta: Decay of the weights. Default: 0.75
@@ -219,15 +209,15 @@ class ImportanceResult:
             return with_standard_error(value, phi, covariance)
 
     def to_json(self) -> str:
-        """Everything as a JSON object; numbers keep all their digits, NaN becomes null.
+        """Write everything as a JSON object; numbers keep all their digits, NaN becomes null.
 
         Returns:
             The document. :meth:`from_json` gives an equal result.
         """
-        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
+        return to_document(self.to_dict()).rstrip()
 
     def to_dict(self) -> dict[str, Any]:
-        """What :meth:`to_json` writes, as plain Python.
+        """Return what :meth:`to_json` writes, as plain Python.
 
         Returns:
             A dictionary; what follows from the other entries (standard errors, scores, shares) is
@@ -236,19 +226,19 @@ class ImportanceResult:
         scores = {}
         if self.num_bands > 1:
             for name, score in (("score", self.score()), ("signed_score", self.signed_score())):
-                scores[name] = {key: _null(x) for key, x in score._asdict().items()}
+                scores[name] = {key: to_nulls(x) for key, x in score._asdict().items()}
         per_class = None
         if self.per_class is not None:
             per_class = {str(c): result.to_dict() for c, result in self.per_class.items()}
         return {
             "unit": self.unit,
             "attributions": self.attributions.tolist(),
-            "standard_error": _null(self.standard_error.tolist()),
-            "frequencies": None if self.frequencies is None else _null(self.frequencies.tolist()),
+            "standard_error": to_nulls(self.standard_error),
+            "frequencies": None if self.frequencies is None else to_nulls(self.frequencies),
             "frequency_unit": "cycles/pixel",
             "normalized": {
-                "min_shift": _null(self.normalized("min_shift").tolist()),
-                "positive": _null(self.normalized("positive").tolist()),
+                "min_shift": to_nulls(self.normalized("min_shift")),
+                "positive": to_nulls(self.normalized("positive")),
             },
             **scores,
             "full_value": self.full_value,
@@ -257,13 +247,13 @@ class ImportanceResult:
             "num_examples": self.num_examples,
             "num_rows": self.num_rows,
             "accuracy": self.accuracy,
-            "covariance": _null(self.covariance.tolist()),
+            "covariance": to_nulls(self.covariance),
             "per_class": per_class,
         }
 
     @classmethod
     def from_json(cls, text: str) -> ImportanceResult:
-        """The result that :meth:`to_json` wrote.
+        """Read back what :meth:`to_json` wrote.
 
         Args:
             text: The document.
@@ -282,7 +272,7 @@ class ImportanceResult:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> ImportanceResult:
-        """The result that :meth:`to_dict` gave.
+        """Read back what :meth:`to_dict` gave.
 
         Args:
             content: The dictionary.
@@ -303,7 +293,9 @@ class ImportanceResult:
         fields = {name: content[name] for name in _FIELDS}
         for name in ("attributions", "covariance", "frequencies"):
             if fields[name] is not None:
-                fields[name] = torch.tensor(_nan(fields[name]), dtype=torch.float64, device="cpu")
+                fields[name] = torch.tensor(
+                    from_nulls(fields[name]), dtype=torch.float64, device="cpu"
+                )
         if fields["per_class"] is not None:
             fields["per_class"] = {int(c): cls.from_dict(r) for c, r in fields["per_class"].items()}
         return cls(**fields)
@@ -316,7 +308,7 @@ class ImportanceResult:
         plt_fig_axis: tuple[Figure, Axes] | None = None,
         use_pyplot: bool = True,
     ) -> tuple[Figure, Axes]:
-        """The attributions as bars with whiskers.
+        """Draw the attributions as bars with whiskers.
 
         Args:
             title: Title of the axes. Default: None
@@ -331,6 +323,8 @@ class ImportanceResult:
         Raises:
             ValueError: ``num_standard_errors`` that is not positive.
         """
+        from captum_spectral.visualization import visualize_band_attr
+
         errors = self.standard_error
         return visualize_band_attr(
             self.attributions,
@@ -356,7 +350,7 @@ class ImportanceResult:
                 ends = f"  {low:.3f}-{high:.3f}"
             lines.append(f"  band {band:2d}{ends}  {value:+9.4f} ± {error:.4f}")
         lines.append(
-            f"  v(all) {self.full_value:+.4f}, v(none) {self.empty_value:+.4f}, "
+            f"  v(full) {self.full_value:+.4f}, v(empty) {self.empty_value:+.4f}, "
             f"efficiency gap {self.efficiency_gap:+.1e}"
         )
         if self.num_bands > 1:
@@ -372,16 +366,3 @@ class ImportanceResult:
 
 def _float64(x: Tensor) -> Tensor:
     return torch.as_tensor(x).detach().to("cpu", torch.float64).clone()
-
-
-def _null(x: Any) -> Any:
-    """NaN as None, in lists of any depth: JSON has no NaN."""
-    if isinstance(x, list):
-        return [_null(y) for y in x]
-    return None if math.isnan(x) else x
-
-
-def _nan(x: Any) -> Any:
-    if isinstance(x, list):
-        return [_nan(y) for y in x]
-    return math.nan if x is None else x

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import math
-import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 
-import captum_spectral
-from captum_spectral.cli.explanation import Explanation, Settings
+from captum_spectral.report.layout import aligned, all_versions, decimals_of
+from captum_spectral.sources.documents import to_document
+from captum_spectral.studies import Explanation, ExplanationSettings
 
-__all__ = ["aligned", "summary", "table", "to_json"]
-
-_DIGITS = 5  # of the largest number in a column
+__all__ = ["summary", "to_json", "to_text"]
 
 
 def summary(explained: Explanation) -> str:
-    """The class in one line: id, name, probability."""
+    """Tell the class in one line: id, name, probability."""
     whose = "the model's prediction" if explained.is_prediction else "as asked for"
     name = "" if explained.category is None else f" {explained.category}"
     return f"{explained.target}{name}, probability {explained.probability:.3g} ({whose})"
 
 
-def table(explained: Explanation, others: Mapping[str, Sequence[float]] | None = None) -> str:
-    """The bands, their values and sums, in aligned columns.
+def to_text(explained: Explanation, others: Mapping[str, Sequence[float]] | None = None) -> str:
+    """Tell the bands, their values and sums, in aligned columns.
 
     Args:
         explained: The explanation.
@@ -35,11 +31,11 @@ def table(explained: Explanation, others: Mapping[str, Sequence[float]] | None =
         Lines without a newline at the end.
     """
     columns = {"Shapley value": explained.values.tolist(), **(others or {})}
-    gain = explained.value_all - explained.value_none
+    gain = explained.full_value - explained.empty_value
     sums = [math.fsum(values) for values in columns.values()]
-    gaps = [explained.gap, *(total - gain for total in sums[1:])]
+    gaps = [explained.efficiency_gap, *(total - gain for total in sums[1:])]
     numbers = [number for values in columns.values() for number in values]
-    decimals = _decimals([*numbers, explained.value_all, explained.value_none])
+    decimals = decimals_of([*numbers, explained.full_value, explained.empty_value])
 
     def row(label: str, values: Sequence[float], form: str = f"+.{decimals}f") -> list[str]:
         return [label, *(format(value, form) for value in values)]
@@ -59,15 +55,15 @@ def table(explained: Explanation, others: Mapping[str, Sequence[float]] | None =
     blank = [""] if errors is not None else []
     for label, line in (
         ("sum of the bands", row("", sums)[1:]),
-        ("v(all) - v(none)", row("", [gain] * len(columns))[1:]),
+        ("v(full) - v(empty)", row("", [gain] * len(columns))[1:]),
         ("efficiency gap", row("", gaps, "+.1e")[1:]),
     ):
         rows.append([f"       {label}", line[0], *blank, *line[1:]])
     ends = [
-        f"{label}{value:+{_DIGITS + 5}.{decimals}f}   logit for {what}"
+        f"{label}{value:+10.{decimals}f}   logit for {what}"
         for label, value, what in (
-            ("v(all) ", explained.value_all, "the whole photograph"),
-            ("v(none)", explained.value_none, "an input of zeros"),
+            ("v(full) ", explained.full_value, "the whole photograph"),
+            ("v(empty)", explained.empty_value, "an input of zeros"),
         )
     ]
     return "\n".join(["Values in logits", *aligned(rows), *ends])
@@ -75,7 +71,7 @@ def table(explained: Explanation, others: Mapping[str, Sequence[float]] | None =
 
 def to_json(
     explained: Explanation,
-    settings: Settings,
+    settings: ExplanationSettings,
     *,
     image: str,
     image_size: tuple[int, int],
@@ -83,7 +79,7 @@ def to_json(
     weights: str | None,
     device: str,
 ) -> str:
-    """Everything about an explanation as a JSON document; numbers as they are, in logits."""
+    """Tell everything about an explanation as a JSON document; numbers as they are, in logits."""
     errors = [None] * settings.num_bands if explained.errors is None else explained.errors.tolist()
     document: dict[str, Any] = {
         "image": {"file": image, "width": image_size[0], "height": image_size[1]},
@@ -116,29 +112,9 @@ def to_json(
                 zip(explained.frequencies.tolist(), explained.values.tolist(), errors, strict=True)
             )
         ],
-        "value_all": explained.value_all,
-        "value_none": explained.value_none,
-        "efficiency_gap": explained.gap,
-        "versions": {
-            "captum_spectral": captum_spectral.__version__,
-            "captum": version("captum"),
-            "torch": version("torch"),
-            "torchvision": version("torchvision"),
-            "python": platform.python_version(),
-        },
+        "full_value": explained.full_value,
+        "empty_value": explained.empty_value,
+        "efficiency_gap": explained.efficiency_gap,
+        "versions": all_versions(),
     }
-    return json.dumps(document, indent=2, allow_nan=False) + "\n"
-
-
-def _decimals(numbers: Sequence[float]) -> int:
-    largest = max(abs(number) for number in numbers) or 1.0
-    return min(max(_DIGITS - 1 - math.floor(math.log10(largest)), 0), 12)
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The first column to the left, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "   ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()
-        for line in rows
-    ]
+    return to_document(document)

@@ -1,8 +1,9 @@
-"""What a model makes of one photograph: its class and what every band adds to it."""
+"""One photograph explained: its class, and how much every band adds to it."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,16 +12,18 @@ from captum.attr import IntegratedGradients
 from PIL import Image
 from torch import Tensor
 
-from captum_spectral.attr import SpectralShapley
+from captum_spectral.coalitions import Estimator, Exact, sample_orderings
 from captum_spectral.features.band_mask import Norm, Spacing, band_frequencies, band_mask
 from captum_spectral.game import BandGame
 from captum_spectral.sources.models import LoadedModel
 
-__all__ = ["Explanation", "Settings", "band_integrated_gradients", "explain"]
+__all__ = ["Explanation", "ExplanationSettings", "band_integrated_gradients", "explain"]
+
+_ROUNDING = 0.02  # of the largest logit: half precision in batches of another size
 
 
 @dataclass(frozen=True)
-class Settings:
+class ExplanationSettings:
     """How to explain: the bands, and exactly (``n_samples=None``) or by sampling."""
 
     num_bands: int = 8
@@ -46,9 +49,9 @@ class Explanation:
         probability: Softmax of the logits at the class, for the whole photograph.
         values: ``(M,)`` Shapley values.
         errors: ``(M,)`` their standard errors, None where the values are exact.
-        value_all: Logit of the class for the whole photograph.
-        value_none: Logit of the class for an input of zeros.
-        gap: ``values.sum() - (value_all - value_none)`` as the method reports it.
+        full_value: Logit of the class for the whole photograph.
+        empty_value: Logit of the class for an input of zeros.
+        efficiency_gap: ``values.sum() - (full_value - empty_value)``, 0 to rounding.
     """
 
     inputs: Tensor
@@ -61,9 +64,9 @@ class Explanation:
     probability: float
     values: Tensor
     errors: Tensor | None
-    value_all: float
-    value_none: float
-    gap: float
+    full_value: float
+    empty_value: float
+    efficiency_gap: float
 
     @property
     def class_name(self) -> str:
@@ -74,7 +77,7 @@ class Explanation:
 def explain(
     model: LoadedModel,
     image: Image.Image,
-    settings: Settings,
+    settings: ExplanationSettings | None = None,
     target: int | None = None,
     device: torch.device | str = "cpu",
 ) -> Explanation:
@@ -83,7 +86,7 @@ def explain(
     Args:
         model: The classifier, already on ``device``.
         image: A PIL image of mode ``"RGB"``.
-        settings: How.
+        settings: How. Default: exact, 8 equal-width bands
         target: Id of the class to explain. None: the model's prediction. Default: None
         device: Where the inputs go. Default: "cpu"
 
@@ -95,27 +98,28 @@ def explain(
         ValueError: A model that does not give ``(B, classes)``, a target it does not have, more
             bands than the input has frequencies or than can be exact.
 
-    Cost in model rows: 2 and those of :meth:`captum_spectral.SpectralShapley.attribute`.
+    Cost in model rows: 1 and those of :meth:`captum_spectral.SpectralShapley.attribute`.
     """
+    settings = ExplanationSettings() if settings is None else settings
     x = model.prepare(image).to(device)
     mask = band_mask(x.shape[-2:], settings.num_bands, settings.norm, settings.spacing)
-    logits = _all_and_none(model, x, mask)
-    predicted = int(logits[0].argmax())
+    logits = _logits(model, x)
+    predicted = int(logits.argmax())
     chosen = predicted if target is None else target
-    if not 0 <= chosen < len(logits[0]):
-        raise ValueError(f"{model.name} has the classes 0 to {len(logits[0]) - 1}, and no {target}")
+    if not 0 <= chosen < len(logits):
+        raise ValueError(f"{model.name} has the classes 0 to {len(logits) - 1}, and no {target}")
     with _failures_of(model, x):
-        phi, delta, error = SpectralShapley(model.module).attribute(
-            x,
-            chosen,
-            feature_mask=mask,
-            n_samples=settings.n_samples,
-            generator=torch.Generator().manual_seed(settings.seed),
-            return_input_shape=False,
-            return_convergence_delta=True,
-            return_standard_error=True,
+        game = BandGame(model.module, x, chosen, feature_mask=mask)
+        estimate = game.solve(
+            _estimator(len(game.players), settings),
             show_progress=settings.show_progress,
+            description="Spectral Shapley attribution",
         )
+    # All from the same rows, in the precision of the model.
+    dtype = estimate.full_value.dtype
+    values, errors = estimate.values[0].to(dtype), estimate.standard_error[0].to(dtype)
+    full, empty = (float(x) for x in (estimate.full_value, estimate.empty_value))
+    _check_repeats(model, float(logits[chosen]), full, logits)
     return Explanation(
         inputs=x,
         picture=model.display(x[0]),
@@ -124,13 +128,20 @@ def explain(
         target=chosen,
         category=model.category(chosen),
         is_prediction=chosen == predicted,
-        probability=float(logits[0].double().softmax(-1)[chosen]),
-        values=phi[0].cpu(),
-        errors=None if settings.n_samples is None else error[0].cpu(),
-        value_all=float(logits[0, chosen]),
-        value_none=float(logits[1, chosen]),
-        gap=float(delta[0]),
+        probability=float(logits.softmax(-1)[chosen]),
+        values=values,
+        errors=None if settings.n_samples is None else errors,
+        full_value=full,
+        empty_value=empty,
+        efficiency_gap=math.fsum(values.tolist()) - (full - empty),
     )
+
+
+def _estimator(num_players: int, settings: ExplanationSettings) -> Estimator:
+    if settings.n_samples is None:
+        return Exact(num_players)
+    generator = torch.Generator().manual_seed(settings.seed)
+    return sample_orderings(num_players, settings.n_samples, generator)
 
 
 def band_integrated_gradients(
@@ -148,7 +159,7 @@ def band_integrated_gradients(
         n_steps: Points on the line. Default: 64
 
     Returns:
-        ``(M,)`` attributions on the CPU. Their sum misses ``value_all - value_none`` by the error
+        ``(M,)`` attributions on the CPU. Their sum misses ``full_value - empty_value`` by the error
         of the integration.
 
     Cost in model rows: ``n_steps`` with gradients.
@@ -165,22 +176,43 @@ def band_integrated_gradients(
     return attributions[0].detach().cpu()
 
 
-def _all_and_none(model: LoadedModel, x: Tensor, mask: Tensor) -> Tensor:
-    """``(2, classes)`` logits for the whole input and for one of zeros."""
-    with _failures_of(model, x):
-        game = BandGame(model.module, x, feature_mask=mask)
-        logits = game.evaluate(torch.tensor([[True], [False]]).expand(2, game.num_bands))
-    if logits.dim() != 3 or len(logits) != 1:
-        raise ValueError(
-            f"{model.name} must give one logit per class, (B, classes), and gives outputs of shape "
-            f"({', '.join(['B', *map(str, logits.shape[2:])])})"
+def _logits(model: LoadedModel, x: Tensor) -> Tensor:
+    """Return the logits ``(classes,)`` of the whole input, in float64 on the CPU."""
+    with _failures_of(model, x), torch.no_grad():
+        logits = model.module(x)
+    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != 1:
+        got = (
+            f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
         )
-    return logits[0]
+        raise ValueError(
+            f"{model.name} must give one logit per class, (B, classes), and gives outputs of {got} "
+            "for one image"
+        )
+    if logits.shape[1] < 2:
+        raise ValueError(
+            f"{model.name} gives one output per image, and classes are told apart by at least two; "
+            "let it return torch.cat([-z, z], 1) / 2 for its logit z (B, 1)"
+        )
+    logits = logits[0].to("cpu", torch.float64)
+    if logits.isnan().any() or not logits.amax().isfinite():
+        raise ValueError(f"{model.name} gives logits that are NaN or infinite for this image")
+    return logits
+
+
+def _check_repeats(model: LoadedModel, first: float, again: float, logits: Tensor) -> None:
+    """Raise if the same input gave another output the second time, beyond rounding."""
+    finite = logits[logits.isfinite()].abs()
+    if abs(again - first) > _ROUNDING * float(finite.max()):
+        raise ValueError(
+            f"{model.name} gives other outputs for the same input ({first:.6g} and {again:.6g}): it "
+            "is random, also in eval mode, and so would the values be; look for dropout without "
+            "training=self.training, or noise"
+        )
 
 
 @contextlib.contextmanager
 def _failures_of(model: LoadedModel, x: Tensor) -> Iterator[None]:
-    """One clear error for whatever a model fails with."""
+    """Turn whatever a model fails with into one clear error."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""What the numbers of a run depend on, to tell one run from another."""
+"""Fingerprints of a run: all that its numbers depend on, to tell one run from another."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["check_same", "digest_of_module", "some_of", "versions"]
 
 
 def versions() -> dict[str, str]:
-    """The releases that may change a number."""
+    """Return the releases that may change a number."""
     others = {name: version(name) for name in ("torch", "torchvision", "pillow")}
     return {"captum_spectral": captum_spectral.__version__, **others}
 
@@ -34,7 +34,7 @@ def check_same(there: dict[str, Any], here: dict[str, Any], where: str) -> None:
 
 
 def _agree(there: Any, here: Any) -> bool:
-    """Whether they are the same; lists of numbers up to what another device makes of them."""
+    """Compare; lists of numbers up to what another device makes of them."""
     if isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
         largest = max(map(abs, [*there, *here]), default=0.0)
         return all(abs(a - b) <= 1e-2 * largest for a, b in zip(there, here, strict=True))
@@ -42,13 +42,13 @@ def _agree(there: Any, here: Any) -> bool:
 
 
 def some_of(logits: Tensor) -> list[float]:
-    """A few outputs, which tell apart what has the same weights, or none that are known."""
+    """Return a few outputs, which tell models apart whose weights are the same, or not known."""
     flat = logits.detach().to("cpu", torch.float64).flatten()
     return [float(x) for x in flat[:: max(1, len(flat) // 16)]]
 
 
 def digest_of_module(module: Callable[..., Any]) -> str | None:
-    """A digest of the weights, None where a function has them somewhere else."""
+    """Return a digest of the weights, None where a function has them somewhere else."""
     if not isinstance(module, nn.Module):
         return None
     state = module.state_dict()

@@ -12,9 +12,7 @@ from pathlib import Path
 
 import click
 import torch
-from torchvision import datasets
 
-from captum_spectral.cli.files import make_folder, write
 from captum_spectral.cli.options import (
     device_option,
     existing_file,
@@ -23,13 +21,13 @@ from captum_spectral.cli.options import (
     progress_option,
     shown,
 )
-from captum_spectral.cli.score import report
-from captum_spectral.cli.score.processes import Processes
-from captum_spectral.cli.score.run import Scored, ScoreSettings, Scoring
-from captum_spectral.cli.score.signals import Terminated, sigterm_as_exception
+from captum_spectral.report import importance as report
 from captum_spectral.sources.datasets import open_folder, open_torchvision, shipped_views
 from captum_spectral.sources.labels import read_label_map
 from captum_spectral.sources.pictures import Pictures
+from captum_spectral.studies import ImportanceSettings, ImportanceStudy, Processes, StudiedModel
+from captum_spectral.studies.files import make_folder, write
+from captum_spectral.studies.interrupts import Terminated, sigterm_as_exception
 
 __all__ = ["score"]
 
@@ -237,7 +235,7 @@ def score(
         )
     if samples is None:
         samples = 0 if data is None else 1
-    settings = ScoreSettings(
+    settings = ImportanceSettings(
         num_bands=bands,
         n_samples=samples or None,
         baseline=baseline,
@@ -267,22 +265,27 @@ def score(
         _check_old_state(paths, resume)
         scored = []
         for name, path in zip(names, paths, strict=True):
-            run = Scoring(
+            study = ImportanceStudy(
                 load(name, weights, device),
                 pictures,
                 settings,
-                processes,
-                device,
-                path,
-                ids,
-                workers,
-                save_every,
+                checkpoint=path,
+                device=device,
+                label_map=ids,
+                workers=workers,
+                save_every=save_every,
             )
-            if resume:
-                run.resume()
-            scored.append(_run(run, path, processes, shown(progress)))
+            scored.append(_run(study, processes, resume, shown(progress)))
         if processes.is_first:
-            _write(out, scored, settings, pictures, data is None, str(device), processes.count)
+            _write(
+                out,
+                scored,
+                settings,
+                pictures,
+                is_default=data is None,
+                device=str(device),
+                processes=processes.count,
+            )
             for path in paths:
                 path.unlink(missing_ok=True)
         processes.leave()
@@ -293,6 +296,8 @@ def _open(data: str | None, root: Path | None) -> Pictures:
         return shipped_views()
     if root is not None:
         return open_torchvision(data, root)
+    from torchvision import datasets
+
     if data in datasets.__all__ and not Path(data).exists():
         raise ValueError(f"{data} is a data set of torchvision; say with --root where it is")
     return open_folder(Path(data))
@@ -308,25 +313,28 @@ def _check_old_state(paths: Sequence[Path], resume: bool) -> None:
         )
 
 
-def _run(run: Scoring, path: Path, processes: Processes, show_progress: bool) -> Scored:
+def _run(
+    study: ImportanceStudy, processes: Processes, resume: bool, show_progress: bool
+) -> StudiedModel:
     try:
         with sigterm_as_exception():
-            return run.run(show_progress)
+            return study.run(processes, resume=resume, show_progress=show_progress)
     except (KeyboardInterrupt, Terminated) as end:
         if processes.is_first:
-            saved = (
-                f"; the state is saved in {path}, add --resume to go on" if path.exists() else ""
-            )
-            done = f"stopped after {run.num_done} of {run.num_examples} pictures"
+            path = study.checkpoint
+            kept = path is not None and path.exists()
+            saved = f"; the state is saved in {path}, add --resume to go on" if kept else ""
+            done = f"stopped after {study.num_done} of {study.num_examples} pictures"
             click.echo(done + saved, err=True)
         sys.exit(128 + (signal.SIGTERM if isinstance(end, Terminated) else signal.SIGINT))
 
 
 def _write(
     out: Path,
-    scored: list[Scored],
-    settings: ScoreSettings,
+    scored: list[StudiedModel],
+    settings: ImportanceSettings,
     pictures: Pictures,
+    *,
     is_default: bool,
     device: str,
     processes: int,
@@ -343,10 +351,10 @@ def _write(
     write(out / "importance.json", document.encode())
     used = {s.result.num_examples for s in scored}
     title = f"Spectral importance on {pictures.name}, {' / '.join(map(str, sorted(used)))} pictures"
-    for file_format, content in report.figure_of_scores(scored, title).items():
+    for file_format, content in report.figure(scored, title).items():
         write(out / f"importance.{file_format}", content)
     # Names of files may hold bytes that are no text.
-    text = report.summary(scored, pictures, is_default).encode(errors="backslashreplace")
+    text = report.to_text(scored, pictures, is_default).encode(errors="backslashreplace")
     write(out / "summary.txt", text)
     click.echo(text.decode())
     click.echo(f"written {click.format_filename(out)}: importance.json, .png, .svg, summary.txt")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -12,21 +9,21 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from captum_spectral.cli.report import aligned
-from captum_spectral.cli.score.identity import versions
-from captum_spectral.cli.score.run import Scored, ScoreSettings
 from captum_spectral.importance import Estimate
+from captum_spectral.report.layout import aligned, all_versions, as_file
+from captum_spectral.sources.documents import to_document
 from captum_spectral.sources.pictures import Pictures
+from captum_spectral.studies import ImportanceSettings, StudiedModel
 from captum_spectral.visualization import visualize_band_attr, visualize_cumulative_shares
 
-__all__ = ["figure_of_scores", "remarks", "summary", "table", "to_json"]
+__all__ = ["figure", "remarks", "table", "to_json", "to_text"]
 
 _LISTED = 20  # skipped pictures in the summary; the JSON document has all
 _DPI = 150
 
 
-def table(scored: Sequence[Scored]) -> str:
-    """The bands and what they are worth to each model, in aligned columns."""
+def table(scored: Sequence[StudiedModel]) -> str:
+    """Tell the bands and their worth to each model, in aligned columns."""
     results = [s.result for s in scored]
     frequencies = results[0].frequencies
     assert frequencies is not None
@@ -45,8 +42,8 @@ def table(scored: Sequence[Scored]) -> str:
 
     rows += [
         line("sum of the bands", [f"{float(r.attributions.sum()):+.4f}" for r in results]),
-        line("v(all)", [f"{r.full_value:+.4f}" for r in results]),
-        line("v(none)", [f"{r.empty_value:+.4f}" for r in results]),
+        line("v(full)", [f"{r.full_value:+.4f}" for r in results]),
+        line("v(empty)", [f"{r.empty_value:+.4f}" for r in results]),
         line("efficiency gap", [f"{r.efficiency_gap:+.1e}" for r in results]),
         line("accuracy", ["-" if r.accuracy is None else f"{r.accuracy:.4f}" for r in results]),
         line("pictures", [str(r.num_examples) for r in results]),
@@ -60,8 +57,8 @@ def table(scored: Sequence[Scored]) -> str:
     return "\n".join([f"Values in {results[0].unit}, mean ± standard error", *aligned(rows)])
 
 
-def summary(scored: Sequence[Scored], pictures: Pictures, views_of_few: bool) -> str:
-    """The table and what it says, in sentences."""
+def to_text(scored: Sequence[StudiedModel], pictures: Pictures, views_of_few: bool) -> str:
+    """Tell the table, and in sentences what it says."""
     parts = [f"Spectral importance on {pictures.name}", "", table(scored), ""]
     parts += [_reading(s) for s in scored]
     parts += ["", *remarks(scored, views_of_few)]
@@ -74,8 +71,8 @@ def summary(scored: Sequence[Scored], pictures: Pictures, views_of_few: bool) ->
     return "\n".join(parts) + "\n"
 
 
-def remarks(scored: Sequence[Scored], views_of_few: bool) -> list[str]:
-    """What a reader must know to read the numbers rightly."""
+def remarks(scored: Sequence[StudiedModel], views_of_few: bool) -> list[str]:
+    """Remark on all that a reader must know to read the numbers rightly."""
     lines = [
         "Signed score: 1 all power in the lowest band, 0 an even spread, negative: high "
         "frequencies. Shares leave out bands that lower the value.",
@@ -101,15 +98,15 @@ def remarks(scored: Sequence[Scored], views_of_few: bool) -> list[str]:
 
 
 def to_json(
-    scored: Sequence[Scored],
-    settings: ScoreSettings,
+    scored: Sequence[StudiedModel],
+    settings: ImportanceSettings,
     refused: Sequence[tuple[str, str]],
     *,
     data: dict[str, Any],
     device: str,
     processes: int,
 ) -> str:
-    """Everything about a run as a JSON document."""
+    """Tell everything about a study as a JSON document."""
     document = {
         "method": "I-ASIDE",
         "data": data,
@@ -128,22 +125,22 @@ def to_json(
             for s in scored
         ],
         "skipped": [{"name": name, "reason": reason} for name, reason in _skipped(scored, refused)],
-        "versions": {**versions(), "python": platform.python_version()},
+        "versions": all_versions(),
     }
-    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+    return to_document(document)
 
 
-def figure_of_scores(scored: Sequence[Scored], title: str) -> dict[str, bytes]:
-    """Values of the bands, and their shares from low to high frequencies, as PNG and SVG."""
+def figure(scored: Sequence[StudiedModel], title: str) -> dict[str, bytes]:
+    """Draw the values of the bands, and their shares from low to high frequencies: PNG and SVG."""
     results = [s.result for s in scored]
     values = torch.stack([result.attributions for result in results])
     errors = torch.stack([result.standard_error for result in results])
     shares = torch.stack([result.normalized("positive") for result in results])
     with_shares = bool(shares.isfinite().all()) and results[0].num_bands > 1
     width = max(5.0, 1.5 + results[0].num_bands * (0.55 + 0.14 * len(scored)))
-    figure = Figure(figsize=(width + 4.6 * with_shares, 4.2), layout="constrained")
-    figure.suptitle(title, parse_math=False)
-    cells = figure.subplots(
+    drawn = Figure(figsize=(width + 4.6 * with_shares, 4.2), layout="constrained")
+    drawn.suptitle(title, parse_math=False)
+    cells = drawn.subplots(
         1, 1 + with_shares, squeeze=False, width_ratios=[width, 4.6][: 1 + with_shares]
     )
     names = [s.model for s in scored]
@@ -153,7 +150,7 @@ def figure_of_scores(scored: Sequence[Scored], title: str) -> dict[str, bytes]:
         None if errors.isnan().any() else errors,
         names,
         unit=results[0].unit,
-        plt_fig_axis=(figure, cells[0, 0]),
+        plt_fig_axis=(drawn, cells[0, 0]),
         use_pyplot=False,
     )
     if with_shares:
@@ -161,18 +158,13 @@ def figure_of_scores(scored: Sequence[Scored], title: str) -> dict[str, bytes]:
             shares,
             results[0].frequencies,
             [f"{s.model}: signed score {_estimate(s.result.signed_score(), 2)}" for s in scored],
-            plt_fig_axis=(figure, cells[0, 1]),
+            plt_fig_axis=(drawn, cells[0, 1]),
             use_pyplot=False,
         )
-    files = {}
-    for file_format in ("png", "svg"):
-        file = io.BytesIO()
-        figure.savefig(file, format=file_format, dpi=_DPI)
-        files[file_format] = file.getvalue()
-    return files
+    return {file_format: as_file(drawn, file_format, _DPI) for file_format in ("png", "svg")}
 
 
-def _reading(scored: Scored) -> str:
+def _reading(scored: StudiedModel) -> str:
     result = scored.result
     gain = result.full_value - result.empty_value
     if result.num_bands < 2 or result.normalized("positive").isnan().any():
@@ -195,8 +187,8 @@ def _reading(scored: Scored) -> str:
     return text
 
 
-def _skipped(scored: Sequence[Scored], refused: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Every picture that was not used once, whatever model skipped it."""
+def _skipped(scored: Sequence[StudiedModel], refused: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """List every picture that was not used once, whatever model skipped it."""
     return list(dict.fromkeys([*refused, *(pair for s in scored for pair in s.skipped)]))
 
 

@@ -1,4 +1,4 @@
-"""The processes of one run: who does which part, and how the parts come together."""
+"""The processes of one run: each does a part, and the parts come together."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ T = TypeVar("T")
 class Processes:
     """This process among those that ``torchrun`` started, or alone.
 
+    Made once, it meets the others, if there are any.
+
+    Args:
+        device: Where this process computes.
+
     Attributes:
         rank (int): Which of them this is; 0 reports and writes.
         count (int): How many there are.
@@ -23,7 +28,6 @@ class Processes:
     """
 
     def __init__(self, device: torch.device) -> None:
-        """Meet the others, if there are any."""
         self.rank = int(os.environ.get("RANK", 0))
         self.count = int(os.environ.get("WORLD_SIZE", 1))
         self.here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
@@ -34,13 +38,20 @@ class Processes:
             backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
             dist.init_process_group(backend)
 
+    @classmethod
+    def alone(cls) -> Processes:
+        """Return this process without others, whatever the environment says."""
+        processes = cls.__new__(cls)
+        processes.rank, processes.count, processes.here = 0, 1, 1
+        return processes
+
     @property
     def is_first(self) -> bool:
         """Whether this is the process that reports and writes."""
         return self.rank == 0
 
     def gather(self, part: T) -> list[T]:
-        """The parts of all processes, in the order of their ranks, for every process."""
+        """Give every process the parts of all, in the order of their ranks."""
         if self.count == 1:
             return [part]
         parts: list[Any] = [None] * self.count
@@ -48,7 +59,7 @@ class Processes:
         return parts
 
     def from_first(self, what: T) -> T:
-        """What the first process has, for every process."""
+        """Give every process what the first has."""
         if self.count == 1:
             return what
         box = [what]

@@ -1,11 +1,9 @@
-"""Figures of explanations, as the bytes of a file; no display is needed."""
+"""Figures of explanations, as the contents of files; no display is needed."""
 
 from __future__ import annotations
 
-import io
 import math
 import textwrap
-import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -14,8 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from captum_spectral.cli.explanation import Explanation
 from captum_spectral.features import paint, split_bands
+from captum_spectral.report.layout import as_file
+from captum_spectral.studies import Explanation
 from captum_spectral.visualization import (
     visualize_band_attr,
     visualize_bands,
@@ -34,7 +33,7 @@ def figure_of_explanation(
     file_format: str = "png",
     others: Mapping[str, Tensor] | None = None,
 ) -> bytes:
-    """The photograph, its bands, their values as bars and as colours on its spectrum.
+    """Draw the photograph, its bands, their values as bars and as colours on its spectrum.
 
     Args:
         explained: The explanation.
@@ -83,11 +82,11 @@ def figure_of_explanation(
         ),
         use_pyplot=False,
     )
-    return _bytes(figure, file_format)
+    return as_file(figure, file_format, _DPI)
 
 
 def figure_of_summary(explanations: Mapping[str, Explanation], file_format: str = "png") -> bytes:
-    """The values of several photographs on one scale, and their mean.
+    """Draw the values of several photographs on one scale, and their mean.
 
     Args:
         explanations: Name of a photograph to its explanation, all with the same bands.
@@ -122,7 +121,7 @@ def figure_of_summary(explanations: Mapping[str, Explanation], file_format: str 
     for chart, title in charts:
         chart.set_ylim(low - margin, high + margin)
         chart.set_title(title, fontsize=10, loc="right", parse_math=False)
-    return _bytes(figure, file_format)
+    return as_file(figure, file_format, _DPI)
 
 
 def _legend(explained: Explanation) -> str:
@@ -144,11 +143,3 @@ def _bars(
     visualize_band_attr(
         values, frequencies, errors, labels, unit="logits", plt_fig_axis=place, use_pyplot=False
     )
-
-
-def _bytes(figure: Figure, file_format: str) -> bytes:
-    file = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)  # of a file's name
-        figure.savefig(file, format=file_format, dpi=_DPI)
-    return file.getvalue()

@@ -34,7 +34,7 @@ class Batch(NamedTuple):
 
 
 class Plan:
-    """Which pictures are looked at, in which order, in which batches.
+    """The pictures that are looked at, in their order, in batches.
 
     The order is random, so that the first pictures of a folder sorted by class are a fair sample,
     and the same for every model and number of processes. Batches differ in size by one at most,
@@ -64,7 +64,7 @@ class Plan:
 
     @property
     def num_examples(self) -> int:
-        """How many pictures are looked at."""
+        """Count the pictures that are looked at."""
         return self.ends[-1]
 
 

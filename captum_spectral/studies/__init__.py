@@ -1,0 +1,24 @@
+"""What is computed over data and models: interrupted, resumed, shared by processes.
+
+Everything here is usable from a script; the command line turns options into these arguments.
+"""
+
+from captum_spectral.studies.explanation import (
+    Explanation,
+    ExplanationSettings,
+    band_integrated_gradients,
+    explain,
+)
+from captum_spectral.studies.importance import ImportanceSettings, ImportanceStudy, StudiedModel
+from captum_spectral.studies.processes import Processes
+
+__all__ = [
+    "Explanation",
+    "ExplanationSettings",
+    "ImportanceSettings",
+    "ImportanceStudy",
+    "Processes",
+    "StudiedModel",
+    "band_integrated_gradients",
+    "explain",
+]

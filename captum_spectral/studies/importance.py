@@ -1,0 +1,418 @@
+"""Importance over a data set: rounds of batches, saved now and then, shared by processes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from captum_spectral._arguments import check_count
+from captum_spectral._captum import NullProgress, progress
+from captum_spectral._engine.chunk_size import first_guess
+from captum_spectral.importance import ImportanceResult, Records, SpectralImportance
+from captum_spectral.sources.checkpoints import Checkpoint, read_checkpoint, to_bytes
+from captum_spectral.sources.digests import digest_of
+from captum_spectral.sources.labels import class_ids
+from captum_spectral.sources.models import LoadedModel
+from captum_spectral.sources.pictures import Pictures
+from captum_spectral.studies.files import write
+from captum_spectral.studies.identity import check_same, digest_of_module, some_of, versions
+from captum_spectral.studies.interrupts import undisturbed
+from captum_spectral.studies.loading import Batch, Plan, batches
+from captum_spectral.studies.processes import Processes
+
+__all__ = ["ImportanceSettings", "ImportanceStudy", "StudiedModel"]
+
+_PROBED = 20  # failures of a transform before it is taken for broken
+
+
+@dataclass(frozen=True)
+class ImportanceSettings:
+    """How to score: all that goes into the numbers.
+
+    Args:
+        num_bands: Equal-width bands. Default: 8
+        n_samples: Random orderings per picture, each with its reverse; None: exact. Default: None
+        baseline: What an absent band holds, as ``baselines`` of ``SpectralImportance``. Default: 0
+        max_examples: Look at so many pictures at most. Default: None
+        tolerance: Stop when every band's confidence interval is within so many times the largest
+            attribution. Default: None
+        confidence: Level of that interval. Default: 0.95
+        batch_size: Pictures per batch. None: by the size of the input. Default: None
+        perturbations_per_eval: Coalitions of a batch per forward pass. None: by the size of the
+            input; never by the clock, or the last bits would differ. Default: None
+        seed: Of the order of the pictures and of all that is drawn. Default: 0
+        per_class: Keep the classes apart as well. Default: False
+    """
+
+    num_bands: int = 8
+    n_samples: int | None = None
+    baseline: str | float = 0.0
+    max_examples: int | None = None
+    tolerance: float | None = None
+    confidence: float = 0.95
+    batch_size: int | None = None
+    perturbations_per_eval: int | None = None
+    seed: int = 0
+    per_class: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the counts; the metric checks the rest."""
+        for name in ("max_examples", "batch_size", "perturbations_per_eval"):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name))
+
+
+@dataclass(frozen=True)
+class StudiedModel:
+    """Holds what came out for a model.
+
+    Attributes:
+        model: Its name.
+        result: The attributions.
+        labels: Where the labels came from: "data" or "predictions".
+        skipped: ``(name, reason)`` of the pictures that were not used.
+        batch_size: Pictures per batch.
+        perturbations_per_eval: Coalitions of a batch per forward pass.
+        stopped_early: Whether the tolerance was reached before the end of the data.
+    """
+
+    model: str
+    result: ImportanceResult
+    labels: str
+    skipped: list[tuple[str, str]]
+    batch_size: int
+    perturbations_per_eval: int
+    stopped_early: bool
+
+
+class ImportanceStudy:
+    """The importance of frequency bands to one model over one data set.
+
+    :class:`~captum_spectral.SpectralImportance` measures; the study reads the pictures, keeps
+    going, saves, resumes, and shares the work with other processes. Nothing is read or run before
+    :meth:`run`.
+
+    Args:
+        model: The classifier, on ``device``; see :func:`captum_spectral.sources.models.load_model`.
+        pictures: The data set; see :mod:`captum_spectral.sources.datasets`.
+        settings: How. Default: exact, 8 bands
+        checkpoint: The file that the state is saved in once a minute, at the end, and when an
+            exception or a signal ends the run. None: it is not saved. Default: None
+        device: Where the inputs go. Default: "cpu"
+        label_map: Name of a class to the output of the model, see
+            :func:`captum_spectral.sources.labels.read_label_map`. Default: None
+        workers: How many processes read ahead. Default: 0
+        save_every: Seconds between two saves. Default: 60
+
+    Cost in model rows: those of ``SpectralImportance`` for each picture, and 1.
+
+    Example::
+
+        >>> import torch
+        >>> from captum_spectral.sources.datasets import shipped_views
+        >>> from captum_spectral.sources.models import load_model
+        >>> from captum_spectral.studies import ImportanceSettings, ImportanceStudy
+        >>> settings = ImportanceSettings(n_samples=1, num_bands=2, max_examples=2)
+        >>> study = ImportanceStudy(load_model("efficientnet-lite0"), shipped_views(), settings)
+        >>> study.run().result.num_examples
+        2
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        pictures: Pictures,
+        settings: ImportanceSettings | None = None,
+        *,
+        checkpoint: Path | None = None,
+        device: torch.device | str = "cpu",
+        label_map: dict[str, int] | None = None,
+        workers: int = 0,
+        save_every: float = 60.0,
+    ) -> None:
+        self.model, self.pictures = model, pictures
+        self.settings = ImportanceSettings() if settings is None else settings
+        self.checkpoint, self.device = checkpoint, torch.device(device)
+        self.label_map, self.workers, self.save_every = label_map, workers, save_every
+        self._run: _Run | None = None
+
+    @property
+    def num_done(self) -> int:
+        """Pictures that are done, read or skipped."""
+        return 0 if self._run is None else self._run.num_done
+
+    @property
+    def num_examples(self) -> int:
+        """Pictures that are to be done, as far as is known."""
+        return len(self.pictures) if self._run is None else self._run.plan.num_examples
+
+    def run(
+        self,
+        processes: Processes | None = None,
+        *,
+        resume: bool = False,
+        show_progress: bool = False,
+    ) -> StudiedModel:
+        """Look at the pictures.
+
+        Every process takes the batches of its turn and all add up all, in the order of the batches,
+        so that every number of processes gives the same.
+
+        Args:
+            processes: Who takes part. None: this process alone. Default: None
+            resume: Go on where ``checkpoint`` is, if it is there. Default: False
+            show_progress: Show a progress bar, in pictures. Default: False
+
+        Returns:
+            A :class:`StudiedModel`.
+
+        Raises:
+            OSError: The state cannot be saved or opened.
+            ValueError: No picture can be read, labels that do not fit the model, a model that
+                fails, a state that is damaged or of another run (the message says what differs).
+        """
+        self._run = _Run(self, Processes.alone() if processes is None else processes)
+        if resume:
+            self._run.resume()
+        return self._run.to_the_end(show_progress)
+
+
+class _State(NamedTuple):
+    """How far a run is; replaced as a whole, so that no exception leaves a part of it."""
+
+    moments: Tensor
+    skipped: list[tuple[str, str]]
+    done: int  # batches
+
+
+class _Part(NamedTuple):
+    """What one process found in one batch: records, and pictures that were not used."""
+
+    records: Records | None
+    skipped: list[tuple[str, str]]
+
+
+class _Run:
+    """One run of a study: looks at the first picture, meets the other processes, does the rest."""
+
+    def __init__(self, study: ImportanceStudy, processes: Processes) -> None:
+        self._study, self._processes = study, processes
+        self._model, self._pictures, self._settings = study.model, study.pictures, study.settings
+        settings = study.settings
+        x = self._first_input()
+        logits = self._logits(x)
+        self._class_ids = self._outputs_of_classes(logits.shape[1])
+        rows = first_guess((x,))
+        self.batch_size = settings.batch_size or max(2, min(rows, 32))
+        self.per_eval = settings.perturbations_per_eval or max(1, rows // self.batch_size)
+        self.plan = Plan(len(self._pictures), settings.max_examples, self.batch_size, settings.seed)
+        by_class = settings.per_class and self._class_ids is not None
+        self._metric = SpectralImportance(
+            self._model.module,
+            num_bands=settings.num_bands,
+            baselines=settings.baseline,
+            n_samples=settings.n_samples,
+            perturbations_per_eval=self.per_eval,
+            num_classes=logits.shape[1] if by_class else None,
+            tolerance=settings.tolerance,
+            confidence=settings.confidence,
+            seed=settings.seed,
+        )
+        self._state = _State(self._metric.moments, [], 0)
+        self._fingerprint = {
+            "model": self._model.name,
+            "weights": digest_of_module(self._model.module),
+            "outputs": some_of(logits),
+            "prepared picture": digest_of([x]),
+            "data": f"{self._pictures.name}, {self._pictures.fingerprint()[:16]}",
+            "labels": digest_of([torch.tensor(self._class_ids or [])]),
+            "device": study.device.type,
+            **asdict(settings),
+            "batch_size": self.batch_size,
+            "perturbations_per_eval": self.per_eval,
+            **versions(),
+        }
+        for rank, other in enumerate(processes.gather(self._fingerprint)):
+            check_same(other, self._fingerprint, f"process {rank}")
+        self._saved = time.monotonic()
+
+    # ------------------------------------------------------------------ the run
+
+    @property
+    def num_done(self) -> int:
+        """Pictures that are done, read or skipped."""
+        return self.plan.ends[self._state.done - 1] if self._state.done else 0
+
+    def to_the_end(self, show_progress: bool) -> StudiedModel:
+        """Do what remains, and save whatever ends it."""
+        try:
+            self._loop(show_progress)
+        except BaseException:
+            with undisturbed():
+                self._save()
+            raise
+        with undisturbed():
+            self._save()
+        moments, skipped, done = self._state
+        self._metric.moments = moments
+        try:
+            result = self._metric.result()
+        except ValueError:
+            raise ValueError(_nothing_readable(self._pictures, skipped)) from None
+        return StudiedModel(
+            model=self._model.name,
+            result=result,
+            labels="predictions" if self._class_ids is None else "data",
+            skipped=skipped,
+            batch_size=self.batch_size,
+            perturbations_per_eval=self.per_eval,
+            stopped_early=self._metric.is_precise and done < len(self.plan.batches),
+        )
+
+    def _loop(self, show_progress: bool) -> None:
+        rank, count = self._processes.rank, self._processes.count
+        mine = self.plan.batches[self._state.done + rank :: count]
+        labelled = self._class_ids is not None
+        coming = batches(self._pictures, self._model, mine, labelled, self._study.workers)
+        shown, total = show_progress and self._processes.is_first, self.plan.num_examples
+        bar = progress(desc=self._model.name, total=total) if shown else NullProgress()
+        self._metric.moments = self._state.moments
+        with bar:
+            bar.update(self.num_done)
+            while not self._metric.is_precise and self._state.done < len(self.plan.batches):
+                batch = next(coming, None)
+                parts = self._processes.gather(None if batch is None else self._measure(batch))
+                before = self.num_done
+                self._add([part for part in parts if part is not None])
+                bar.update(self.num_done - before)
+                if time.monotonic() - self._saved >= self._study.save_every:
+                    self._save()
+
+    def _measure(self, batch: Batch) -> _Part:
+        """Find the records of a batch, and what was skipped."""
+        if batch.images is None:
+            return _Part(None, batch.skipped)
+        if len(batch.images) == 1 and self._settings.baseline == "donor":
+            reason = "no other picture of its batch could be read to be its donor"
+            name = self._pictures.name_of(batch.indices[0])
+            return _Part(None, [*batch.skipped, (name, reason)])
+        labels = None if self._class_ids is None else self._labels_of(batch, self._class_ids)
+        images = batch.images.to(self._study.device)
+        return _Part(self._metric.measure(images, labels), batch.skipped)
+
+    def _labels_of(self, batch: Batch, outputs: list[int]) -> Tensor:
+        highest = max(batch.labels)
+        if highest >= len(outputs):
+            raise ValueError(
+                f"{self._pictures.name} has the label {highest}, but {self._model.name} has "
+                f"{len(outputs)} outputs"
+            )
+        return torch.tensor([outputs[label] for label in batch.labels])
+
+    def _add(self, parts: list[_Part]) -> None:
+        """Take in a round, batch by batch, up to where one process alone would have stopped."""
+        for part in parts:
+            moments, skipped, done = self._state
+            self._metric.moments = moments
+            if part.records is not None:
+                self._metric.add(part.records)
+            self._state = _State(self._metric.moments, skipped + part.skipped, done + 1)
+            if self._metric.is_precise:
+                return
+
+    # ------------------------------------------------------------------ the saved state
+
+    def _save(self) -> None:
+        """Write the state; the file on disk is the old or the new one at every moment."""
+        moments, skipped, done = self._state
+        if self._study.checkpoint is not None and self._processes.is_first and done:
+            progress = {"done": done, "skipped": skipped}
+            checkpoint = Checkpoint(self._fingerprint, progress, {"moments": moments})
+            write(self._study.checkpoint, to_bytes(checkpoint))
+        self._saved = time.monotonic()
+
+    def resume(self) -> None:
+        """Go on where the file is, if there is one."""
+        path, found = self._study.checkpoint, None
+        if path is not None and self._processes.is_first and path.exists():
+            found = self._read(path)
+        found = self._processes.from_first(found)
+        if isinstance(found, Exception):
+            raise found
+        if found is not None:
+            skipped = [(name, reason) for name, reason in found.progress["skipped"]]
+            self._state = _State(found.tensors["moments"], skipped, found.progress["done"])
+
+    def _read(self, path: Path) -> Checkpoint | Exception:
+        """Read the state, or return why not, for all processes to raise."""
+        try:
+            checkpoint = read_checkpoint(path)
+            check_same(checkpoint.fingerprint, self._fingerprint, str(path))
+        except (OSError, ValueError) as error:
+            return error
+        return checkpoint
+
+    # ------------------------------------------------------------------ before the run
+
+    def _first_input(self) -> Tensor:
+        """Return the first picture that can be read, as an input."""
+        failed: list[tuple[str, str]] = []
+        unprepared = 0
+        for i in range(len(self._pictures)):
+            try:
+                picture = self._pictures.load(i)
+            except (OSError, ValueError) as error:
+                failed.append((self._pictures.name_of(i), str(error)))
+                continue
+            try:
+                return self._model.prepare(picture).to(self._study.device)
+            except ValueError as error:  # of this picture, or of the transform?
+                unprepared += 1
+                if unprepared == _PROBED:
+                    raise
+                failed.append((self._pictures.name_of(i), str(error)))
+        raise ValueError(_nothing_readable(self._pictures, failed))
+
+    def _outputs_of_classes(self, num_classes: int) -> list[int] | None:
+        """Find the output of each class of the data; None for data without labels."""
+        if self._pictures.classes is not None:
+            categories = self._model.categories
+            names = self._pictures.classes
+            return class_ids(names, num_classes, categories, self._study.label_map)
+        try:
+            labelled = self._pictures.label(0) is not None
+        except (OSError, ValueError):
+            labelled = False
+        return list(range(num_classes)) if labelled else None
+
+    def _logits(self, x: Tensor) -> Tensor:
+        """Return what the model makes of an input, ``(1, classes)``."""
+        name = self._model.name
+        try:
+            with torch.no_grad():
+                logits = self._model.module(x)
+        except Exception as error:
+            reason = (str(error).strip().splitlines() or [""])[0]
+            raise ValueError(
+                f"{name} fails on an input of shape {tuple(x.shape)} with {type(error).__name__}: "
+                f"{reason}"
+            ) from error
+        if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != 1:
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise ValueError(
+                f"{name} must give one logit per class, (B, classes), and gives {got} for one image"
+            )
+        return logits
+
+
+def _nothing_readable(pictures: Pictures, skipped: list[tuple[str, str]]) -> str:
+    reasons = "; ".join(reason for _, reason in skipped[:3])
+    return (
+        f"none of the {len(skipped)} pictures of {pictures.name} that were tried can be read: "
+        f"{reasons}"
+    )
