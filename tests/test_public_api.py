@@ -57,11 +57,8 @@ def documented(name):
     for part in name.split("."):
         thing = getattr(thing, part)
     text = inspect.getdoc(thing)
-    return (
-        thing,
-        text,
-        text + (inspect.getdoc(thing.attribute) if hasattr(thing, "attribute") else ""),
-    )
+    more = inspect.getdoc(thing.attribute) if hasattr(thing, "attribute") else ""
+    return thing, text, text + more
 
 
 @pytest.mark.parametrize("room", PUBLIC)
