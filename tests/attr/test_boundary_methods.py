@@ -85,9 +85,11 @@ def test_internal_batch_size_of_the_methods_bounds_all_rows(method, size, given_
     model, counting, x = tiny_cnn(1, seed=4), Counting(tiny_cnn(1, seed=4)), images(5)
     c = decided(model, x)
     points = find_boundary(model, x, c).points if given_points else None
-    bounded = method(counting).attribute(x, c, points, internal_batch_size=size)
+    bounded = method(counting).attribute(x, c, baselines=points, internal_batch_size=size)
     # Captum's sum over steps depends on how they are batched, in float32.
-    torch.testing.assert_close(bounded, method(model).attribute(x, c, points), rtol=1e-5, atol=1e-9)
+    torch.testing.assert_close(
+        bounded, method(model).attribute(x, c, baselines=points), rtol=1e-5, atol=1e-9
+    )
     assert max(shape[0] for shape in counting.shapes) <= size
 
 
@@ -171,7 +173,7 @@ def gap_and_distance(model, x):
     boundary = find_boundary(model, x, c, on_missing="nan")
     x, c, points = x[boundary.found], c[boundary.found], boundary.points[boundary.found]
     at_x = Saliency(model).attribute(x.clone().requires_grad_(), c, abs=False)
-    at_boundary = BoundarySaliency(model).attribute(x, c, points)
+    at_boundary = BoundarySaliency(model).attribute(x, c, baselines=points)
     return (at_x - at_boundary).norm(dim=1), boundary.distances[boundary.found], c
 
 

@@ -49,7 +49,9 @@ def test_brute_force_with_every_form_of_baseline(form):
     }[form]
     tensor = torch.zeros_like(x) if given is None else torch.zeros_like(x) + given
     model, mask = tiny_cnn(), band_mask((9, 10), 4)
-    got = SpectralShapley(model).attribute(x, 0, given, feature_mask=mask, return_input_shape=False)
+    got = SpectralShapley(model).attribute(
+        x, 0, baselines=given, feature_mask=mask, return_input_shape=False
+    )
     assert relative_error(got, brute_force(model, (x,), (mask,), (tensor,), [0, 0])) < 1e-9
 
 
@@ -62,7 +64,7 @@ def test_brute_force_with_two_inputs(shared_player):
     tensors = (baselines[0], torch.full_like(x[1], 0.5))
     want = brute_force(model, x, masks, tensors, [0, 2])
     got = SpectralShapley(model).attribute(
-        x, [0, 2], baselines, feature_mask=masks, return_input_shape=False
+        x, [0, 2], baselines=baselines, feature_mask=masks, return_input_shape=False
     )
     assert got.shape == (2, 4 if shared_player else 5)
     assert relative_error(got, want) < 1e-9
@@ -92,9 +94,8 @@ def test_per_example_targets_and_arguments_by_brute_force():
         got = SpectralShapley(WithArgs()).attribute(
             X,
             [0, 3, 1],
-            None,
-            args,
-            MASK,
+            additional_forward_args=args,
+            feature_mask=MASK,
             perturbations_per_eval=per_eval,
             return_input_shape=False,
         )

@@ -120,7 +120,7 @@ def test_points_that_are_not_across_are_refused(method):
     points = find_boundary(model, X, c).points
     points[2] = X[2]
     with pytest.raises(ValueError, match=r"takes for another class than target.*examples \[2\]"):
-        method(model).attribute(X, c, points)
+        method(model).attribute(X, c, baselines=points)
 
 
 @BOTH
@@ -133,9 +133,9 @@ def test_an_offset_of_the_outputs_does_not_blur_which_points_are_across(method, 
         return body(x) + 1e4
 
     with pytest.raises(ValueError, match=r"are not for the examples \[0, 1, 2\]"):
-        method(model).attribute(x, c, x)
+        method(model).attribute(x, c, baselines=x)
     points = find_boundary(model, x, c).points
-    assert method(model).attribute(x, c, points).isfinite().all()
+    assert method(model).attribute(x, c, baselines=points).isfinite().all()
 
 
 @BOTH
@@ -144,21 +144,21 @@ class TestWithGivenPoints:
         model = tiny_cnn(1)
         points = find_boundary(model, X, decided(model, X)).points
         other = decided(model, points)  # not the class of X
-        assert method(model).attribute(X, other, X.clone()).isfinite().all()
+        assert method(model).attribute(X, other, baselines=X.clone()).isfinite().all()
 
     def test_clip_is_ignored_but_for_its_form(self, method):
         model = tiny_cnn(1)
         c = decided(model, X)
         points = find_boundary(model, X, c).points
-        expected = method(model).attribute(X, c, points)
+        expected = method(model).attribute(X, c, baselines=points)
         for clip in ((5, 6), (X, X + 1)):
-            assert torch.equal(method(model).attribute(X, c, points, clip=clip), expected)
+            assert torch.equal(method(model).attribute(X, c, baselines=points, clip=clip), expected)
         NoiseTunnel(method(model)).attribute(
             X, nt_samples=2, target=c, baselines=points, clip=(X, X + 1)
         )
         for clip, error in ((1.0, TypeError), ((1, 0), ValueError), ((0, [1, 1]), ValueError)):
             with pytest.raises(error, match="clip must"):
-                method(model).attribute(X, c, points, clip=clip)
+                method(model).attribute(X, c, baselines=points, clip=clip)
 
 
 @BOTH
@@ -175,9 +175,9 @@ def test_a_model_that_detaches_the_graph(method, kind, score):
     message = "forward_func must be differentiable.*no gradient.*detach"
     for baselines in (None, points):
         with pytest.raises(ValueError, match=message):
-            method(model).attribute(X, c, baselines, score=score)
+            method(model).attribute(X, c, baselines=baselines, score=score)
     with pytest.raises(ValueError, match=message):
-        find_boundary(model, X, c, "pgd")
+        find_boundary(model, X, c, method="pgd")
     assert all(p.grad is None for p in body.parameters())
 
 
@@ -213,7 +213,7 @@ def test_outputs_that_are_no_classes(forward, target, error, message):
 def test_a_search_that_returns_no_points(search, error, message):
     model = tiny_cnn(1)
     with pytest.raises(error, match=message):
-        find_boundary(model, X, decided(model, X), search)
+        find_boundary(model, X, decided(model, X), method=search)
 
 
 def test_a_model_that_overflows_on_the_way_is_missing_not_nan():

@@ -22,7 +22,7 @@ def test_points_stay_inside_the_clip(search):
     kinds = [(low, high), (low.tolist(), high.tolist()), (low[:, None, None], 1.0), (0, 1)]
     for clip in kinds:
         points = find_boundary(
-            model, x, c, search, clip=clip, radii=(1.0, 4.0, 16.0), on_missing="nan"
+            model, x, c, method=search, clip=clip, radii=(1.0, 4.0, 16.0), on_missing="nan"
         ).points
         lo, hi = (torch.as_tensor(b, dtype=x.dtype).reshape(-1, 1, 1) for b in clip)
         inside = points.isnan() | ((points >= lo) & (points <= hi))
@@ -36,14 +36,14 @@ def test_every_example_may_have_its_own_clip(search):
     c = decided(model, x)
     width = torch.tensor([0.2, 0.4, 5.0, 5.0]).double().reshape(4, 1, 1, 1)
     args = {"radii": (1.0, 4.0, 16.0), "on_missing": "nan"}
-    together = find_boundary(model, x, c, search, clip=(x - width, x + width), **args)
+    together = find_boundary(model, x, c, method=search, clip=(x - width, x + width), **args)
     assert (together.points - x).abs().amax((1, 2, 3))[together.found].le(5).all()
     for e in range(4):
         alone = find_boundary(
             model,
             x[e : e + 1],
             c[e : e + 1],
-            search,
+            method=search,
             clip=tuple(float(w) * s + x[e : e + 1] for w, s in ((width[e], -1), (width[e], 1))),
             **args,
         )
@@ -90,10 +90,10 @@ def test_pixels_whose_bounds_are_equal_keep_their_value(search):
     low, high = x.clone(), x.clone()
     low[..., :6], high[..., :6] = -9, 9
     args = {"radii": (1.0, 4.0, 16.0), "on_missing": "nan"}
-    boundary = find_boundary(model, x, c, search, clip=(low, high), **args)
+    boundary = find_boundary(model, x, c, method=search, clip=(low, high), **args)
     assert boundary.found.any()
     assert torch.equal(boundary.points[boundary.found][..., 6:], x[boundary.found][..., 6:])
-    assert not find_boundary(model, x, c, search, clip=(x, x), **args).found.any()
+    assert not find_boundary(model, x, c, method=search, clip=(x, x), **args).found.any()
 
 
 def test_an_infinite_bound_does_not_loosen_the_other_one():
@@ -189,7 +189,7 @@ class TestASearchOfYourOwn:
             assert torch.equal(target, c)
             return inputs + 7 * (exact.points - inputs)
 
-        again = find_boundary(model, x, c, far_beyond, bisection_steps=20)
+        again = find_boundary(model, x, c, method=far_beyond, bisection_steps=20)
         torch.testing.assert_close(again.distances, exact.distances, rtol=1e-3, atol=0)
 
     def test_candidates_that_did_not_cross_or_are_not_finite_are_missing(self):
@@ -203,7 +203,7 @@ class TestASearchOfYourOwn:
             candidates[2] = torch.nan
             return candidates
 
-        found = find_boundary(model, x, c, some, on_missing="nan").found
+        found = find_boundary(model, x, c, method=some, on_missing="nan").found
         assert found.tolist() == [True, False, False, True, True, True]
 
     def test_it_needs_no_gradient_without_refinement(self):
@@ -217,10 +217,10 @@ class TestASearchOfYourOwn:
             return -20 * inputs
 
         assert find_boundary(
-            no_graph, x, c, search, refinement_steps=0, on_missing="nan"
+            no_graph, x, c, method=search, refinement_steps=0, on_missing="nan"
         ).found.any()
         with pytest.raises(ValueError, match="must be differentiable"):
-            find_boundary(no_graph, x, c, search, on_missing="nan")
+            find_boundary(no_graph, x, c, method=search, on_missing="nan")
 
     @pytest.mark.filterwarnings("ignore:Input Tensor 0 did not already require gradients")
     def test_captums_pgd(self):
@@ -231,7 +231,7 @@ class TestASearchOfYourOwn:
         def search(inputs, target):
             return attack.perturb(inputs, 20.0, 1.0, 20, target, norm="L2")
 
-        boundary = find_boundary(model, x, c, search, on_missing="nan")
+        boundary = find_boundary(model, x, c, method=search, on_missing="nan")
         assert boundary.found.any()
         with torch.no_grad():
             BoundarySaliency(model).attribute(x, c, search=search, on_missing="nan")
@@ -263,7 +263,7 @@ def test_a_model_that_works_in_place_changes_nothing():
     for method in (BoundarySaliency, BoundaryIntegratedGradients):
         points = boundary.points.clone()
         assert torch.equal(method(model).attribute(x, c), method(pure).attribute(x, c))
-        result = method(model).attribute(x, c, points)
-        assert torch.equal(result, method(pure).attribute(x, c, points))
+        result = method(model).attribute(x, c, baselines=points)
+        assert torch.equal(result, method(pure).attribute(x, c, baselines=points))
         assert torch.equal(points, boundary.points)
     assert torch.equal(x, before)

@@ -33,7 +33,7 @@ class TestALinearClassifierIsExact:
 
     def test_the_sweep_comes_as_near_as_its_steps_allow(self, linear):
         model, x, c, distances, _ = linear
-        found = find_boundary(model, x, c, "pgd", radii=(0.1, 0.3, 1.0, 3.0)).distances
+        found = find_boundary(model, x, c, method="pgd", radii=(0.1, 0.3, 1.0, 3.0)).distances
         assert (found >= distances * (1 - 1e-9)).all()
         torch.testing.assert_close(found, distances, rtol=0.01, atol=0)
 

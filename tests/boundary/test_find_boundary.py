@@ -29,7 +29,7 @@ def test_every_point_is_taken_for_the_other_class_that_is_named(
         model,
         x,
         c,
-        search,
+        method=search,
         clip=(0, 1) if clip else None,
         num_restarts=restarts,
         generator=torch.Generator().manual_seed(seed),
@@ -83,7 +83,7 @@ def test_the_crossing_is_located_to_a_part_of_the_way_in_few_rows(seed, kind, pa
         return
     rows.clear()
     points = find_boundary(
-        forward, x, 0, lambda x, c: ends, bisection_steps=parts, refinement_steps=0
+        forward, x, 0, method=lambda x, c: ends, bisection_steps=parts, refinement_steps=0
     ).points
     assert sum(rows) <= len(x) * (1 + 1 + parts + 3)
     way = ends - x
@@ -109,7 +109,7 @@ def test_internal_batch_size_bounds_the_rows_and_changes_nothing_else(search, cl
             lambda x, w: model(x) * w[:, None],
             x,
             c,
-            search,
+            method=search,
             generator=generator,
             additional_forward_args=weights,
             **args,
@@ -131,7 +131,7 @@ def test_a_batch_equals_one_example_at_a_time(search):
 
     def run(x, c):
         return find_boundary(
-            model, x, c, search, generator=torch.Generator().manual_seed(5), **args
+            model, x, c, method=search, generator=torch.Generator().manual_seed(5), **args
         )
 
     together = run(x, c)
@@ -158,13 +158,13 @@ def test_a_tuple_of_one_gives_a_tuple_of_points():
 class TestAMissingBoundaryIsNeverSilent:
     def test_a_constant_model_raises_and_lists_the_examples(self, search):
         with pytest.raises(RuntimeError, match=r"no decision boundary .* examples \[0, 1, 2\]"):
-            find_boundary(Constant(), images(3), 0, search, num_restarts=1)
+            find_boundary(Constant(), images(3), 0, method=search, num_restarts=1)
 
     def test_or_gives_nan(self, search):
         x = images(3)
         x[1, 0, 0, 0] = -1
         boundary = find_boundary(
-            OnlySome(), x, 0, search, radii=(1.0, 8.0), on_missing="nan", num_restarts=1
+            OnlySome(), x, 0, method=search, radii=(1.0, 8.0), on_missing="nan", num_restarts=1
         )
         assert boundary.found.tolist() == [True, False, True]
         assert boundary.points[1].isnan().all()
@@ -172,7 +172,7 @@ class TestAMissingBoundaryIsNeverSilent:
         assert boundary.distances[1] == torch.inf
         assert boundary.classes.tolist() == [1, -1, 1]
         with pytest.raises(BoundaryNotFoundError, match=r"\[1\].*num_restarts.*radii") as error:
-            find_boundary(OnlySome(), x, 0, search, radii=(1.0, 8.0))
+            find_boundary(OnlySome(), x, 0, method=search, radii=(1.0, 8.0))
         assert error.value.examples == [1]
         assert error.value.boundary.found.tolist() == [True, False, True]  # nothing is lost
 
@@ -180,12 +180,14 @@ class TestAMissingBoundaryIsNeverSilent:
     def test_attributions_of_missing_examples_are_nan(self, search, method):
         x = images(3)
         x[1, 0, 0, 0] = -1
-        points = find_boundary(OnlySome(), x, 0, search, radii=(8.0,), on_missing="nan").points
-        given = method(OnlySome()).attribute(x, 0, points, on_missing="nan")
+        points = find_boundary(
+            OnlySome(), x, 0, method=search, radii=(8.0,), on_missing="nan"
+        ).points
+        given = method(OnlySome()).attribute(x, 0, baselines=points, on_missing="nan")
         assert given.flatten(1).isnan().all(1).tolist() == [False, True, False]
         assert given[[0, 2]].isfinite().all()
         with pytest.raises(BoundaryNotFoundError, match=r"\[1\]"):
-            method(OnlySome()).attribute(x, 0, points)
+            method(OnlySome()).attribute(x, 0, baselines=points)
         if search == "deepfool":
             searched = method(OnlySome()).attribute(x, 0, on_missing="nan")
             torch.testing.assert_close(searched, given, equal_nan=True)
@@ -262,7 +264,7 @@ class TestCost:
     def test_the_sweep_leaves_out_those_that_crossed(self):
         model, x = Counting(Linear()), images(6)
         c = decided(model.model, x)
-        find_boundary(model, x, c, "pgd", radii=(0.3, 3.0), refinement_steps=0)
+        find_boundary(model, x, c, method="pgd", radii=(0.3, 3.0), refinement_steps=0)
         rows = [shape[0] for shape in model.shapes]
         assert min(rows[1:]) < 6
         assert sum(rows) < 6 * (1 + 2 * 41)

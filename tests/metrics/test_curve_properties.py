@@ -17,8 +17,8 @@ from captum_spectral import deletion_curve, insertion_curve
 @pytest.mark.parametrize(("attributions", "way"), WAYS)
 def test_deletion_is_insertion_with_input_and_baseline_exchanged(attributions, way):
     b, model = X.flip(0) ** 2, tiny_cnn(2)
-    inserted = insertion_curve(model, X, attributions, TARGETS, b, **way)
-    deleted = deletion_curve(model, b, attributions, TARGETS, X, **way)
+    inserted = insertion_curve(model, X, attributions, TARGETS, baselines=b, **way)
+    deleted = deletion_curve(model, b, attributions, TARGETS, baselines=X, **way)
     torch.testing.assert_close(inserted, deleted)
 
 
@@ -26,8 +26,8 @@ def test_deletion_is_insertion_with_input_and_baseline_exchanged(attributions, w
 def test_deletion_is_insertion_in_the_opposite_order_read_from_the_other_end(attributions, way):
     b, model = X.flip(0) ** 2, tiny_cnn(2)
     way = way or {"n_steps": 60}  # whole groups of two pixels
-    inserted = insertion_curve(model, X, attributions, TARGETS, b, **way)
-    deleted = deletion_curve(model, X, -attributions, TARGETS, b, **way)
+    inserted = insertion_curve(model, X, attributions, TARGETS, baselines=b, **way)
+    deleted = deletion_curve(model, X, -attributions, TARGETS, baselines=b, **way)
     torch.testing.assert_close(inserted.values, deleted.values.flip(1))
 
 
@@ -35,7 +35,7 @@ def test_deletion_is_insertion_in_the_opposite_order_read_from_the_other_end(att
 @pytest.mark.parametrize(("attributions", "way"), WAYS)
 def test_a_curve_leads_from_one_to_the_other(attributions, way, curve):
     b, model = X.mean(0, keepdim=True), tiny_cnn(2)
-    found = curve(model, X, attributions, TARGETS, b, **way)
+    found = curve(model, X, attributions, TARGETS, baselines=b, **way)
     with torch.no_grad():
         of_x, of_b = model(X)[range(3), TARGETS], model(b)[0, TARGETS]
     ends = (of_b, of_x) if curve is insertion_curve else (of_x, of_b)
@@ -55,12 +55,25 @@ def test_a_batch_equals_its_examples(attributions, way, curve):
     b = X.flip(0) ** 2
     args = (scale, 0.5)
     together = curve(
-        model, X, attributions, torch.tensor(TARGETS), b, args, perturbations_per_eval=2, **way
+        model,
+        X,
+        attributions,
+        torch.tensor(TARGETS),
+        baselines=b,
+        additional_forward_args=args,
+        perturbations_per_eval=2,
+        **way,
     )
     for e in range(3):
         own = slice(e, e + 1)
         alone = curve(
-            model, X[own], attributions[own], TARGETS[e], b[own], (scale[own], 0.5), **way
+            model,
+            X[own],
+            attributions[own],
+            TARGETS[e],
+            baselines=b[own],
+            additional_forward_args=(scale[own], 0.5),
+            **way,
         )
         torch.testing.assert_close(together.values[own], alone.values)
         torch.testing.assert_close(together.areas[own], alone.areas)
@@ -112,8 +125,8 @@ def test_pixels_take_at_most_50_steps_and_bands_one_each():
 @pytest.mark.parametrize(("attributions", "way"), WAYS)
 def test_a_tuple_of_one_is_the_tensor(attributions, way):
     way = {k: (v,) if k == "feature_mask" else v for k, v in way.items()}
-    found = insertion_curve(tiny_cnn(2), (X,), (attributions,), 0, (X.flip(0),), **way)
-    plain = insertion_curve(tiny_cnn(2), X, attributions, 0, X.flip(0), **way)
+    found = insertion_curve(tiny_cnn(2), (X,), (attributions,), 0, baselines=(X.flip(0),), **way)
+    plain = insertion_curve(tiny_cnn(2), X, attributions, 0, baselines=X.flip(0), **way)
     torch.testing.assert_close(found, plain)
 
 

@@ -23,8 +23,9 @@ def test_a_linear_model_gives_the_partial_sums_of_the_sorted_contributions(seed,
     contributions = weight * (x - b)
     ordered = contributions.sort(descending=True).values
     gained = torch.cat([torch.zeros(1).double(), ordered.cumsum(0)])
-    arguments = Linear(weight), x[None], contributions[None], None, b[None]
-    inserted, deleted = (curve(*arguments) for curve in CURVES)
+    inserted, deleted = (
+        curve(Linear(weight), x[None], contributions[None], baselines=b[None]) for curve in CURVES
+    )
     torch.testing.assert_close(inserted.values[0], weight @ b + gained)
     torch.testing.assert_close(deleted.values[0], weight @ x - gained)
     torch.testing.assert_close(
@@ -78,9 +79,9 @@ def test_pixels_go_one_by_one_with_all_their_channels(curve):
     model = tiny_cnn(2)
     with torch.no_grad():
         expected = one_by_one(x, b, a, model, TARGETS, curve is insertion_curve)
-    found = curve(model, x, a, TARGETS, b)
+    found = curve(model, x, a, TARGETS, baselines=b)
     torch.testing.assert_close(found.values, expected)
-    summed = curve(model, x, a.sum(1, keepdim=True), TARGETS, b)
+    summed = curve(model, x, a.sum(1, keepdim=True), TARGETS, baselines=b)
     torch.testing.assert_close(summed.values, expected)
 
 
@@ -139,7 +140,7 @@ def test_bands_go_one_by_one(curve):
                 row.append(float(model(image[None])[0, TARGETS[e]]))
         expected.append(row)
     arguments = {"domain": "frequency", "feature_mask": MASK}
-    found = curve(model, X, BAND_VALUES, TARGETS, b, **arguments)
+    found = curve(model, X, BAND_VALUES, TARGETS, baselines=b, **arguments)
     torch.testing.assert_close(found.values, torch.tensor(expected, dtype=torch.float64))
 
 

@@ -47,7 +47,9 @@ def test_deletion_is_the_pixel_flipping_of_quantus(quantus, features_in_step, ba
             softmax=softmax,
         )
         outputs = nn.Sequential(model, nn.Softmax(1)).eval() if softmax else model
-        ours = deletion_curve(outputs, x, a, TARGETS, baseline, n_steps=48 // features_in_step)
+        ours = deletion_curve(
+            outputs, x, a, TARGETS, baselines=baseline, n_steps=48 // features_in_step
+        )
         np.testing.assert_allclose(ours.values[:, 1:].numpy(), theirs, atol=1e-6)
 
 
