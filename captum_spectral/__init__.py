@@ -1,4 +1,4 @@
-"""Which frequencies does a vision model rely on? Shapley values of frequency bands, for Captum.
+"""Tell which frequencies a vision model relies on: Shapley values of frequency bands, for Captum.
 
 Names are loaded when they are first used, so that importing the package costs nothing: Captum and
 torchmetrics take seconds, and a band mask needs neither.

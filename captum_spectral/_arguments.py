@@ -23,9 +23,11 @@ from torch import Tensor
 from captum_spectral._captum import BaselineType, TargetType, format_baseline
 
 __all__ = [
+    "check_coalitions",
     "check_count",
     "detached",
     "format_baselines",
+    "format_examples",
     "format_inputs",
     "format_spectral_dims",
     "format_target",
@@ -219,6 +221,54 @@ def _no_class(got: str) -> TypeError:
         "target must be an integer, a 1-D integer tensor or a list with one per example, or tuples "
         f"of integers for outputs with more dims, got {got}"
     )
+
+
+def check_coalitions(coalitions: object, num_examples: int, num_features: int) -> None:
+    """Check that coalitions are boolean, ``(K, M)`` or ``(B, K, M)``."""
+    if not isinstance(coalitions, Tensor) or coalitions.dtype is not torch.bool:
+        raise TypeError(
+            "coalitions must be a boolean tensor, got "
+            f"{getattr(coalitions, 'dtype', type(coalitions).__name__)}; call the game itself "
+            "for real weights: game(weights, examples)"
+        )
+    shape = tuple(coalitions.shape)
+    own = len(shape) == 3 and shape[0] == num_examples
+    if (len(shape) != 2 and not own) or shape[-1] != num_features or shape[-2] == 0:
+        raise ValueError(
+            f"coalitions must be (K, {num_features}) or ({num_examples}, K, {num_features}), got "
+            f"shape {shape}"
+        )
+
+
+def format_examples(examples: object, num_rows: int, num_examples: int) -> Tensor:
+    """Return the example of each row of weights, ``(R,)`` int64 on the CPU."""
+    if examples is None:
+        if num_rows != num_examples:
+            raise ValueError(
+                f"got {num_rows} rows of weights for {num_examples} examples and no "
+                "indices, so which example a row belongs to is unknown; pass "
+                "examples (R,), as in .attribute(torch.ones(B, M), ..., "
+                "additional_forward_args=torch.arange(B)), which Captum expands with the rows"
+            )
+        return torch.arange(num_examples, device="cpu")
+    if not isinstance(examples, Tensor) or examples.dtype.is_floating_point:
+        raise TypeError(
+            "examples must be a tensor of integers such as torch.arange(B), got "
+            f"{getattr(examples, 'dtype', type(examples).__name__)}"
+        )
+    if examples.dim() == 0:
+        examples = examples.expand(num_rows)
+    if tuple(examples.shape) != (num_rows,):
+        raise ValueError(
+            f"examples must have one index per row of weights, ({num_rows},), got shape "
+            f"{tuple(examples.shape)}"
+        )
+    if int(examples.min()) < 0 or int(examples.max()) >= num_examples:
+        raise ValueError(
+            f"examples must lie in 0..{num_examples - 1}, got "
+            f"{int(examples.min())}..{int(examples.max())}"
+        )
+    return examples.long().cpu()
 
 
 def warn(message: str) -> None:

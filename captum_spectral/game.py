@@ -9,7 +9,13 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from captum_spectral._arguments import check_count, format_baselines, format_inputs
+from captum_spectral._arguments import (
+    check_coalitions,
+    check_count,
+    format_baselines,
+    format_examples,
+    format_inputs,
+)
 from captum_spectral._captum import BaselineType, NullProgress, TargetType, progress
 from captum_spectral._engine.chunk_size import ChunkSize, FixedSize, automatic_size
 from captum_spectral._engine.evaluation import Coalitions, Evaluation, RowLimit, Table
@@ -212,7 +218,7 @@ class Game:
         Cost: ``K`` model rows per example. Memory beyond the table of values: the parts of the
         examples in a forward (``M + 1`` signals, or one where features are many), and its rows.
         """
-        self._check_coalitions(coalitions)
+        check_coalitions(coalitions, self.num_examples, self.num_features)
         of_players = coalitions[..., self.players.to(coalitions.device)]
         return self.values_of(of_players, perturbations_per_eval, show_progress, description)
 
@@ -263,16 +269,20 @@ class Game:
         perturbations_per_eval: int | None = None,
         show_progress: bool = False,
         description: str = "Game evaluation",
+        name_of: Callable[[Tensor], str] | None = None,
     ) -> Tensor:
         """Return the values of coalitions ``(K, P)`` or ``(B, K, P)`` of the players alone.
 
-        Like :meth:`evaluate` in everything else; coalitions may be made as they are needed.
+        Like :meth:`evaluate` in everything else; coalitions may be made as they are needed, and
+        ``name_of`` tells which one ``(P,)`` it was in an error.
         """
         if perturbations_per_eval is not None:
             perturbations_per_eval = check_count("perturbations_per_eval", perturbations_per_eval)
         limit = RowLimit("perturbations_per_eval", perturbations_per_eval, whole=1)
         with self._lock:  # another thread would share the rows and parts that are held
-            work, evaluation = self._continued(coalitions, limit) or self._begun(coalitions, limit)
+            work, evaluation = self._continued(coalitions, limit) or self._begun(
+                coalitions, limit, name_of or self._name_of
+            )
             self._unfinished = None
             try:
                 self._run(evaluation, coalitions.shape[-2], show_progress, description)
@@ -284,10 +294,12 @@ class Game:
         assert work.values is not None
         return work.values
 
-    def _begun(self, coalitions: Coalitions, limit: RowLimit) -> tuple[Table, Evaluation]:
+    def _begun(
+        self, coalitions: Coalitions, limit: RowLimit, name_of: Callable[[Tensor], str]
+    ) -> tuple[Table, Evaluation]:
         if isinstance(coalitions, Tensor):
             coalitions = coalitions.to(self.signals.device, copy=True)
-        work = Table(self.signals, coalitions, self.forward, self._name_of)
+        work = Table(self.signals, coalitions, self.forward, name_of)
         walk = Walk(self.num_examples, coalitions.shape[-2], by_example=limit.value is None)
         size = self.chunk_size(None if limit.value is None else limit.value * self.num_examples)
         return work, Evaluation(work, walk, size, limit)
@@ -351,7 +363,7 @@ class Game:
                 f"weights must be (R, {self.num_features}), one column per {self._kind}, got shape "
                 f"{tuple(weights.shape)}"
             )
-        examples = self._check_examples(weights, examples)
+        examples = format_examples(examples, len(weights), self.num_examples)
         of_players = weights[:, self.players.to(weights.device)]
         with self._lock:
             rows = self.signals.weighted(of_players, examples)
@@ -359,57 +371,14 @@ class Game:
         as_results(output)  # refuses what no method could use, by its name
         return output
 
-    # ------------------------------------------------------------------ checks
-
     def _name_of(self, members: Tensor) -> str:
         """Say which coalition ``(P,)`` this is."""
         present = self.players[members.cpu()].tolist()
         listed = present if len(present) <= _MOST_LISTED else f"{len(present)} (too many to list)"
-        return f"the coalition of {self._kind}s {listed} out of {self.num_features}"
-
-    def _check_coalitions(self, coalitions: Tensor) -> None:
-        if not isinstance(coalitions, Tensor) or coalitions.dtype is not torch.bool:
-            raise TypeError(
-                "coalitions must be a boolean tensor, got "
-                f"{getattr(coalitions, 'dtype', type(coalitions).__name__)}; call the game itself "
-                "for real weights: game(weights, examples)"
-            )
-        shape = tuple(coalitions.shape)
-        own = len(shape) == 3 and shape[0] == self.num_examples
-        if (len(shape) != 2 and not own) or shape[-1] != self.num_features or shape[-2] == 0:
-            raise ValueError(
-                f"coalitions must be (K, {self.num_features}) or ({self.num_examples}, K, "
-                f"{self.num_features}), got shape {shape}"
-            )
-
-    def _check_examples(self, weights: Tensor, examples: Tensor | None) -> Tensor:
-        if examples is None:
-            if len(weights) != self.num_examples:
-                raise ValueError(
-                    f"got {len(weights)} rows of weights for {self.num_examples} examples and no "
-                    "indices, so which example a row belongs to is unknown; pass "
-                    "examples (R,), as in .attribute(torch.ones(B, M), ..., "
-                    "additional_forward_args=torch.arange(B)), which Captum expands with the rows"
-                )
-            return torch.arange(self.num_examples, device="cpu")
-        if not isinstance(examples, Tensor) or examples.dtype.is_floating_point:
-            raise TypeError(
-                "examples must be a tensor of integers such as torch.arange(B), got "
-                f"{getattr(examples, 'dtype', type(examples).__name__)}"
-            )
-        if examples.dim() == 0:
-            examples = examples.expand(len(weights))
-        if examples.shape != weights.shape[:1]:
-            raise ValueError(
-                f"examples must have one index per row of weights, ({len(weights)},), got shape "
-                f"{tuple(examples.shape)}"
-            )
-        if int(examples.min()) < 0 or int(examples.max()) >= self.num_examples:
-            raise ValueError(
-                f"examples must lie in 0..{self.num_examples - 1}, got "
-                f"{int(examples.min())}..{int(examples.max())}"
-            )
-        return examples.long().cpu()
+        return (
+            f"the coalition of {self._kind}s {listed} out of {self.num_features}, the others those "
+            "of the baseline"
+        )
 
 
 class BandGame(Game):
@@ -419,14 +388,7 @@ class BandGame(Game):
         v(S) = f(x_S), \qquad x_S = b + \sum_{i \in S} (x_i - b_i)
 
     with the bands :math:`x_i` and :math:`b_i` of input and baseline. It is :class:`Game` with the
-    bands as features, and has its methods:
-
-    .. code-block:: python
-
-        game = BandGame(model, inputs)
-        IntegratedGradients(game).attribute(
-            torch.ones(B, M), target=target, additional_forward_args=torch.arange(B)
-        )
+    bands as features, and has its methods.
 
     Args:
         forward_func: The model, or any function of the inputs that Captum accepts.

@@ -12,7 +12,7 @@ TESTS = Path(__file__).parent
 PACKAGE = Path(captum_spectral.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 MOST_ARGUMENTS = 5  # by position, in one call
-MOST_LINES = 420
+MOST_LINES = {"captum_spectral": 480, "tests": 420}  # half of a file of the package is docstrings
 NOUN_CLAUSE = re.compile(r"(What|Which|How|Where|Whether|Who)\b")
 
 
@@ -55,7 +55,9 @@ def test_no_docstring_opens_with_a_noun_clause(path):
 @pytest.mark.parametrize("folder", [PACKAGE, TESTS], ids=["captum_spectral", "tests"])
 def test_files_are_small(folder):
     lengths = {p: len(p.read_text(encoding="utf-8").splitlines()) for p in folder.rglob("*.py")}
-    assert {str(p.relative_to(folder)): n for p, n in lengths.items() if n > MOST_LINES} == {}
+    assert {
+        str(p.relative_to(folder)): n for p, n in lengths.items() if n > MOST_LINES[folder.name]
+    } == {}
 
 
 def test_the_rules_see_what_breaks_them(tmp_path):

@@ -13,28 +13,39 @@ import captum_spectral
 
 PUBLIC = {
     "captum_spectral": """
-        BandGame Boundary BoundaryIntegratedGradients BoundaryNotFoundError BoundarySaliency Curve
-        FeatureSuppression ImportanceResult SpectralForward SpectralImportance SpectralShapley
-        __version__ band_attribution band_frequencies band_mask band_profile band_sums concentration
-        deletion_curve energy_in_box find_boundary insertion_curve normalized_entropy paint
-        pixel_map positive_percentage signed_spectral_score spectral_score split_bands unpaint
-        visualization
+        BandGame Boundary BoundaryIntegratedGradients BoundaryNotFoundError BoundarySaliency
+        BoundarySearch Curve FeatureSuppression Game ImportanceResult SpectralForward
+        SpectralImportance SpectralShapley __version__ band_attribution band_frequencies band_mask
+        band_profile band_sums concentration deletion_curve energy_in_box features find_boundary
+        insertion_curve normalized_entropy paint pixel_map positive_percentage
+        signed_spectral_score spectral_score split_bands unpaint visualization
         """,
     "captum_spectral.attr": """
         BoundaryIntegratedGradients BoundarySaliency FeatureSuppression SpectralForward
         SpectralShapley band_attribution
         """,
-    "captum_spectral.boundary": "Boundary BoundaryNotFoundError SearchMethod find_boundary",
+    "captum_spectral.boundary": """
+        Boundary BoundaryNotFoundError BoundarySearch SearchMethod find_boundary
+        """,
     "captum_spectral.coalitions": """
-        MAX_EXACT_ROWS Orderings OwnOrderings all_coalitions among_all check_exact sample_orderings
-        shapley_from_table shapley_weights
+        Estimator Exact MAX_EXACT_ROWS Orderings OwnOrderings PlayerEstimate all_coalitions
+        among_all check_exact exact_or_sampled sample_orderings shapley_from_table shapley_weights
+        """,
+    "captum_spectral.features": """
+        Features FourierBands Pixels band_frequencies band_mask band_profile band_sums paint
+        pixel_map split_bands unpaint
         """,
     "captum_spectral.importance": """
-        Estimate ImportanceResult SpectralImportance signed_spectral_score spectral_score
+        Estimate ImportanceResult Records SpectralImportance signed_spectral_score spectral_score
         """,
     "captum_spectral.metrics": """
         Curve concentration deletion_curve energy_in_box insertion_curve normalized_entropy
         positive_percentage
+        """,
+    "captum_spectral.report": "explanation figures importance",
+    "captum_spectral.studies": """
+        Explanation ExplanationSettings ImportanceSettings ImportanceStudy Processes StudiedModel
+        band_integrated_gradients explain
         """,
     "captum_spectral.visualization": """
         visualize_band_attr visualize_bands visualize_cumulative_shares visualize_curves
@@ -43,7 +54,7 @@ PUBLIC = {
 }
 # They run the model, or make tensors much larger than the input.
 WITH_A_COST = """
-    BandGame BoundaryIntegratedGradients BoundarySaliency FeatureSuppression SpectralForward
+    BandGame BoundaryIntegratedGradients BoundarySaliency FeatureSuppression Game SpectralForward
     SpectralImportance SpectralShapley band_attribution deletion_curve find_boundary insertion_curve
     split_bands
     """

@@ -19,7 +19,7 @@ __all__ = ["Coalitions", "Evaluation", "OfCoalitions", "RowLimit", "Table", "Tab
 
 
 class Work(ABC):
-    """What is done with chunks of rows.
+    """Does something with chunks of rows.
 
     Attributes:
         num_examples: ``B``.
@@ -57,7 +57,7 @@ class Work(ABC):
 
 
 class RowLimit(NamedTuple):
-    """How many rows may share a forward pass at most, as the user said it.
+    """The most rows that may share a forward pass, as the user said it.
 
     Args:
         argument: The name of the argument.
@@ -366,8 +366,8 @@ class Table(OfCoalitions):
         members = self.members(slice(example, example + 1), slice(k, k + 1)).reshape(-1)
         return ValueError(
             "forward_func gave a value that is not finite (NaN or infinite) for example "
-            f"{example} with {self._name_of(members)}, the others those of the baseline; finite "
-            "values are needed: does the model accept its baseline?"
+            f"{example} with {self._name_of(members)}; finite values are needed: does the model "
+            "accept its baseline?"
         )
 
 

@@ -63,7 +63,7 @@ class Signals:
 
     @property
     def layouts(self) -> tuple[Layout, ...]:
-        """How the signals of each input lie in memory."""
+        """Return the layout of the signals of each input."""
         return tuple(source.layout for source in self._sources)
 
     def write(self, tile: Tile, coalitions: Tensor, rows: tuple[Tensor, ...]) -> None:
@@ -117,7 +117,7 @@ class Signals:
 
     @property
     def block_rows(self) -> int:
-        """How many rows to make at a time, at least, where chunks are smaller."""
+        """Return the rows to make at a time, at least, where chunks are smaller."""
         mixed = any(isinstance(source, _Mixed) for source in self._sources)
         return BLOCK_BYTES // self._bytes_per_row if mixed else 1
 
@@ -142,7 +142,7 @@ class Signals:
 
 
 class Layout(NamedTuple):
-    """How one signal lies in memory.
+    """The order in which one signal lies in memory.
 
     Mixing parts is the same for every element, so it can be done on flat rows in any order. Taking
     the order of the caller's input gives the model channels_last signals for channels_last inputs
@@ -220,7 +220,7 @@ class Buffer:
 
 
 class _Parts(Protocol):
-    """What the signals of some examples of one input are made of."""
+    """Parts of some examples of one input, of which signals are made."""
 
     def of(self, examples: slice) -> _Parts:
         """Return the parts of some of the examples, counted from 0."""

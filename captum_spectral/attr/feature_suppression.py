@@ -240,7 +240,7 @@ class FeatureSuppression(GradientAttribution):  # type: ignore[misc]
             )
             evaluation = Evaluation(
                 average,
-                Walk(game.num_examples, n_samples, by_example=internal_batch_size is None),
+                Walk(game.num_examples, n_samples, by_example=True),
                 game.chunk_size(internal_batch_size, gradients=True),
                 RowLimit("internal_batch_size", internal_batch_size, whole=None),
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, TypeVar, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from captum.attr import PerturbationAttribution
@@ -17,7 +17,7 @@ from captum_spectral._captum import (
     is_tuple,
     log_usage,
 )
-from captum_spectral.coalitions import Estimator, Exact, sample_orderings
+from captum_spectral.coalitions import exact_or_sampled
 from captum_spectral.features.features import Features, paint_ids
 from captum_spectral.features.painting import unpaint_ids
 from captum_spectral.game import BandGame
@@ -25,26 +25,9 @@ from captum_spectral.game import BandGame
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from captum_spectral.attr._overloads import Inputs, No, ShapleyOptions, Yes
+
 __all__ = ["SpectralShapley"]
-
-Inputs = TypeVar("Inputs", Tensor, tuple[Tensor, ...])
-Yes: TypeAlias = Literal[True]
-No: TypeAlias = Literal[False]
-
-
-class _Options(TypedDict, total=False):
-    """Arguments of ``attribute`` that do not change what kind of thing it returns."""
-
-    baselines: BaselineType
-    additional_forward_args: Any
-    feature_mask: Tensor | tuple[Tensor, ...] | None
-    num_bands: int | None
-    spectral_dims: int | tuple[int, ...]
-    features: Features | tuple[Features, ...] | None
-    n_samples: int | None
-    perturbations_per_eval: int | None
-    generator: torch.Generator | None
-    show_progress: bool
 
 
 class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
@@ -106,7 +89,7 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
         return_input_shape: Yes = ...,
         return_convergence_delta: No = ...,
         return_standard_error: No = ...,
-        **options: Unpack[_Options],
+        **options: Unpack[ShapleyOptions],
     ) -> Inputs: ...
 
     @overload
@@ -118,7 +101,7 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
         return_input_shape: Yes = ...,
         return_convergence_delta: No = ...,
         return_standard_error: Yes,
-        **options: Unpack[_Options],
+        **options: Unpack[ShapleyOptions],
     ) -> tuple[Inputs, Inputs]: ...
 
     @overload
@@ -130,7 +113,7 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
         return_input_shape: Yes = ...,
         return_convergence_delta: Yes,
         return_standard_error: No = ...,
-        **options: Unpack[_Options],
+        **options: Unpack[ShapleyOptions],
     ) -> tuple[Inputs, Tensor]: ...
 
     @overload
@@ -142,7 +125,7 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
         return_input_shape: Yes = ...,
         return_convergence_delta: Yes,
         return_standard_error: Yes,
-        **options: Unpack[_Options],
+        **options: Unpack[ShapleyOptions],
     ) -> tuple[Inputs, Tensor, Inputs]: ...
 
     @overload
@@ -154,7 +137,7 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
         return_input_shape: No,
         return_convergence_delta: No = ...,
         return_standard_error: No = ...,
-        **options: Unpack[_Options],
+        **options: Unpack[ShapleyOptions],
     ) -> Tensor: ...
 
     @overload
@@ -166,7 +149,7 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
         return_input_shape: No,
         return_convergence_delta: No = ...,
         return_standard_error: Yes,
-        **options: Unpack[_Options],
+        **options: Unpack[ShapleyOptions],
     ) -> tuple[Tensor, Tensor]: ...
 
     @overload
@@ -178,7 +161,7 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
         return_input_shape: No,
         return_convergence_delta: Yes,
         return_standard_error: No = ...,
-        **options: Unpack[_Options],
+        **options: Unpack[ShapleyOptions],
     ) -> tuple[Tensor, Tensor]: ...
 
     @overload
@@ -190,7 +173,7 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
         return_input_shape: No,
         return_convergence_delta: Yes,
         return_standard_error: Yes,
-        **options: Unpack[_Options],
+        **options: Unpack[ShapleyOptions],
     ) -> tuple[Tensor, Tensor, Tensor]: ...
 
     @overload
@@ -202,7 +185,7 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
         return_input_shape: bool = ...,
         return_convergence_delta: bool = ...,
         return_standard_error: bool = ...,
-        **options: Unpack[_Options],
+        **options: Unpack[ShapleyOptions],
     ) -> Any: ...
 
     @log_usage()  # type: ignore[untyped-decorator]
@@ -320,7 +303,7 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
             features=features,
         )
         estimate = game.solve(
-            _estimator(len(game.players), n_samples, generator),
+            exact_or_sampled(len(game.players), n_samples, generator),
             perturbations_per_eval,
             show_progress,
             description=f"{self.get_name()} attribution",
@@ -440,14 +423,6 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
     def attribute_future(self) -> None:
         """Not implemented, as in most of Captum."""
         raise NotImplementedError(f"attribute_future is not implemented for {type(self).__name__}")
-
-
-def _estimator(
-    num_players: int, n_samples: int | None, generator: torch.Generator | None
-) -> Estimator:
-    if n_samples is None:
-        return Exact(num_players)
-    return sample_orderings(num_players, n_samples, generator)
 
 
 def _gap(phi: Tensor, full: Tensor, empty: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ Examples:
 )
 @click.version_option(captum_spectral.__version__, prog_name="captum-spectral")
 def main() -> None:
-    """Which frequencies does a vision model rely on?
+    """Tell which frequencies a vision model relies on.
 
     The spectrum of an image is cut into bands, from coarse shapes to the finest detail. The bands
     are the players of a game whose payoff is the logit of a class, and their Shapley values say
@@ -153,8 +153,8 @@ def explain(
 
     Prints the Shapley value of every band in logits, low frequencies first; 0.5 cycles/pixel is the
     finest detail that pixels can hold. The values sum to v(full) - v(empty), the logit for the
-    whole photograph less that for an input of zeros; the efficiency gap is what rounding leaves of the
-    difference.
+    whole photograph less that for an input of zeros; the efficiency gap is what rounding leaves of
+    the difference.
     """
     from captum_spectral import studies
     from captum_spectral.report import explanation as report

@@ -83,7 +83,7 @@ def suffix(path: Path) -> str:
 
 
 def shown(progress: bool | None) -> bool:
-    """Whether to show progress: as asked for, else on terminals."""
+    """Say whether to show progress: as asked for, else on terminals."""
     return sys.stderr.isatty() if progress is None else progress
 
 
@@ -94,7 +94,7 @@ def _first_line(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def one_line() -> Iterator[None]:
-    """What can go wrong with somebody's files, models and arguments, as one line."""
+    """Report whatever goes wrong with somebody's files, models and arguments in one line."""
     try:
         yield
     except BrokenPipeError:  # the reader of our output left, which click knows how to take

@@ -1,4 +1,4 @@
-"""Who is together, and what follows from it: coalitions, their values, and what is estimated.
+"""Coalitions of players, their values, and what is estimated from these.
 
 No images and no model in this room: a coalition is a row of booleans over ``M`` players, a value is
 whatever number the game gave it.
@@ -10,6 +10,7 @@ from captum_spectral.coalitions.exact import (
     Exact,
     all_coalitions,
     check_exact,
+    exact_or_sampled,
     shapley_from_table,
     shapley_weights,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "all_coalitions",
     "among_all",
     "check_exact",
+    "exact_or_sampled",
     "sample_orderings",
     "shapley_from_table",
     "shapley_weights",

@@ -11,7 +11,7 @@ __all__ = ["Estimator", "PlayerEstimate", "among_all"]
 
 
 class PlayerEstimate(NamedTuple):
-    """What a game is worth to each of its players.
+    """The worth of a game to each of its players.
 
     Args:
         values: ``(B, *outputs, P)``, float64 on the CPU.

@@ -1,4 +1,4 @@
-"""What can be present or absent in an input: a transform, and the player of each coefficient."""
+"""Features can be present or absent: a transform, and the player of each coefficient."""
 
 from captum_spectral.features.band_mask import band_frequencies, band_mask
 from captum_spectral.features.features import Features

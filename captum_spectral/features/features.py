@@ -14,7 +14,7 @@ __all__ = ["Features", "assign", "paint_ids", "signal_dtype", "split"]
 
 
 class Features(ABC):
-    r"""What can be present in an input or absent from it, and so be a player of a game.
+    r"""Parts of an input that can be present or absent, and so be players of a game.
 
     A linear transform :math:`T` turns a signal into coefficients, and every coefficient belongs to
     one player. The signal that holds the players in :math:`S` of the input :math:`x`, and those

@@ -27,7 +27,7 @@ __all__ = ["SpectralImportance"]
 
 
 class SpectralImportance(Metric):
-    r"""How much of a model's predictive information sits in which frequencies, over a data set.
+    r"""Tells how much of a model's predictive information sits in which frequencies of a data set.
 
     The bands of every image play the game of :class:`~captum_spectral.SpectralShapley` with the
     log-likelihood of its label as the value, and their Shapley values are averaged over images
@@ -196,7 +196,7 @@ class SpectralImportance(Metric):
 
     @property
     def is_precise(self) -> bool:
-        """Whether the images so far meet the ``tolerance``; False without one."""
+        """True if the images so far meet the ``tolerance``; False without one."""
         return self._tolerance is not None and self._tolerance.is_reached(self.moments.sum(0))
 
     def result(self) -> ImportanceResult:
@@ -314,7 +314,7 @@ class SpectralImportance(Metric):
 
 
 def _device_of(forward_func: Callable[..., Any]) -> torch.device | None:
-    """Where a module has its parameters; None where that is not known."""
+    """Return the device of a module's parameters; None where that is not known."""
     if isinstance(forward_func, nn.Module):
         for tensor in (*forward_func.parameters(), *forward_func.buffers()):
             return tensor.device
@@ -335,7 +335,7 @@ def _pair(batch: Any) -> tuple[Tensor, Tensor | None]:
 
 
 def _length(dataloader: Iterable[Any], max_examples: int | None) -> int | None:
-    """How many images will come, None where that is not known."""
+    """Count the images that will come, None where that is not known."""
     count = None
     if isinstance(dataloader, DataLoader):
         sampler = dataloader.sampler if dataloader.batch_size else None

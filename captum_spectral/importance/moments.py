@@ -31,7 +31,7 @@ MIN_EXAMPLES = 30  # fewer say little about their own spread
 
 
 class Records(NamedTuple):
-    """What is known of the images of a batch.
+    """Records of the images of a batch.
 
     Args:
         values: ``(B, V)`` records, on the CPU.

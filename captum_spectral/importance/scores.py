@@ -129,7 +129,7 @@ def spectral_score(
 def signed_spectral_score(
     attributions: Tensor, beta: float = 0.75, normalization: Normalization = "positive"
 ) -> Tensor:
-    r"""Where in the spectrum a model's power sits: 1 lowest band, 0 even, negative high.
+    r"""Tell where in the spectrum a model's power sits: 1 lowest band, 0 even, negative high.
 
     With the shares :math:`p` of :func:`normalize` and the weights :math:`b_k = \beta^k`,
 

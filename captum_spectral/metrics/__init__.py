@@ -1,4 +1,4 @@
-"""How well attributions explain: functions of attributions, as in ``captum.metrics``."""
+"""Measures of how well attributions explain: functions, as in ``captum.metrics``."""
 
 from captum_spectral.metrics.curve import Curve
 from captum_spectral.metrics.dispersion import concentration, normalized_entropy

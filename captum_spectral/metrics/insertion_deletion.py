@@ -276,7 +276,7 @@ def _walk(
     _check_single("inputs", inputs)
     _check_single("attributions", attributions)
     single = inputs if isinstance(inputs, tuple) else (inputs,)
-    chosen = features_of(domain, feature_mask, num_bands, spectral_dims, single, features)
+    chosen = features_of(domain, feature_mask, num_bands, spectral_dims, single, features=features)
     member = chosen[0] if isinstance(chosen, tuple) else chosen
     game = Game(
         forward_func,
@@ -298,7 +298,12 @@ def _walk(
     device = game.signals.device
     coalitions = Growing(positions(scores).to(device), counts.to(device), inserted)
     title = "Insertion curve" if inserted else "Deletion curve"
-    values = game.values_of(coalitions, perturbations_per_eval, show_progress, title)
+
+    def name_of(members: Tensor) -> str:
+        changed = members if inserted else ~members
+        return f"{int(changed.sum())} of {num_features} features replaced"
+
+    values = game.values_of(coalitions, perturbations_per_eval, show_progress, title, name_of)
     if values.numel() != len(x) * len(counts) or len(values) != len(x):
         raise ValueError(
             f"forward_func gives shape {(len(values), *values.shape[2:])} for {len(x)} rows at "

@@ -19,7 +19,7 @@ _FORMAT = "captum_spectral checkpoint 1"
 
 
 class Checkpoint(NamedTuple):
-    """What a checkpoint holds.
+    """The content of a checkpoint.
 
     Attributes:
         fingerprint: What the computation is of. One with another fingerprint is another one.

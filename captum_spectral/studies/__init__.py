@@ -1,4 +1,4 @@
-"""What is computed over data and models: interrupted, resumed, shared by processes.
+"""Studies of data and models: they can be interrupted, resumed, shared by processes.
 
 Everything here is usable from a script; the command line turns options into these arguments.
 """

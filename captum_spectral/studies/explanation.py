@@ -12,7 +12,7 @@ from captum.attr import IntegratedGradients
 from PIL import Image
 from torch import Tensor
 
-from captum_spectral.coalitions import Estimator, Exact, sample_orderings
+from captum_spectral.coalitions import exact_or_sampled
 from captum_spectral.features.band_mask import Norm, Spacing, band_frequencies, band_mask
 from captum_spectral.game import BandGame
 from captum_spectral.sources.models import LoadedModel
@@ -24,7 +24,7 @@ _ROUNDING = 0.02  # of the largest logit: half precision in batches of another s
 
 @dataclass(frozen=True)
 class ExplanationSettings:
-    """How to explain: the bands, and exactly (``n_samples=None``) or by sampling."""
+    """Settings of an explanation: the bands, and exactly (``n_samples=None``) or by sampling."""
 
     num_bands: int = 8
     norm: Norm = "linf"
@@ -108,10 +108,11 @@ def explain(
     chosen = predicted if target is None else target
     if not 0 <= chosen < len(logits):
         raise ValueError(f"{model.name} has the classes 0 to {len(logits) - 1}, and no {target}")
+    generator = torch.Generator().manual_seed(settings.seed)
     with _failures_of(model, x):
         game = BandGame(model.module, x, chosen, feature_mask=mask)
         estimate = game.solve(
-            _estimator(len(game.players), settings),
+            exact_or_sampled(len(game.players), settings.n_samples, generator),
             show_progress=settings.show_progress,
             description="Spectral Shapley attribution",
         )
@@ -135,13 +136,6 @@ def explain(
         empty_value=empty,
         efficiency_gap=math.fsum(values.tolist()) - (full - empty),
     )
-
-
-def _estimator(num_players: int, settings: ExplanationSettings) -> Estimator:
-    if settings.n_samples is None:
-        return Exact(num_players)
-    generator = torch.Generator().manual_seed(settings.seed)
-    return sample_orderings(num_players, settings.n_samples, generator)
 
 
 def band_integrated_gradients(
@@ -204,8 +198,8 @@ def _check_repeats(model: LoadedModel, first: float, again: float, logits: Tenso
     finite = logits[logits.isfinite()].abs()
     if abs(again - first) > _ROUNDING * float(finite.max()):
         raise ValueError(
-            f"{model.name} gives other outputs for the same input ({first:.6g} and {again:.6g}): it "
-            "is random, also in eval mode, and so would the values be; look for dropout without "
+            f"{model.name} gives other outputs for the same input ({first:.6g} and {again:.6g}): "
+            "it is random, also in eval mode, and so would the values be; look for dropout without "
             "training=self.training, or noise"
         )
 

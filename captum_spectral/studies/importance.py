@@ -32,7 +32,7 @@ _PROBED = 20  # failures of a transform before it is taken for broken
 
 @dataclass(frozen=True)
 class ImportanceSettings:
-    """How to score: all that goes into the numbers.
+    """Settings of a study: all that goes into the numbers.
 
     Args:
         num_bands: Equal-width bands. Default: 8
@@ -183,7 +183,7 @@ class ImportanceStudy:
 
 
 class _State(NamedTuple):
-    """How far a run is; replaced as a whole, so that no exception leaves a part of it."""
+    """The state of a run; replaced as a whole, so that no exception leaves a part of it."""
 
     moments: Tensor
     skipped: list[tuple[str, str]]
@@ -191,7 +191,7 @@ class _State(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """What one process found in one batch: records, and pictures that were not used."""
+    """The finds of one process in one batch: records, and pictures that were not used."""
 
     records: Records | None
     skipped: list[tuple[str, str]]

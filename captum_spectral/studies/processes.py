@@ -47,7 +47,7 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that reports and writes."""
+        """True for the process that reports and writes."""
         return self.rank == 0
 
     def gather(self, part: T) -> list[T]:

@@ -46,4 +46,5 @@ def samples_of(model, inputs=X, target=TARGETS, **arguments):
     """The samples the model saw, ``(n_samples, B, ...)``."""
     recording = Recording(model)
     run(recording, inputs, target, **arguments)
-    return torch.stack([seen[0] for seen in recording.seen])
+    rows = torch.cat([seen[0] for seen in recording.seen])  # example by example
+    return rows.unflatten(0, (len(inputs), -1)).movedim(1, 0)

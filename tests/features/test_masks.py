@@ -189,4 +189,3 @@ class TestFrequenciesOfMasksOfAnyForm:
     def test_a_mask_of_floats(self):
         with pytest.raises(TypeError, match=r"integer band ids, got dtype torch.float32"):
             band_frequencies(self.PLANE.float())
-

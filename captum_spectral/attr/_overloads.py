@@ -1,0 +1,32 @@
+"""Types that let a type checker know what ``attribute`` returns; never needed when code runs."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias, TypedDict, TypeVar
+
+import torch
+from torch import Tensor
+
+from captum_spectral._captum import BaselineType
+from captum_spectral.features.features import Features
+
+__all__ = ["Inputs", "No", "ShapleyOptions", "Yes"]
+
+Inputs = TypeVar("Inputs", Tensor, tuple[Tensor, ...])
+Yes: TypeAlias = Literal[True]
+No: TypeAlias = Literal[False]
+
+
+class ShapleyOptions(TypedDict, total=False):
+    """Arguments of ``SpectralShapley.attribute`` that do not change the kind of its result."""
+
+    baselines: BaselineType
+    additional_forward_args: Any
+    feature_mask: Tensor | tuple[Tensor, ...] | None
+    num_bands: int | None
+    spectral_dims: int | tuple[int, ...]
+    features: Features | tuple[Features, ...] | None
+    n_samples: int | None
+    perturbations_per_eval: int | None
+    generator: torch.Generator | None
+    show_progress: bool

@@ -1,0 +1,107 @@
+"""Wrong options, files and models are one clear line."""
+
+import os
+
+import pytest
+from explained import explain, run
+
+from captum_spectral.studies import files
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model", "{net}:net", "--target", "5"], "net has the classes 0 to 4, and no 5"),
+        (["--model", "{net}:net", "--target", "-1"], "--target"),
+        (["--model", "{net}:net", "--bands", "0"], "--bands"),
+        (["--model", "{net}:net", "--bands", "40", "--samples", "2"], "at most num_bands="),
+        (["--model", "{net}:net", "--bands", "17"], "2^17 model rows; add --samples 32 (at most 1"),
+        (["--model", "{net}:net", "--samples", "1"], "--samples"),
+        (["--model", "{net}:net", "--norm", "l3"], "--norm"),
+        (["--model", "{net}:net", "--device", "quantum"], "'quantum' cannot be used here"),
+        (["--model", "{net}:net", "--device", "meta"], "'meta' cannot be used here"),
+        (["--model", "{net}:net", "--weights", "no.pt"], "File 'no.pt' does not exist"),
+        (["--model", "{net}:net", "--weights", "photo.png"], "photo.png cannot be read as weights"),
+        (["--model", "{net}:nothing"], "has no 'nothing'"),
+        (["--model", "no_such_nets:net"], "there is no module 'no_such_nets'"),
+        (["--model", "resnet18"], "no model 'resnet18'; a name is 'efficientnet-lite0' (or 1, 2)"),
+        (["--model", "torchvision:resnet81"], "did you mean"),
+        (
+            ["--model", "{net}:one_number"],
+            "one logit per class, (B, classes), and gives outputs of",
+        ),
+        (
+            ["--model", "{net}:infinite"],
+            "infinite fails on an input of shape (1, 3, 224, 224) with",
+        ),
+        (["--model", "{net}:wrong_shape"], "with RuntimeError: "),
+        (["--model", "{net}:key_error"], "with KeyError: 'logits'"),
+        (["--model", "{net}:never"], "never failed with RuntimeError: the model was loaded"),
+        ([], "Missing option '--model'"),
+    ],
+)
+def test_wrong_options_are_one_line(place, options, message):
+    result = run("explain", "photo.png", *[option.format(net=place) for option in options])
+    assert result.exit_code != 0
+    assert result.stdout == ""
+    *usage, error = result.stderr.splitlines()
+    assert error.startswith("Error: ")
+    assert message in error
+    assert all(line.startswith(("Usage:", "Try ", "")) for line in usage)
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--out", "x.txt"], "--out x.txt must end in one of .png, .pdf"),
+        (["--out", "x"], "--out x must end in one of"),
+        (["--out", "no/x.png"], "nothing can be written in no: it does not exist"),
+        (["--json", "photo.png/x.json"], "nothing can be written in photo.png: it is not a folder"),
+        (["--out", "."], "'.' is a directory"),
+        (["--json", "photo.png"], "must be different files"),
+        (["--out", "x.png", "--json", "./x.png"], "must be different files"),
+    ],
+)
+def test_doubts_about_the_outputs_come_before_the_model(place, options, message):
+    result = run("explain", "photo.png", "--model", f"{place}:never", *options)
+    assert result.exit_code != 0
+    assert message in result.stderr.splitlines()[-1]
+
+
+def test_an_unwritable_folder_is_reported_before_the_model(place, monkeypatch):
+    def refuse(**kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(files.tempfile, "NamedTemporaryFile", refuse)
+    result = run("explain", "photo.png", "--model", f"{place}:never", "--out", "x.png")
+    assert result.stderr == "Error: nothing can be written in .: Permission denied\n"
+
+
+@pytest.mark.parametrize("image", ["nothing.png", ".", "{net}.py"])
+def test_what_is_no_photograph(place, image):
+    image = image.format(net=place)
+    result = run("explain", image, "--model", f"{place}:never")
+    assert result.exit_code != 0
+    assert image in result.stderr.splitlines()[-1]
+
+
+def test_a_failed_run_leaves_no_half_file(place, monkeypatch):
+    before = sorted(os.listdir())
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "replace", full)
+    result = run("explain", "photo.png", "--model", f"{place}:net", "--json", "x.json")
+    assert result.exit_code == 1
+    assert result.stderr == "Error: x.json cannot be written: No space left on device\n"
+    assert sorted(set(os.listdir()) - {"__pycache__"}) == before
+
+
+def test_a_picture_that_cannot_be_drawn_is_reported(place):
+    assert "class" in explain(place, model="four_channels")
+    result = run("explain", "photo.png", "--model", f"{place}:four_channels", "--out", "x.png")
+    assert result.exit_code == 1
+    assert "image must have 1 or 3 channels" in result.stderr
+    assert not os.path.exists("x.png")

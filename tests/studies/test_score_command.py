@@ -1,0 +1,204 @@
+"""captum-spectral score: whole data sets."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from captum_spectral.studies.loading import Plan
+from PIL import Image
+from scores import SMALL, fails, photograph, refuse, scored
+
+from captum_spectral import SpectralImportance
+from captum_spectral.sources.datasets import open_folder
+from captum_spectral.sources.models import load_model
+
+# -------------------------------------------------------------------- what comes out
+
+
+@pytest.mark.parametrize("samples", ["exact", "1", "3"])
+def test_the_numbers_are_those_of_the_metric(nets, samples):
+    result, document, printed = scored(
+        "--model", f"{nets}:net", "--data", "data", "--samples", samples, *SMALL
+    )
+    model = load_model(f"{nets}:net")
+    pictures = open_folder("data")
+    images = torch.cat([model.prepare(pictures.load(i)) for i in range(12)])
+    labels = torch.tensor([pictures.label(i) for i in range(12)])
+    n_samples = None if samples == "exact" else int(samples)
+    importance = SpectralImportance(model.module, num_bands=3, n_samples=n_samples)
+    importance.update(images, labels)
+    expected = importance.compute()
+    torch.testing.assert_close(result.attributions, expected.attributions, atol=1e-6, rtol=0)
+    torch.testing.assert_close(result.covariance, expected.covariance, atol=1e-6, rtol=0)
+    assert result.accuracy == expected.accuracy
+    assert result.num_rows == expected.num_rows
+    assert document["models"][0]["labels"] == "data"
+    assert f"{float(result.attributions[0]):+.4f}" in printed
+    assert sorted(os.listdir("report")) == [
+        "importance.json",
+        "importance.png",
+        "importance.svg",
+        "summary.txt",
+    ]
+    assert Path("report/summary.txt").read_text() in printed
+
+
+def test_several_models_in_one_table_and_figure(nets):
+    _, document, printed = scored(
+        "--model", f"{nets}:net", "--model", f"{nets}:other", "--data", "data", *SMALL
+    )
+    assert [m["model"] for m in document["models"]] == [f"{nets}:net", f"{nets}:other"]
+    assert printed.count("signed score") >= 3
+    header = next(line for line in printed.splitlines() if line.startswith("band"))
+    assert header.index(":net") < header.index(":other")
+    with Image.open("report/importance.png") as figure:
+        assert figure.width > figure.height > 300
+    assert Path("report/importance.svg").read_text().lstrip().startswith("<?xml")
+
+
+def test_without_data_it_takes_the_photographs_that_come_along(nets):
+    result, document, printed = scored("--model", f"{nets}:net", "--bands", 2, "--max-examples", 10)
+    assert document["data"]["num_pictures"] == 35
+    assert document["settings"]["n_samples"] is None
+    assert result.num_rows == 10 * 5
+    assert "views of seven photographs" in printed
+    assert "the label of a picture is the model's own prediction" in printed
+    assert result.accuracy is None
+
+
+def test_a_flat_folder_is_labelled_by_the_model(nets, tmp_path):
+    for i in range(4):
+        photograph(tmp_path / "flat" / f"{i}.jpg", seed=i)
+    result, document, _ = scored("--model", f"{nets}:net", "--data", "flat", *SMALL)
+    assert document["models"][0]["labels"] == "predictions"
+    assert result.num_examples == 4
+
+
+def test_a_torchvision_data_set(nets, tmp_path):
+    raw = tmp_path / "root" / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part, count in (("train", 3), ("t10k", 8)):
+        images = np.random.default_rng(0).integers(0, 255, (count, 28, 28), np.uint8)
+        head = b"".join(n.to_bytes(4, "big") for n in (0x803, count, 28, 28))
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(head + images.tobytes())
+        head = b"".join(n.to_bytes(4, "big") for n in (0x801, count))
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(head + bytes(range(count)))
+    result, document, _ = scored(
+        "--model", f"{nets}:ten", "--data", "FashionMNIST", "--root", "root", "--per-class", *SMALL
+    )
+    assert document["data"]["name"] == "FashionMNIST (test)"
+    assert result.num_examples == 8
+    assert sorted(result.per_class) == list(range(8))
+    mean = sum(part.attributions for part in result.per_class.values()) / 8
+    torch.testing.assert_close(mean, result.attributions)
+
+
+def test_a_label_map_says_which_output_a_folder_is(nets):
+    Path("map.txt").write_text("b 2\nc 1\nd 7\n")
+    mapped, _, _ = scored(
+        "--model", f"{nets}:ten", "--data", "data", "--label-map", "map.txt", "--per-class", *SMALL
+    )
+    assert sorted(mapped.per_class) == [1, 2, 7]
+    assert "data has 3 classes" in fails("--model", f"{nets}:ten", "--data", "data", *SMALL)
+
+
+def test_the_tolerance_stops_early(nets, tmp_path):
+    for i in range(80):
+        photograph(tmp_path / "many" / f"{i}.png", seed=i)
+    result, document, printed = scored(
+        "--model", f"{nets}:net", "--data", "many", "--tolerance", 5, *SMALL
+    )
+    assert 30 <= result.num_examples < 80
+    assert document["models"][0]["stopped_early"]
+    assert "stopped when the tolerance was reached" in printed
+
+
+@pytest.mark.parametrize("baseline", ["noise", "donor", "0.5"])
+def test_every_baseline(nets, baseline):
+    result, document, _ = scored(
+        "--model", f"{nets}:net", "--data", "data", "--baseline", baseline, *SMALL
+    )
+    assert document["settings"]["baseline"] == (0.5 if baseline == "0.5" else baseline)
+    assert result.num_examples == 12
+    assert abs(result.efficiency_gap) < 1e-6
+
+
+def test_reading_ahead_in_other_processes_changes_nothing(nets):
+    args = ("--model", f"{nets}:net", "--data", "data", *SMALL)
+    here, _, _ = scored(*args)
+    ahead, _, _ = scored(*args, "--workers", 2)
+    assert here == ahead
+
+
+def test_a_transform_that_cannot_be_sent_to_other_processes(nets, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.utils.data.dataloader.DataLoader.__iter__", refuse)
+    message = fails("--model", f"{nets}:net", "--data", "data", "--workers", 2, *SMALL)
+    assert "cannot be sent to the 2 processes" in message
+    assert "use --workers 0" in message
+
+
+def test_a_sample_of_the_data_is_a_random_one():
+    plan = Plan(1000, 100, 32, seed=0)
+    chosen = [i for batch in plan.batches for i in batch]
+    assert len(set(chosen)) == plan.num_examples == 100
+    assert 400 < np.mean(chosen) < 600  # not the first folder
+    assert sorted(map(len, plan.batches)) == [25] * 4
+    assert Plan(1000, None, 32, seed=0).num_examples == 1000
+    everything = [i for batch in Plan(1000, None, 7, seed=1).batches for i in batch]
+    assert sorted(everything) == list(range(1000))
+    for count in range(2, 40):
+        for batch_size in range(2, 9):
+            sizes = [len(batch) for batch in Plan(count, None, batch_size, seed=0).batches]
+            assert min(sizes) >= 2  # a donor is another picture of the batch
+            assert max(sizes) <= max(batch_size, 3)
+            assert sum(sizes) == count
+    assert Plan(5, None, 1, seed=0).ends == [1, 2, 3, 4, 5]
+
+
+# -------------------------------------------------------------------- bad options
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--data", "nowhere"], "nowhere"),
+        (["--data", "FashionMNIS", "--root", "."], "did you mean FashionMNIST"),
+        (["--data", "CIFAR10"], "CIFAR10 is a data set of torchvision; say with --root"),
+        (["--root", "."], "are of no use without --data"),
+        (["--per-class"], "are of no use without --data"),
+        (["--data", "flat", "--per-class"], "has no labels, so --label-map and --per-class"),
+        (["--data", "data", "--baseline", "donor", "--batch-size", "1"], "a larger --batch-size"),
+        (["--data", "data", "--samples", "0"], "neither a positive number nor 'exact'"),
+        (["--data", "data", "--baseline", "blur"], "neither a number nor 'noise' or 'donor'"),
+        (["--data", "data", "--baseline", "nan"], "neither a number nor"),
+        (["--data", "data", "--bands", "17", "--samples", "exact"], "2^17"),
+        (["--data", "data", "--bands", "99"], "at most num_bands="),
+        (["--data", "data", "--label-map", "missing.txt"], "does not exist"),
+        (["--data", "data", "--tolerance", "0"], "--tolerance"),
+        (["--data", "data", "--weights", "photo.pt"], "does not exist"),
+    ],
+)
+def test_bad_options_are_one_clear_line(nets, tmp_path, args, message):
+    photograph(tmp_path / "flat" / "0.png")
+    assert message in fails("--model", f"{nets}:net", *args)
+    assert not Path("report/importance.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        (["no_logits"], "must give one logit per class"),
+        (["net", "net"], "up to 7 different models"),
+        (["net", "other"], "--weights goes with one --model"),
+        (["any_size"], "must give inputs of one size"),
+    ],
+)
+def test_bad_models_are_one_clear_line(nets, tmp_path, models, message):
+    photograph(tmp_path / "data" / "b" / "large.png", size=(40, 30))
+    args = [x for name in models for x in ("--model", f"{nets}:{name}")]
+    if "weights" in message:
+        Path("w.pt").touch()
+        args += ["--weights", "w.pt"]
+    assert message in fails(*args, "--data", "data", "--bands", 3, "--batch-size", 13)
