@@ -1,9 +1,10 @@
 """I-ASIDE: the spectral importance of a whole model over a data set."""
 
+from captum_spectral.importance.intervals import Estimate
 from captum_spectral.importance.metric import SpectralImportance
 from captum_spectral.importance.moments import Records
 from captum_spectral.importance.result import ImportanceResult
-from captum_spectral.importance.scores import Estimate, signed_spectral_score, spectral_score
+from captum_spectral.importance.scores import signed_spectral_score, spectral_score
 
 __all__ = [
     "Estimate",

@@ -20,7 +20,7 @@ from captum_spectral.features.pixels import Pixels
 from captum_spectral.game import Game
 from captum_spectral.importance.baselines import Baselines
 from captum_spectral.importance.draws import ImageDraws
-from captum_spectral.importance.moments import num_examples, record_of, statistics
+from captum_spectral.importance.moments import merge, num_examples, record_of, statistics
 from captum_spectral.importance.result import ImportanceResult
 from captum_spectral.importance.values import Value, ValueOfRows, format_value
 
@@ -110,7 +110,7 @@ class Measurement:
         per_class = None
         if by_class:
             per_class = {c: one(part) for c, part in enumerate(moments) if num_examples(part)}
-        return one(moments.sum(0), per_class)
+        return one(merge(moments), per_class)
 
     def forget(self) -> None:
         """Begin a new data set."""

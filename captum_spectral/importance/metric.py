@@ -18,6 +18,7 @@ from captum_spectral.importance.moments import (
     Tolerance,
     add_records,
     empty_moments,
+    merge,
     num_examples,
 )
 from captum_spectral.importance.result import ImportanceResult
@@ -149,7 +150,7 @@ class SpectralImportance(Metric):
         self.add_state(
             "moments",
             empty_moments(self._measurement.num_bands, num_classes or 1),
-            dist_reduce_fx="sum",
+            dist_reduce_fx=merge,
             persistent=True,
         )
 
@@ -197,7 +198,7 @@ class SpectralImportance(Metric):
     @property
     def is_precise(self) -> bool:
         """True if the images so far meet the ``tolerance``; False without one."""
-        return self._tolerance is not None and self._tolerance.is_reached(self.moments.sum(0))
+        return self._tolerance is not None and self._tolerance.is_reached(merge(self.moments))
 
     def result(self) -> ImportanceResult:
         """Return the result over the images that this process has taken in.

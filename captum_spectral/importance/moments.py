@@ -1,9 +1,11 @@
-"""Sums over images from which means and their covariance follow, in one matrix.
+"""Moments of images from which means and their covariance follow, in one matrix.
 
 An image contributes its record ``z``: a 1, the model rows it took, whether its label is known,
 whether the model found it, the values of the grand and of the empty coalition, and its band
-attributions. The sums of ``z z'`` over images hold the count, the sums and the products of all
-pairs. They are added, so any split of the images, over batches or processes, gives the same.
+attributions. The matrix of some images holds their number in its corner, their mean record in its
+first row and column, and elsewhere the scatter around that mean, so that no digits are lost where
+values are large against their spread. Matrices merge exactly (Chan, Golub and LeVeque 1979), so any
+split of the images, over batches or processes, gives the same.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ __all__ = [
     "Tolerance",
     "add_records",
     "empty_moments",
+    "merge",
     "num_examples",
     "record_of",
     "statistics",
@@ -66,10 +69,38 @@ def add_records(moments: Tensor, records: Tensor, groups: Tensor) -> Tensor:
     into batches, to the last bit.
     """
     total = moments.to(torch.float64, copy=True)
-    products = records[:, :, None] * records[:, None, :]
-    for group, product in zip(groups.tolist(), products.to(moments.device), strict=True):
-        total[group] += product
+    for group, record in zip(groups.tolist(), records.to(moments.device), strict=True):
+        total[group] = _merge(total[group], _of_one(record))
     return total
+
+
+def merge(moments: Tensor) -> Tensor:
+    """Merge the moments ``(G, ...)`` of G sets of images, one after the other."""
+    merged = moments[0]
+    for part in moments[1:]:
+        merged = _merge(merged, part)
+    return merged
+
+
+def _of_one(record: Tensor) -> Tensor:
+    """Return the moments ``(V, V)`` of a record ``(V,)``, whose first entry is 1."""
+    moments = torch.zeros(len(record), len(record), dtype=torch.float64, device=record.device)
+    moments[_ONE], moments[:, _ONE] = record, record
+    return moments
+
+
+def _merge(a: Tensor, b: Tensor) -> Tensor:
+    """Merge moments ``(..., V, V)``."""
+    count_a, count_b = a[..., _ONE, _ONE, None], b[..., _ONE, _ONE, None]
+    count = count_a + count_b
+    share = count_b / count.clamp(min=1)  # 0 of 0 images
+    change = b[..., _ONE, :] - a[..., _ONE, :]  # of the mean, (..., V)
+    mean = torch.where(count_a > 0, a[..., _ONE, :] + share * change, b[..., _ONE, :])
+    between = (count_a * share)[..., None] * change[..., :, None] * change[..., None, :]
+    merged = a + b + between
+    mean[..., _ONE] = count[..., 0]
+    merged[..., _ONE, :], merged[..., :, _ONE] = mean, mean
+    return merged
 
 
 def num_examples(moments: Tensor) -> int:
@@ -92,19 +123,16 @@ class Statistics(NamedTuple):
 def statistics(moments: Tensor) -> Statistics:
     """Read the means off one matrix ``(V, V)`` of moments, and the covariance of the mean."""
     moments = moments.to("cpu", torch.float64)
-    sums = moments[_ONE]
-    count = float(sums[_ONE])
-    mean = sums / count
+    count = float(moments[_ONE, _ONE])
+    mean = moments[_ONE]
     bands = slice(_BANDS, None)
-    scatter = moments[bands, bands] - count * mean[bands, None] * mean[None, bands]
+    scatter = moments[bands, bands]
     covariance = scatter / (count - 1) / count if count > 1 else torch.full_like(scatter, torch.nan)
-    # What is 0 may come out as -1e-17.
-    covariance.diagonal().clamp_(min=0)
-    labelled = float(sums[_LABELLED])
+    labelled = float(mean[_LABELLED])
     return Statistics(
         num_examples=round(count),
-        num_rows=round(float(sums[_ROWS])),
-        accuracy=float(sums[_CORRECT]) / labelled if labelled else None,
+        num_rows=round(count * float(mean[_ROWS])),
+        accuracy=float(mean[_CORRECT]) / labelled if labelled else None,
         full_value=float(mean[_FULL]),
         empty_value=float(mean[_EMPTY]),
         attributions=mean[bands].clone(),

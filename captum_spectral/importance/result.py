@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from captum_spectral.importance.intervals import Estimate, estimate_score
 from captum_spectral.importance.scores import (
-    Estimate,
     Normalization,
     normalize,
     signed_spectral_score,
     spectral_score,
-    with_standard_error,
 )
 from captum_spectral.sources.documents import from_nulls, to_document, to_nulls
 
@@ -129,10 +128,17 @@ class ImportanceResult:
         return type(self), tuple(getattr(self, name) for name in _FIELDS)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, ImportanceResult) and self.to_json() == other.to_json()
+        return isinstance(other, ImportanceResult) and self._content() == other._content()
 
     def __hash__(self) -> int:
-        return hash(self.to_json())
+        return hash(self._content())
+
+    def _content(self) -> str:
+        """Write the fields alone, so that results can be compared."""
+        fields = {name: getattr(self, name) for name in _FIELDS if name != "per_class"}
+        classes = None if self.per_class is None else [*self.per_class.items()]
+        fields["per_class"] = classes and [(c, r._content()) for c, r in classes]
+        return to_document({name: to_nulls(x) for name, x in fields.items()})
 
     @property
     def num_bands(self) -> int:
@@ -172,8 +178,9 @@ class ImportanceResult:
             normalization: See :meth:`normalized`. Default: "min_shift"
 
         Returns:
-            The score and its standard error by the delta method: a linear approximation, rough
-            where the score has a kink within the error (the modulus at 0, the smallest band).
+            The score, the spread of the scores of bands redrawn from their covariance, and a 95 %
+            interval that holds at the kinks, too (the modulus at 0, the smallest band). Where bands
+            are close to the smallest one the score itself is biased: noise looks like power.
 
         Raises:
             ValueError: ``beta`` outside of (0, 1), an unknown normalization.
@@ -183,17 +190,18 @@ class ImportanceResult:
     def signed_score(
         self, beta: float = 0.75, normalization: Normalization = "positive"
     ) -> Estimate:
-        """1 for all power in the lowest band, 0 for an even spread, negative for high frequencies.
+        """Score the spectrum: 1 for all power in the lowest band, 0 for an even spread.
 
-        See :func:`~captum_spectral.signed_spectral_score`.
+        Negative for high frequencies; see :func:`~captum_spectral.signed_spectral_score`.
 
         Args:
             beta: Decay of the weights. Default: 0.75
             normalization: See :meth:`normalized`. Default: "positive"
 
         Returns:
-            The score and its standard error by the delta method: a linear approximation that knows
-            nothing of a band below 0 that might be above, which "positive" leaves out.
+            The score, the spread of the scores of bands redrawn from their covariance, and a 95 %
+            interval that holds where bands may be above or below 0, too. With many such bands the
+            score itself is biased: noise above 0 counts as power.
 
         Raises:
             ValueError: ``beta`` outside of (0, 1), an unknown normalization.
@@ -201,12 +209,21 @@ class ImportanceResult:
         return self._estimate(signed_spectral_score, beta, normalization)
 
     def _estimate(
-        self, score: Callable[..., Tensor], beta: float, normalization: Normalization
+        self,
+        score: Callable[..., Tensor],
+        beta: float,
+        normalization: str,
+        with_interval: bool = True,
     ) -> Estimate:
         with torch.inference_mode(False), torch.enable_grad():
             phi, covariance = self.attributions.clone(), self.covariance.clone()
-            value = score(phi.requires_grad_(), beta, normalization)
-            return with_standard_error(value, phi, covariance)
+            return estimate_score(
+                lambda x: score(x, beta, normalization),
+                phi,
+                covariance,
+                normalization,
+                with_interval,
+            )
 
     def to_json(self) -> str:
         """Write everything as a JSON object; numbers keep all their digits, NaN becomes null.
@@ -223,13 +240,20 @@ class ImportanceResult:
             A dictionary; what follows from the other entries (standard errors, scores, shares) is
             there for readers and ignored by :meth:`from_json`.
         """
+        return self._to_dict(with_intervals=True)
+
+    def _to_dict(self, with_intervals: bool) -> dict[str, Any]:
         scores = {}
         if self.num_bands > 1:
-            for name, score in (("score", self.score()), ("signed_score", self.signed_score())):
-                scores[name] = {key: to_nulls(x) for key, x in score._asdict().items()}
+            for name, score, normalization in (
+                ("score", spectral_score, "min_shift"),
+                ("signed_score", signed_spectral_score, "positive"),
+            ):
+                estimate = self._estimate(score, 0.75, normalization, with_intervals)
+                scores[name] = {key: to_nulls(x) for key, x in estimate._asdict().items()}
         per_class = None
-        if self.per_class is not None:
-            per_class = {str(c): result.to_dict() for c, result in self.per_class.items()}
+        if self.per_class is not None:  # of maybe a thousand classes, without the intervals
+            per_class = {str(c): r._to_dict(False) for c, r in self.per_class.items()}
         return {
             "unit": self.unit,
             "attributions": self.attributions.tolist(),

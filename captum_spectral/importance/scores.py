@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 __all__ = [
-    "Estimate",
     "Normalization",
     "normalize",
     "signed_spectral_score",
     "spectral_score",
-    "with_standard_error",
 ]
 
 Normalization = Literal["min_shift", "positive"]
-
-
-class Estimate(NamedTuple):
-    """A number and its standard error.
-
-    Attributes:
-        value: The number.
-        standard_error: Its standard error; NaN where it is not known.
-    """
-
-    value: float
-    standard_error: float
 
 
 def normalize(attributions: Tensor, normalization: Normalization) -> Tensor:
@@ -54,8 +39,6 @@ def normalize(attributions: Tensor, normalization: Normalization) -> Tensor:
     Raises:
         TypeError: ``attributions`` is not a real floating tensor.
         ValueError: An unknown normalization, a tensor without bands.
-
-    Cost: no model rows.
 
     Example::
 
@@ -104,8 +87,6 @@ def spectral_score(
         TypeError: ``attributions`` is not a real floating tensor.
         ValueError: ``beta`` outside of (0, 1), fewer than two bands, an unknown normalization.
 
-    Cost: no model rows.
-
     Example::
 
         >>> import torch
@@ -151,8 +132,6 @@ def signed_spectral_score(
         TypeError: ``attributions`` is not a real floating tensor.
         ValueError: ``beta`` outside of (0, 1), fewer than two bands, an unknown normalization.
 
-    Cost: no model rows.
-
     Example::
 
         >>> import torch
@@ -166,21 +145,6 @@ def signed_spectral_score(
     weights = _weights(shares, beta)
     uniform = weights.mean()
     return ((shares * weights).sum(-1) - uniform) / (1 - uniform)
-
-
-def with_standard_error(score: Tensor, attributions: Tensor, covariance: Tensor) -> Estimate:
-    r"""The delta method: :math:`\sqrt{g^\top \Sigma g}` with the gradient :math:`g` of a score.
-
-    Args:
-        score: A scalar computed from ``attributions``, which requires gradients.
-        attributions: ``(M,)``.
-        covariance: ``(M, M)`` of ``attributions``.
-    """
-    (gradient,) = torch.autograd.grad(score, attributions)
-    if score.isnan():
-        return Estimate(math.nan, math.nan)
-    variance = gradient @ covariance @ gradient
-    return Estimate(float(score.detach()), float(variance.clamp(min=0).sqrt()))
 
 
 def _weights(shares: Tensor, beta: float) -> Tensor:

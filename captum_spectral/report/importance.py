@@ -169,6 +169,12 @@ def _reading(scored: StudiedModel) -> str:
     gain = result.full_value - result.empty_value
     if result.num_bands < 2 or result.normalized("positive").isnan().any():
         return f"{scored.model}: its bands add {gain:+.3f} {result.unit} together."
+    total, covariance = float(result.attributions.sum()), result.covariance
+    if total <= 2 * float(covariance.sum().clamp(min=0).sqrt()):
+        return (
+            f"{scored.model}: its bands add {gain:+.3g} {result.unit} together, which these pictures "
+            "do not tell apart from nothing, so that shares and scores say nothing either."
+        )
     shares = result.normalized("positive")
     top = int(shares.argmax())
     assert result.frequencies is not None
@@ -179,7 +185,7 @@ def _reading(scored: StudiedModel) -> str:
         f"{scored.model}: a picture is worth {gain:+.2f} {result.unit} to it. "
         f"{float(shares[top]):.0%} of that power sits in band {top} ({low:.3f} to {high:.3f} "
         f"cycles/pixel) and {half:.0%} in the lower half of the bands; signed score "
-        f"{_estimate(result.signed_score(), 2)}."
+        f"{_interval(result.signed_score())}."
     )
     if negative:
         bands = f"band{'s' * (len(negative) > 1)} {', '.join(map(str, negative))}"
@@ -194,3 +200,7 @@ def _skipped(scored: Sequence[StudiedModel], refused: Sequence[tuple[str, str]])
 
 def _estimate(estimate: Estimate, digits: int = 4) -> str:
     return f"{estimate.value:.{digits}f} ± {estimate.standard_error:.{digits}f}"
+
+
+def _interval(estimate: Estimate) -> str:
+    return f"{estimate.value:.2f}, 95 % interval {estimate.low:.2f} to {estimate.high:.2f}"

@@ -232,6 +232,7 @@ class _Run:
             "data": f"{self._pictures.name}, {self._pictures.fingerprint()[:16]}",
             "labels": digest_of([torch.tensor(self._class_ids or [])]),
             "device": study.device.type,
+            "moments": "centred",
             **asdict(settings),
             "batch_size": self.batch_size,
             "perturbations_per_eval": self.per_eval,

@@ -35,7 +35,7 @@ def test_explain_prints_what_the_api_gives(place):
     assert "input of 3 x 24 x 32" in output
     probability = logits.softmax(0)[target]
     assert f"class   {target}, probability {probability:.3g} (the model's pred" in output
-    assert re.search(r"v\(all\) - v\(none\) +[-+]\d", output)
+    assert re.search(r"v\(full\) - v\(empty\) +[-+]\d", output)
     assert (
         f"efficiency gap {float(delta):+.1e}".split()
         == re.search(r"efficiency gap +\S+", output).group().split()

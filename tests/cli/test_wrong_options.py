@@ -32,7 +32,7 @@ from captum_spectral.studies import files
         ),
         (
             ["--model", "{net}:infinite"],
-            "infinite fails on an input of shape (1, 3, 224, 224) with",
+            "infinite gives logits that are NaN or infinite for this image",
         ),
         (["--model", "{net}:wrong_shape"], "with RuntimeError: "),
         (["--model", "{net}:key_error"], "with KeyError: 'logits'"),

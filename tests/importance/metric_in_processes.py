@@ -6,9 +6,11 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from helpers import tiny_cnn
 
-from captum_spectral import SpectralImportance
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from helpers import tiny_cnn  # noqa: E402
+
+from captum_spectral import SpectralImportance  # noqa: E402
 
 if __name__ == "__main__":
     dist.init_process_group("gloo")
@@ -18,7 +20,7 @@ if __name__ == "__main__":
     for start in range(2 * rank, len(images), 2 * count):
         importance.update(images[start : start + 2], labels[start : start + 2])
     result = importance.compute()
-    own = int(importance.moments[:, 0, 0].sum())  # what the sum took in is given back after it
+    own = importance.result().num_examples  # what the sum took in is given back after it
     Path(f"{sys.argv[1]}.{rank}.json").write_text(result.to_json())
     Path(f"{sys.argv[1]}.{rank}.own").write_text(str(own))
     dist.barrier()
