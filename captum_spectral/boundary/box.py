@@ -1,4 +1,4 @@
-"""The range that valid inputs lie in, such as that of normalised pixels."""
+"""Box: the range of valid inputs, such as that of normalised pixels, and moves inside it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from captum_spectral._arguments import detached
 
-__all__ = ["Box", "Clip", "format_clip"]
+__all__ = ["Box", "Clip", "check_pair"]
 
 NEWTON_STEPS = 8
 # How far, in units of rounding, pixels may be from the range that they were normalised with.
@@ -35,7 +35,9 @@ class Box:
         self._bounds: tuple[Tensor, Tensor] | None = None
         if clip is None:
             return
-        low, high = format_clip(clip, inputs, dtype)
+        low, high = (_bound(bound, inputs, dtype) for bound in clip)
+        if not (low <= high).all():
+            raise ValueError(f"clip must be (low, high) with low <= high everywhere, got {clip!r}")
         slack = _slack(low, high, dtype)
         outside = ((inputs < low - slack) | (inputs > high + slack)).flatten(1).any(1)
         if outside.any():
@@ -50,7 +52,7 @@ class Box:
         self._bounds = low, high
 
     def of(self, examples: Tensor) -> Box:
-        """The box of some of the examples; rows below are one per example of their box."""
+        """Return the box of some of the examples, each row of which is one of theirs."""
         if self._bounds is None or all(len(bound) == 1 for bound in self._bounds):
             return self
         box = copy(self)
@@ -59,14 +61,14 @@ class Box:
         return box
 
     def clamp(self, points: Tensor) -> Tensor:
-        """The nearest points inside."""
+        """Move points ``(R, ...)`` to the nearest ones inside."""
         if self._bounds is None:
             return points
         low, high = self._bounds
         return points.maximum(low).minimum(high)
 
     def move(self, points: Tensor, unit: Tensor, distances: Tensor) -> Tensor:
-        r"""The nearest points inside of which the component along a unit vector is larger.
+        r"""Move points along unit vectors, to the nearest points inside that are as far that way.
 
         Without bounds :math:`z = x + d u`. With bounds the nearest :math:`z` with
         :math:`u \cdot (z - x) = d` is :math:`x + \lambda u`, clamped; Newton's method finds
@@ -91,7 +93,7 @@ class Box:
         return moved
 
     def without_blocked(self, points: Tensor, direction: Tensor) -> Tensor:
-        """A direction without the coordinates in which the box allows no move."""
+        """Zero the coordinates of directions ``(R, ...)`` in which the box allows no move."""
         if self._bounds is None:
             return direction
         low, high = self._bounds
@@ -99,46 +101,32 @@ class Box:
         return direction.masked_fill(blocked | (low == high), 0)
 
 
-def format_clip(
-    clip: Clip, inputs: Tensor, dtype: torch.dtype, any_number: bool = False
-) -> tuple[Tensor, Tensor]:
-    """The bounds, each ``(1 or B, ...)`` of the rank of the inputs.
-
-    Args:
-        clip: As of the user.
-        inputs: ``(B, ...)``.
-        dtype: What the bounds are rounded to.
-        any_number: Bounds per example need not be as many as the inputs.
-    """
+def check_pair(clip: object) -> None:
+    """Check that bounds come as a pair; all else about them depends on the inputs."""
     if not isinstance(clip, (tuple, list)) or len(clip) != 2:
         raise TypeError(f"clip must be None or a pair (low, high), got {clip!r}")
-    low, high = (_bound(bound, inputs, dtype, any_number) for bound in clip)
-    if not (low <= high).all():
-        raise ValueError(f"clip must be (low, high) with low <= high everywhere, got {clip!r}")
-    return low, high
 
 
 def _slack(low: Tensor, high: Tensor, dtype: torch.dtype) -> Tensor:
-    """How far outside an input is taken for one at the bound, whose rounding is of its size."""
+    """Return how far outside the bounds inputs may be, which is the rounding of the bounds."""
     size = torch.maximum(low.nan_to_num(0, 0, 0).abs(), high.nan_to_num(0, 0, 0).abs())
     # Images in float64, too, mostly were float32 before.
     return ROUNDING * max(torch.finfo(d).eps for d in (dtype, torch.float32)) * size
 
 
-def _bound(bound: Bound, inputs: Tensor, dtype: torch.dtype, any_number: bool) -> Tensor:
+def _bound(bound: Bound, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+    """Round a bound to ``dtype``, and give it the rank of the inputs: ``(1 or B, ...)``."""
     if not isinstance(bound, Tensor):
         bound = torch.tensor(bound, dtype=torch.float64, device="cpu")
     tensor = detached(bound).to(dtype).to(inputs)
-    if tensor.dim() == 1 and len(tensor) == inputs.shape[1]:
+    if tensor.dim() == 1 and len(tensor) == inputs.shape[1]:  # one number per channel
         tensor = tensor.reshape(1, -1, *[1] * (inputs.dim() - 2))
-    shape = list(inputs.shape)
-    if any_number and tensor.dim() == len(shape):
-        shape[0] = len(tensor)
+    shape = inputs.shape
     if tensor.dim() > len(shape) or any(
         n not in (1, m) for n, m in zip(reversed(tensor.shape), reversed(shape), strict=False)
     ):
         raise ValueError(
             "clip must hold numbers, one number per channel, or tensors that broadcast to the "
-            f"inputs of shape {tuple(inputs.shape)}, got shape {tuple(tensor.shape)}"
+            f"inputs of shape {tuple(shape)}, got shape {tuple(tensor.shape)}"
         )
     return tensor.reshape([1] * (len(shape) - tensor.dim()) + list(tensor.shape))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
+from captum_spectral._engine.forward import gradients
 from captum_spectral.boundary.box import Box
-from captum_spectral.boundary.classifier import Classifier, slope
+from captum_spectral.boundary.classifier import Classifier
 
 __all__ = ["deepfool"]
 
@@ -20,11 +23,12 @@ def deepfool(
     classifier: Classifier,
     box: Box,
     starts: Tensor,
+    *,
     num_candidates: int,
     overshoot: float,
     max_steps: int,
 ) -> Tensor:
-    r"""Points that have, most of them, crossed a boundary.
+    r"""Return points of which most have crossed a boundary.
 
     At a point with outputs :math:`f`, the boundary to class :math:`j` is, to first order,
 
@@ -51,8 +55,8 @@ def deepfool(
     the rows.
     """
     points = starts.clone()
-    active = classifier.examples
-    candidates: Tensor | None = None
+    active = classifier.examples  # (R,) those that still move
+    candidates: Tensor | None = None  # (R, k) their classes
     for step in range(max_steps):
         leaf, logits = classifier.differentiable(points[active], active)
         if candidates is None:
@@ -61,33 +65,36 @@ def deepfool(
         moving = ~classifier.crossed(logits, active) & logits.detach().isfinite().all(1)
         if not moving.any():
             break
-        here = points[active]
-        unit, distances, candidates = _to_nearest(
-            classifier, box.of(active), here, leaf, logits, active, candidates
-        )
+        rows = _Rows(points[active], leaf, logits, active)
+        unit, distances, candidates = _to_nearest(classifier, box.of(active), rows, candidates)
         moving &= distances.isfinite()
         active, candidates = active[moving], candidates[moving]
         if not len(active):
             break
         share = 0.5 if step < min(HALF_STEPS, max_steps - 1) else 1 + overshoot
-        moved = box.of(active).move(here[moving], unit[moving], share * distances[moving])
-        points[active] = moved
+        here = rows.points[moving]
+        points[active] = box.of(active).move(here, unit[moving], share * distances[moving])
     return points
 
 
-def _to_nearest(
-    classifier: Classifier,
-    box: Box,
-    points: Tensor,
-    leaf: Tensor,
-    logits: Tensor,
-    examples: Tensor,
-    candidates: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Directions ``(R, ...)`` and distances ``(R,)`` to the nearest linearised boundaries.
+class _Rows(NamedTuple):
+    """Points of a step in the precision in which they move, as the model saw them, its outputs."""
 
-    The distance is infinite where no class has a slope. Also the candidates worth another look.
+    points: Tensor  # (R, ...)
+    leaf: Tensor  # (R, ...) of the graph
+    logits: Tensor  # (R, classes)
+    examples: Tensor  # (R,)
+
+
+def _to_nearest(
+    classifier: Classifier, box: Box, rows: _Rows, candidates: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return directions ``(R, ...)`` and distances ``(R,)`` to the nearest linearised boundaries.
+
+    The distance is infinite where no class has a slope. Third come the candidates worth another
+    look.
     """
+    points, leaf, logits, examples = rows
     wide = (-1, *[1] * (points.dim() - 1))
     # Rows that lie on the boundary itself must move, too; the bisection takes it back.
     least = 1e-5 * logits.detach().abs().amax(1) + 1e-8
@@ -98,7 +105,8 @@ def _to_nearest(
     for j in range(num_candidates):
         rival = logits.gather(1, candidates[:, j : j + 1])[:, 0]
         gain = rival - classifier.of_target(logits, examples)
-        gradient = slope(gain, leaf, retain_graph=j < num_candidates - 1).to(points)
+        (gradient,) = gradients(gain, (leaf,), retain_graph=j < num_candidates - 1)
+        gradient = gradient.to(points)
         margin = (least - gain.detach()).to(points)
         # How far it is when the coordinates at their bounds stay there.
         free = box.without_blocked(points, gradient).flatten(1).norm(dim=1)

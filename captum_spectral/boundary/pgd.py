@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from captum_spectral._engine.forward import gradients
 from captum_spectral.boundary.box import Box
-from captum_spectral.boundary.classifier import Classifier, slope
+from captum_spectral.boundary.classifier import Classifier
 
 __all__ = ["pgd"]
 
@@ -18,10 +19,11 @@ def pgd(
     classifier: Classifier,
     box: Box,
     starts: Tensor,
+    *,
     radii: Sequence[float],
     max_steps: int,
 ) -> Tensor:
-    r"""Points that have crossed a boundary, in the smallest ball where that was found.
+    r"""Return points that have crossed a boundary, in the smallest ball where that was found.
 
     Steps of length ``2 * radius / max_steps`` follow the normalised gradient of
     :math:`\max_{j \ne c} f_j - f_c`, which, unlike the cross entropy of the original, does not
@@ -41,7 +43,7 @@ def pgd(
     up to the one where it crosses. Memory: the graph of the rows.
     """
     found = starts.clone()
-    remaining = classifier.examples
+    remaining = classifier.examples  # (R,) those that crossed in no smaller ball
     for radius in sorted(radii):
         points = _into_ball(classifier, box, starts, classifier.examples, radius)
         active, missing = remaining, torch.ones_like(classifier.examples, dtype=torch.bool)
@@ -52,8 +54,9 @@ def pgd(
             missing[active[crossed]] = False
             if step == max_steps or crossed.all():
                 break
-            gradient = slope(-classifier.margin(logits, active), leaf).to(points)
-            direction = _unit(box.of(active).without_blocked(points[active], gradient))
+            (gradient,) = gradients(-classifier.margin(logits, active), (leaf,))
+            free = box.of(active).without_blocked(points[active], gradient.to(points))
+            direction = _unit(free)
             moving = ~crossed & (direction != 0).flatten(1).any(1)
             active = active[moving]
             if not len(active):
@@ -69,7 +72,7 @@ def pgd(
 def _into_ball(
     classifier: Classifier, box: Box, points: Tensor, examples: Tensor, radius: float
 ) -> Tensor:
-    """The points drawn to their examples, to a radius, and into the box, which holds those."""
+    """Draw points to their examples, to a radius, and into the box, which holds those."""
     center = classifier.inputs[examples]
     offset = points - center
     length = offset.flatten(1).norm(dim=1).reshape(-1, *[1] * (points.dim() - 1))
@@ -77,7 +80,7 @@ def _into_ball(
 
 
 def _unit(direction: Tensor) -> Tensor:
-    """Rows of length 1, or 0 where there is no direction."""
+    """Scale rows ``(R, ...)`` to length 1; those without a direction become 0."""
     length = direction.flatten(1).norm(dim=1).reshape(-1, *[1] * (direction.dim() - 1))
     usable = (length > 0) & length.isfinite()
     return torch.where(usable, direction / length, 0)
