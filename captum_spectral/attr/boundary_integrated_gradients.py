@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, overload
 
 import torch
 from captum.attr import GradientAttribution, IntegratedGradients
@@ -16,21 +16,25 @@ from captum_spectral._captum import (
     is_tuple,
     log_usage,
 )
-from captum_spectral.boundary.box import Clip
-from captum_spectral.boundary.classifier import slope
-from captum_spectral.boundary.nearest import Search, SearchMethod
-from captum_spectral.boundary.result import OnMissing
-from captum_spectral.boundary.scored import AtBoundary, Score, Scored
+from captum_spectral._engine.forward import gradients
+from captum_spectral.attr._at_boundary import AtBoundary, BoundaryOptions, Score, Scored
+from captum_spectral.boundary.search import BoundarySearch, SearchMethod
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["BoundaryIntegratedGradients"]
 
-QUADRATURES = (
-    "gausslegendre",
-    "riemann_left",
-    "riemann_middle",
-    "riemann_right",
-    "riemann_trapezoid",
-)
+Inputs = TypeVar("Inputs", Tensor, tuple[Tensor, ...])
+Quadrature = Literal[
+    "gausslegendre", "riemann_left", "riemann_middle", "riemann_right", "riemann_trapezoid"
+]
+QUADRATURES = get_args(Quadrature)
+
+
+class _Options(BoundaryOptions, total=False):
+    n_steps: int
+    method: Quadrature
 
 
 class BoundaryIntegratedGradients(GradientAttribution):  # type: ignore[misc]
@@ -88,63 +92,74 @@ class BoundaryIntegratedGradients(GradientAttribution):  # type: ignore[misc]
     def __init__(self, forward_func: Callable[..., Any]) -> None:
         GradientAttribution.__init__(self, forward_func)
 
+    @overload
+    def attribute(
+        self,
+        inputs: Inputs,
+        target: TargetType,
+        *,
+        return_convergence_delta: Literal[False] = ...,
+        **options: Unpack[_Options],
+    ) -> Inputs: ...
+
+    @overload
+    def attribute(
+        self,
+        inputs: Inputs,
+        target: TargetType,
+        *,
+        return_convergence_delta: Literal[True],
+        **options: Unpack[_Options],
+    ) -> tuple[Inputs, Tensor]: ...
+
     @log_usage()  # type: ignore[untyped-decorator]
     def attribute(
         self,
         inputs: Tensor | tuple[Tensor, ...],
         target: TargetType,
+        *,
         baselines: Tensor | tuple[Tensor, ...] | None = None,
         additional_forward_args: Any = None,
         score: Score = "logit",
-        search: SearchMethod = "deepfool",
-        clip: Clip | None = None,
-        num_restarts: int = 0,
-        generator: torch.Generator | None = None,
-        on_missing: OnMissing = "raise",
+        search: BoundarySearch | SearchMethod = "deepfool",
         n_steps: int = 50,
-        method: str = "gausslegendre",
+        method: Quadrature = "gausslegendre",
         internal_batch_size: int | None = None,
         return_convergence_delta: bool = False,
         show_progress: bool = False,
     ) -> Any:
-        r"""Captum's integrated gradients from the boundary points to the inputs.
+        r"""Integrate gradients, as Captum does it, from the boundary points to the inputs.
 
         Args:
-            inputs (Tensor or tuple[Tensor]): Real floating tensor ``(B, ...)``, or a tuple of one.
-                Half-precision inputs reach the model in their own dtype.
+            inputs (Tensor or tuple[Tensor, ...]): Real floating tensor ``(B, ...)``, or a tuple of
+                one. Half-precision inputs reach the model in their own dtype.
             target (int, list, or Tensor): The class to explain, which must be the predicted one,
                 except that this is not checked with ``baselines``: an int for all examples, a list
                 of ints or a 1-D tensor with one per example.
-            baselines (Tensor or tuple[Tensor], optional): Boundary points of the shape of the
+            baselines (Tensor or tuple[Tensor, ...], optional): Boundary points of the shape of the
                 inputs, as in ``find_boundary(...).points``, NaN for the examples that have none.
-                Then nothing is searched: ``search``, ``clip`` and ``num_restarts`` are ignored, and
-                what the model predicts for the inputs is not looked at. Under Captum's wrappers
-                give them, or the search is repeated for every copy of the inputs; the wrappers
-                repeat the points. None: search. Default: None
+                Then nothing is searched, of ``search`` only ``on_missing`` counts, and what the
+                model predicts for the inputs is not looked at. Under Captum's wrappers give them,
+                or the search is repeated for every copy of the inputs; the wrappers repeat the
+                points. None: search. Default: None
             additional_forward_args (Any, optional): Further arguments of ``forward_func``, a
                 single one or a tuple. Tensors with one entry per example follow their example, all
                 else is passed through. Default: None
             score (str, optional): ``"logit"``, the output of ``target``; or ``"margin"``, that
                 less the output of the class on the other side. Default: "logit"
-            search (str or callable, optional): ``method`` of
-                :func:`~captum_spectral.boundary.find_boundary`, which has more options; its points
-                can be given as ``baselines``, with which this is ignored. Default: "deepfool"
-            clip (tuple, optional): ``(low, high)`` of valid inputs: numbers, one number per
-                channel, or tensors that broadcast to the inputs; ignored with ``baselines``.
-                Default: None
-            num_restarts (int, optional): Further searches from random points; ignored with
-                ``baselines``. Default: 0
-            generator (torch.Generator, optional): Source of these; None takes PyTorch's global
-                one. Default: None
-            on_missing (str, optional): Of examples without a boundary: ``"raise"``, or ``"nan"``
-                attributions and deltas. Default: "raise"
+            search (BoundarySearch, str or callable, optional): How the points are looked for, see
+                :class:`~captum_spectral.BoundarySearch`: with which method, in which range of valid
+                inputs, from how many starts, and whether an example without a boundary is an error
+                or gets NaN attributions and deltas. A name or a function alone is its method, with
+                the defaults of all else. Default: "deepfool"
             n_steps (int, optional): Steps of the quadrature. Default: 50
             method (str, optional): The quadrature, as in Captum: ``"gausslegendre"``,
                 ``"riemann_left"``, ``"riemann_middle"``, ``"riemann_right"`` or
                 ``"riemann_trapezoid"``. Default: "gausslegendre"
             internal_batch_size (int, optional): Rows in a forward pass, at most, of the search and
                 of the quadrature; it bounds the memory and changes the result by rounding only.
-                None: ``B`` and ``n_steps * B``. Default: None
+                None: ``B`` and ``n_steps * B``. Examples that do not fit in memory are done again,
+                half as many at a time, in both cases, and a single one step by step. Default: None
             return_convergence_delta (bool, optional): Return
                 :math:`\sum_i A_i - (f(x) - f(x'))` as well, with the score that was explained as
                 :math:`f`. Default: False
@@ -152,14 +167,15 @@ class BoundaryIntegratedGradients(GradientAttribution):  # type: ignore[misc]
                 search, and the quadrature, of each example. Default: False
 
         Returns:
-            *Tensor* or *tuple[Tensor]* of **attributions**, contiguous, of the shape of the inputs;
-            with ``return_convergence_delta`` followed by the **delta** ``(B,)``. Both are of the
-            dtype of the inputs, float32 for half precision.
+            *Tensor* or *tuple[Tensor, ...]* of **attributions**, contiguous, of the shape of the
+            inputs; with ``return_convergence_delta`` followed by the **delta** ``(B,)``. Both are
+            of the dtype of the inputs, float32 for half precision.
 
         Raises:
             TypeError, ValueError, BoundaryNotFoundError: As
                 :func:`~captum_spectral.boundary.find_boundary`; a ValueError also for baselines
                 that are not across the boundary.
+            torch.OutOfMemoryError: Not even a single example fits in memory.
         """
         # Captum would look at them after the search.
         if n_steps is None:
@@ -173,18 +189,18 @@ class BoundaryIntegratedGradients(GradientAttribution):  # type: ignore[misc]
                 self.forward_func,
                 inputs,
                 target,
-                baselines,
-                additional_forward_args,
-                score,
-                Search(search, num_restarts=num_restarts, generator=generator),
-                clip,
-                on_missing,
-                internal_batch_size,
+                baselines=baselines,
+                additional_forward_args=additional_forward_args,
+                score=score,
+                search=search,
+                internal_batch_size=internal_batch_size,
             )
             x = at_boundary.inputs
             delta = x.new_full(x.shape[:1], torch.nan)
 
-            def integrate(scored: Scored, points: Tensor, examples: Tensor) -> Tensor:
+            def integrate(
+                scored: Scored, points: Tensor, examples: Tensor, max_rows: int | None
+            ) -> Tensor:
                 integrated = IntegratedGradients(scored)
                 integrated.gradient_func = _gradients
                 result: Any = integrated.attribute(
@@ -193,7 +209,8 @@ class BoundaryIntegratedGradients(GradientAttribution):  # type: ignore[misc]
                     additional_forward_args=examples,
                     n_steps=n_steps,
                     method=method,
-                    internal_batch_size=internal_batch_size,
+                    # Captum takes a step of all examples at least.
+                    internal_batch_size=None if max_rows is None else max(max_rows, len(points)),
                     return_convergence_delta=return_convergence_delta,
                 )
                 if return_convergence_delta:
@@ -227,6 +244,6 @@ def _gradients(
     target_ind: TargetType = None,
     additional_forward_args: Any = None,
 ) -> tuple[Tensor, ...]:
-    """Captum's ``compute_gradients`` for a score, with an error that says what is wrong."""
+    """Do what Captum's ``compute_gradients`` does, with an error that says what is wrong."""
     with torch.enable_grad():
-        return (slope(forward_fn(*inputs, *additional_forward_args), inputs[0]),)
+        return gradients(forward_fn(*inputs, *additional_forward_args), inputs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from captum.attr import GradientAttribution
@@ -15,11 +15,12 @@ from captum_spectral._captum import (
     is_tuple,
     log_usage,
 )
-from captum_spectral.boundary.box import Clip
-from captum_spectral.boundary.classifier import slope
-from captum_spectral.boundary.nearest import Search, SearchMethod
-from captum_spectral.boundary.result import OnMissing
-from captum_spectral.boundary.scored import AtBoundary, Score, Scored
+from captum_spectral._engine.forward import gradients
+from captum_spectral.attr._at_boundary import AtBoundary, BoundaryOptions, Score, Scored
+from captum_spectral.boundary.search import BoundarySearch, SearchMethod
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["BoundarySaliency"]
 
@@ -74,68 +75,70 @@ class BoundarySaliency(GradientAttribution):  # type: ignore[misc]
     def __init__(self, forward_func: Callable[..., Any]) -> None:
         GradientAttribution.__init__(self, forward_func)
 
+    @overload
+    def attribute(
+        self, inputs: Tensor, target: TargetType, **options: Unpack[BoundaryOptions]
+    ) -> Tensor: ...
+
+    @overload
+    def attribute(
+        self, inputs: tuple[Tensor, ...], target: TargetType, **options: Unpack[BoundaryOptions]
+    ) -> tuple[Tensor, ...]: ...
+
     @log_usage()  # type: ignore[untyped-decorator]
     def attribute(
         self,
         inputs: Tensor | tuple[Tensor, ...],
         target: TargetType,
+        *,
         baselines: Tensor | tuple[Tensor, ...] | None = None,
         additional_forward_args: Any = None,
         score: Score = "logit",
-        search: SearchMethod = "deepfool",
-        clip: Clip | None = None,
-        num_restarts: int = 0,
-        generator: torch.Generator | None = None,
-        on_missing: OnMissing = "raise",
+        search: BoundarySearch | SearchMethod = "deepfool",
         internal_batch_size: int | None = None,
         show_progress: bool = False,
     ) -> Any:
-        r"""The gradients at the boundary points of the inputs.
+        r"""Return the gradients at the boundary points of the inputs.
 
         Args:
-            inputs (Tensor or tuple[Tensor]): Real floating tensor ``(B, ...)``, or a tuple of one.
-                Half-precision inputs reach the model in their own dtype.
+            inputs (Tensor or tuple[Tensor, ...]): Real floating tensor ``(B, ...)``, or a tuple of
+                one. Half-precision inputs reach the model in their own dtype.
             target (int, list, or Tensor): The class to explain, which must be the predicted one,
                 except that this is not checked with ``baselines``: an int for all examples, a list
                 of ints or a 1-D tensor with one per example.
-            baselines (Tensor or tuple[Tensor], optional): Boundary points of the shape of the
+            baselines (Tensor or tuple[Tensor, ...], optional): Boundary points of the shape of the
                 inputs, as in ``find_boundary(...).points``, NaN for the examples that have none.
-                Then nothing is searched: ``search``, ``clip`` and ``num_restarts`` are ignored, and
-                what the model predicts for the inputs is not looked at. Under Captum's wrappers
-                give them, or the search is repeated for every copy of the inputs; the wrappers
-                repeat the points, which then are the same for all copies of an example, and so is
-                this attribution. None: search. Default: None
+                Then nothing is searched, of ``search`` only ``on_missing`` counts, and what the
+                model predicts for the inputs is not looked at. Under Captum's wrappers give them,
+                or the search is repeated for every copy of the inputs; the wrappers repeat the
+                points, which then are the same for all copies of an example, and so is this
+                attribution. None: search. Default: None
             additional_forward_args (Any, optional): Further arguments of ``forward_func``, a
                 single one or a tuple. Tensors with one entry per example follow their example, all
                 else is passed through. Default: None
             score (str, optional): ``"logit"``, the output of ``target``; or ``"margin"``, that
                 less the output of the class on the other side. Default: "logit"
-            search (str or callable, optional): ``method`` of
-                :func:`~captum_spectral.boundary.find_boundary`, which has more options; its points
-                can be given as ``baselines``, with which this is ignored. Default: "deepfool"
-            clip (tuple, optional): ``(low, high)`` of valid inputs: numbers, one number per
-                channel, or tensors that broadcast to the inputs; ignored with ``baselines``.
-                Default: None
-            num_restarts (int, optional): Further searches from random points; ignored with
-                ``baselines``. Default: 0
-            generator (torch.Generator, optional): Source of these; None takes PyTorch's global
-                one. Default: None
-            on_missing (str, optional): Of examples without a boundary: ``"raise"``, or ``"nan"``
-                attributions. Default: "raise"
+            search (BoundarySearch, str or callable, optional): How the points are looked for, see
+                :class:`~captum_spectral.BoundarySearch`: with which method, in which range of valid
+                inputs, from how many starts, and whether an example without a boundary is an error
+                or gets NaN attributions. A name or a function alone is its method, with the
+                defaults of all else. Default: "deepfool"
             internal_batch_size (int, optional): Rows in a forward pass, at most, of the search too;
-                it bounds the memory and changes the result by rounding only. None: ``B``.
+                it bounds the memory and changes the result by rounding only. None: ``B``. Examples
+                that do not fit in memory are done again, half as many at a time, in both cases.
                 Default: None
             show_progress (bool, optional): Display a progress bar that counts the stages of the
                 search, and the gradients, of each example. Default: False
 
         Returns:
-            *Tensor* or *tuple[Tensor]* of **attributions**, contiguous, of the shape of the inputs
-            and their dtype, float32 for half precision.
+            *Tensor* or *tuple[Tensor, ...]* of **attributions**, contiguous, of the shape of the
+            inputs and their dtype, float32 for half precision.
 
         Raises:
             TypeError, ValueError, BoundaryNotFoundError: As
                 :func:`~captum_spectral.boundary.find_boundary`; a ValueError also for baselines
                 that are not across the boundary.
+            torch.OutOfMemoryError: Not even a single example fits in memory.
         """
         # Also where the caller has switched gradients off.
         with torch.inference_mode(False), torch.no_grad():
@@ -143,13 +146,11 @@ class BoundarySaliency(GradientAttribution):  # type: ignore[misc]
                 self.forward_func,
                 inputs,
                 target,
-                baselines,
-                additional_forward_args,
-                score,
-                Search(search, num_restarts=num_restarts, generator=generator),
-                clip,
-                on_missing,
-                internal_batch_size,
+                baselines=baselines,
+                additional_forward_args=additional_forward_args,
+                score=score,
+                search=search,
+                internal_batch_size=internal_batch_size,
             )
             attributions = at_boundary.attributions(
                 _slopes, f"{self.get_name()} attribution", show_progress
@@ -166,7 +167,9 @@ class BoundarySaliency(GradientAttribution):  # type: ignore[misc]
         raise NotImplementedError(f"attribute_future is not implemented for {type(self).__name__}")
 
 
-def _slopes(scored: Scored, points: Tensor, examples: Tensor) -> Tensor:
+def _slopes(scored: Scored, points: Tensor, examples: Tensor, max_rows: int | None) -> Tensor:
+    """Differentiate the score of each point. A point is one row, so ``max_rows`` holds already."""
     with torch.enable_grad():
         leaf = points.requires_grad_()
-        return slope(scored(leaf, examples), leaf)
+        (slopes,) = gradients(scored(leaf, examples), (leaf,))
+    return slopes

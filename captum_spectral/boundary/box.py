@@ -1,4 +1,4 @@
-"""Keep points in the range of valid inputs, such as that of normalised pixels."""
+"""Box: the range of valid inputs, such as that of normalised pixels, and moves inside it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor
 
 from captum_spectral._arguments import detached
 
-__all__ = ["Box", "Clip", "format_clip"]
+__all__ = ["Box", "Clip", "check_pair"]
 
 NEWTON_STEPS = 8
-# Pixels may leave the range that they were normalised with by so many units of rounding.
+# How far, in units of rounding, pixels may be from the range that they were normalised with.
 ROUNDING = 4
 
 Bound = float | Sequence[float] | Tensor
@@ -22,21 +22,22 @@ Clip = tuple[Bound, Bound]
 
 
 class Box:
-    """Hold the values between ``low`` and ``high``, or all values for ``clip=None``.
+    """Values between ``low`` and ``high``, or all of them for ``clip=None``.
 
     Args:
-        clip: The pair (low, high), each a number, one number per channel (dim 1), or a tensor that
-            broadcasts to the inputs. Where both are equal nothing may change.
+        clip: Two of: a number, one number per channel (dim 1), or a tensor that broadcasts to the
+            inputs. Where both are equal nothing may change.
         inputs: ``(B, ...)``, must lie inside to rounding.
-        dtype: The dtype of the inputs as given. The bounds are rounded to it, so that no point
-            rounds out of them.
+        dtype: The inputs' own; the bounds are rounded to it so that no point rounds out of them.
     """
 
     def __init__(self, clip: Clip | None, inputs: Tensor, dtype: torch.dtype) -> None:
         self._bounds: tuple[Tensor, Tensor] | None = None
         if clip is None:
             return
-        low, high = format_clip(clip, inputs, dtype)
+        low, high = (_bound(bound, inputs, dtype) for bound in clip)
+        if not (low <= high).all():
+            raise ValueError(f"clip must be (low, high) with low <= high everywhere, got {clip!r}")
         slack = _slack(low, high, dtype)
         outside = ((inputs < low - slack) | (inputs > high + slack)).flatten(1).any(1)
         if outside.any():
@@ -51,7 +52,7 @@ class Box:
         self._bounds = low, high
 
     def of(self, examples: Tensor) -> Box:
-        """Return the box of some of the examples; its methods take one row for each of them."""
+        """Return the box of some of the examples, each row of which is one of theirs."""
         if self._bounds is None or all(len(bound) == 1 for bound in self._bounds):
             return self
         box = copy(self)
@@ -60,19 +61,19 @@ class Box:
         return box
 
     def clamp(self, points: Tensor) -> Tensor:
-        """Return the nearest points inside."""
+        """Move points ``(R, ...)`` to the nearest ones inside."""
         if self._bounds is None:
             return points
         low, high = self._bounds
         return points.maximum(low).minimum(high)
 
     def move(self, points: Tensor, unit: Tensor, distances: Tensor) -> Tensor:
-        r"""Return the nearest points inside, moved along a unit vector by given distances.
+        r"""Move points along unit vectors, to the nearest points inside that are as far that way.
 
         Without bounds :math:`z = x + d u`. With bounds the nearest :math:`z` with
         :math:`u \cdot (z - x) = d` is :math:`x + \lambda u`, clamped; Newton's method finds
-        :math:`\lambda`, as the component is concave in it. If the box ends before that, the points
-        go as far as the box does.
+        :math:`\lambda`, as the component is concave in it. Where the box ends before that, as far
+        as it goes.
 
         Args:
             points: ``(R, ...)`` inside.
@@ -85,7 +86,6 @@ class Box:
         if self._bounds is None:
             return moved
         for _ in range(NEWTON_STEPS):
-            # Newton (R,): the lacking distance over its slope, the squared length of the free part.
             lacking = distances - (unit * (moved - points)).flatten(1).sum(1)
             free = self.without_blocked(moved, unit).flatten(1).square().sum(1)
             reach = torch.where(free > 0, reach + lacking / free, reach)
@@ -93,7 +93,7 @@ class Box:
         return moved
 
     def without_blocked(self, points: Tensor, direction: Tensor) -> Tensor:
-        """Set to 0 the coordinates of a direction in which the box allows no move."""
+        """Zero the coordinates of directions ``(R, ...)`` in which the box allows no move."""
         if self._bounds is None:
             return direction
         low, high = self._bounds
@@ -101,47 +101,32 @@ class Box:
         return direction.masked_fill(blocked | (low == high), 0)
 
 
-def format_clip(
-    clip: Clip, inputs: Tensor, dtype: torch.dtype, any_number: bool = False
-) -> tuple[Tensor, Tensor]:
-    """Return the bounds, each ``(1 or B, ...)`` of the rank of the inputs.
-
-    Args:
-        clip: The pair (low, high) as the user gave it.
-        inputs: ``(B, ...)``.
-        dtype: The dtype that the bounds are rounded to.
-        any_number: Accept bounds per example in a number other than that of the inputs.
-    """
+def check_pair(clip: object) -> None:
+    """Check that bounds come as a pair; all else about them depends on the inputs."""
     if not isinstance(clip, (tuple, list)) or len(clip) != 2:
         raise TypeError(f"clip must be None or a pair (low, high), got {clip!r}")
-    low, high = (_bound(bound, inputs, dtype, any_number) for bound in clip)
-    if not (low <= high).all():
-        raise ValueError(f"clip must be (low, high) with low <= high everywhere, got {clip!r}")
-    return low, high
 
 
 def _slack(low: Tensor, high: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return the distance outside the bounds that passes for rounding, in proportion to them."""
+    """Return how far outside the bounds inputs may be, which is the rounding of the bounds."""
     size = torch.maximum(low.nan_to_num(0, 0, 0).abs(), high.nan_to_num(0, 0, 0).abs())
-    # At least the rounding of float32: images in float64 mostly were float32 before.
+    # Images in float64, too, mostly were float32 before.
     return ROUNDING * max(torch.finfo(d).eps for d in (dtype, torch.float32)) * size
 
 
-def _bound(bound: Bound, inputs: Tensor, dtype: torch.dtype, any_number: bool) -> Tensor:
-    """Return one bound as a tensor of the rank of the inputs; raise unless it broadcasts."""
+def _bound(bound: Bound, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+    """Round a bound to ``dtype``, and give it the rank of the inputs: ``(1 or B, ...)``."""
     if not isinstance(bound, Tensor):
         bound = torch.tensor(bound, dtype=torch.float64, device="cpu")
     tensor = detached(bound).to(dtype).to(inputs)
-    if tensor.dim() == 1 and len(tensor) == inputs.shape[1]:
+    if tensor.dim() == 1 and len(tensor) == inputs.shape[1]:  # one number per channel
         tensor = tensor.reshape(1, -1, *[1] * (inputs.dim() - 2))
-    shape = list(inputs.shape)
-    if any_number and tensor.dim() == len(shape):
-        shape[0] = len(tensor)
+    shape = inputs.shape
     if tensor.dim() > len(shape) or any(
         n not in (1, m) for n, m in zip(reversed(tensor.shape), reversed(shape), strict=False)
     ):
         raise ValueError(
             "clip must hold numbers, one number per channel, or tensors that broadcast to the "
-            f"inputs of shape {tuple(inputs.shape)}, got shape {tuple(tensor.shape)}"
+            f"inputs of shape {tuple(shape)}, got shape {tuple(tensor.shape)}"
         )
     return tensor.reshape([1] * (len(shape) - tensor.dim()) + list(tensor.shape))

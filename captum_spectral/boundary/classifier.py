@@ -1,4 +1,4 @@
-"""A classifier on versions of its examples: its outputs, its decisions, its slopes."""
+"""A classifier on versions of its examples: its outputs, its decisions, its margins."""
 
 from __future__ import annotations
 
@@ -9,29 +9,32 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_spectral._arguments import (
-    check_count,
-    detached,
-    format_inputs,
-    format_target,
-)
-from captum_spectral._captum import TargetType, run_forward
-from captum_spectral._engine.forward import Forward, warn_if_training
+from captum_spectral._arguments import detached, format_inputs
+from captum_spectral._captum import NullProgress, TargetType
+from captum_spectral._engine.forward import Forward
+from captum_spectral.boundary.batches import Batches
 
-__all__ = ["Classifier", "slope"]
+__all__ = ["Classifier"]
 
 
 class Classifier:
-    """A model and the examples whose decisions are looked at; the only place that calls the model.
+    """A model and the examples whose decisions are looked at.
 
     Every row given to it is a version of one of the examples, and says of which.
 
+    Args:
+        forward_func: The model.
+        inputs: One tensor ``(B, ...)``, or a tuple of it.
+        target: One class per example.
+        additional_forward_args: Further arguments of the model. Default: None
+
     Attributes:
-        inputs: ``(B, ...)`` the examples, in the precision in which points are moved.
-        dtype: What the model is shown.
-        target: ``(B,)`` the explained classes.
-        examples: ``(B,)`` all indices, 0..B-1.
-        margins: ``(B,)`` how far the decisions at the examples are ahead, once they were checked.
+        inputs (Tensor): ``(B, ...)`` the examples, in the precision in which points are moved.
+        dtype (torch.dtype): That of the rows that the model is shown.
+        target (Tensor): ``(B,)`` the explained classes.
+        examples (Tensor): ``(B,)`` all indices, 0..B-1.
+        margins (Tensor): ``(B,)`` how far the decisions at the examples are ahead, once they were
+            checked.
     """
 
     margins: Tensor
@@ -42,10 +45,7 @@ class Classifier:
         inputs: Tensor | tuple[Tensor, ...],
         target: TargetType,
         additional_forward_args: Any = None,
-        internal_batch_size: int | None = None,
     ) -> None:
-        if internal_batch_size is not None:
-            check_count("internal_batch_size", internal_batch_size)
         tensors = format_inputs(inputs)
         if len(tensors) != 1:
             raise ValueError(
@@ -55,21 +55,13 @@ class Classifier:
         (x,) = tensors
         self.dtype = x.dtype
         self.inputs = x.to(torch.promote_types(x.dtype, torch.float32))
-        self.target, self._highest_class = _class_per_example(target, x)
+        self._forward = Forward(forward_func, len(x), x.device, target, additional_forward_args)
+        self.target = _class_per_example(self._forward, x)
+        # Parts count their examples from 0; places are the indices among all.
         self.examples = self._places = torch.arange(len(x), device=x.device)
-        self._num_examples = len(x)
-        self._forward_func = forward_func
-        self._args = additional_forward_args
-        self._max_rows = len(x) if internal_batch_size is None else internal_batch_size
-        warn_if_training(forward_func)
-
-    def batches(self) -> tuple[Tensor, ...]:
-        """The examples, as many at a time as may go through the model."""
-        batches: tuple[Tensor, ...] = self.examples.split(self._max_rows)
-        return batches
 
     def part(self, examples: Tensor) -> Classifier:
-        """The same model with some of the examples, whose decisions were checked."""
+        """Return the same model with some of the examples, whose decisions were checked."""
         part = copy(self)
         part.inputs, part.target, part.margins, part._places = (
             t[examples] for t in (self.inputs, self.target, self.margins, self._places)
@@ -78,13 +70,10 @@ class Classifier:
         return part
 
     def __call__(self, points: Tensor, examples: Tensor) -> Tensor:
-        """Outputs ``(R, classes)`` of rows ``(R, ...)`` that are versions of ``examples (R,)``."""
-        args = Forward(
-            lambda *a: None, self._num_examples, points.device, None, self._args
-        )._args_of(self._places[examples].to)
+        """Return the outputs ``(R, classes)`` of versions ``(R, ...)`` of ``examples (R,)``."""
         # A copy: a model that works in place must not change what is the user's, or searched.
         rows = points.to(self.dtype, copy=True)
-        logits = run_forward(self._forward_func, rows, None, args)
+        logits = self._forward.outputs((rows,), self._places[examples].to)
         if not isinstance(logits, Tensor) or not logits.dtype.is_floating_point:
             raise TypeError(
                 "forward_func must return a floating tensor (B, classes), got "
@@ -95,51 +84,55 @@ class Classifier:
                 "forward_func must return (B, classes) with at least two classes, one row per "
                 f"example, got shape {tuple(logits.shape)} for {len(points)} examples"
             )
-        if self._highest_class >= logits.shape[1]:
+        highest = self._forward.highest_class
+        if highest is not None and highest >= logits.shape[1]:
             raise ValueError(
-                f"target {self._highest_class} does not exist: forward_func returns "
-                f"{logits.shape[1]} outputs per example, 0..{logits.shape[1] - 1}"
+                f"target {highest} does not exist: forward_func returns {logits.shape[1]} outputs "
+                f"per example, 0..{logits.shape[1] - 1}"
             )
         logits = logits.to(points.device)
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
-    @torch.no_grad()
-    def outputs(self, points: Tensor, examples: Tensor) -> Tensor:
-        """Outputs without gradients, of any number of rows."""
-        batches = zip(points.split(self._max_rows), examples.split(self._max_rows), strict=True)
-        return torch.cat([self(p, e) for p, e in batches])
-
     def differentiable(self, points: Tensor, examples: Tensor) -> tuple[Tensor, Tensor]:
-        """The rows as the leaf of a graph, and their outputs. Call it with gradients enabled."""
+        """Return the rows as the leaf of a graph, and their outputs; needs gradients enabled."""
         leaf = points.detach().to(self.dtype).requires_grad_()
         return leaf, self(leaf, examples)
 
     def crossed(self, logits: Tensor, examples: Tensor) -> Tensor:
-        """``(R,)`` whether another class than the target is predicted; never of NaN."""
+        """Say where another class than the target is predicted ``(R,)``; never of NaN."""
         return logits.isfinite().all(1) & (logits.argmax(1) != self.target[examples])
 
     def of_target(self, logits: Tensor, examples: Tensor) -> Tensor:
-        """``(R,)`` the outputs of the explained classes."""
+        """Pick the outputs ``(R,)`` of the explained classes."""
         return logits.gather(1, self.target[examples, None])[:, 0]
 
     def others(self, logits: Tensor, examples: Tensor) -> Tensor:
-        """``(R, classes)`` the outputs, -inf for the explained class."""
+        """Return the outputs ``(R, classes)`` with -inf for the explained class."""
         return logits.scatter(1, self.target[examples, None], -torch.inf)
 
     def margin(self, logits: Tensor, examples: Tensor) -> Tensor:
-        """``(R,)`` how far the explained classes are ahead of all others; negative if behind."""
+        """Return how far the explained classes ``(R,)`` are ahead of all others, or behind."""
         return self.of_target(logits, examples) - self.others(logits, examples).amax(1)
 
-    def check_decisions(self) -> None:
-        """The targets must be what is predicted, from finite outputs. One row per example."""
-        logits = self.outputs(self.inputs, self.examples)
-        infinite = (~logits.isfinite().all(1)).nonzero().flatten().tolist()
+    @torch.no_grad()
+    def check_decisions(self, batches: Batches) -> None:
+        """Check that the targets are predicted, from finite outputs, and keep the margins.
+
+        Cost: a model row per example.
+        """
+
+        def decide(examples: Tensor) -> tuple[Tensor, ...]:
+            logits = self(self.inputs[examples], examples)
+            finite = logits.isfinite().all(1)
+            return finite, logits.argmax(1), self.margin(logits, examples)
+
+        finite, predicted, self.margins = batches.of_all(decide, NullProgress())
+        infinite = (~finite).nonzero().flatten().tolist()
         if infinite:
             raise ValueError(
                 "forward_func gave values that are not finite (NaN or infinite) for the examples "
                 f"{infinite}; their decisions have no boundary"
             )
-        predicted = logits.argmax(1)
         wrong = (predicted != self.target).nonzero().flatten().tolist()
         if wrong:
             listed = ", ".join(
@@ -150,34 +143,18 @@ class Classifier:
                 f"that decision is looked for; it is not for the examples {listed}; use "
                 "target=forward_func(inputs).argmax(1), or leave them out"
             )
-        self.margins = self.margin(logits, self.examples)
 
 
-def slope(values: Tensor, leaf: Tensor, retain_graph: bool = False) -> Tensor:
-    """Gradients of each row's value ``(R,)`` with respect to that row; nothing else gets one."""
-    gradient = None
-    if values.requires_grad:
-        (gradient,) = torch.autograd.grad(
-            values.sum(), leaf, retain_graph=retain_graph, allow_unused=True
-        )
-    if gradient is None:
-        raise ValueError(
-            "forward_func must be differentiable, but its output has no gradient with respect to "
-            "the inputs: does it use .detach(), .data, torch.no_grad() or NumPy?"
-        )
-    return gradient.detach()
-
-
-def _class_per_example(target: TargetType, inputs: Tensor) -> tuple[Tensor, int]:
-    formatted, highest = format_target(target, len(inputs))
-    if isinstance(formatted, int):
-        if formatted < 0:
-            raise ValueError(f"target must count classes from 0, got {formatted}")
-        formatted = torch.full((len(inputs),), formatted, device=inputs.device)
-    if not isinstance(formatted, Tensor) or highest is None or formatted.dim() != 1:
-        got = f"{target.dtype} {tuple(target.shape)}" if isinstance(target, Tensor) else target
+def _class_per_example(forward: Forward, x: Tensor) -> Tensor:
+    """Return the target as ``(B,)`` integers on the device of the examples."""
+    target = forward.target
+    if isinstance(target, int):
+        if target < 0:
+            raise ValueError(f"target must count classes from 0, got {target}")
+        return torch.full((len(x),), target, device=x.device)
+    if not isinstance(target, Tensor):
         raise TypeError(
             "target must name one class per example, as an int, a list of ints or a 1-D integer "
-            f"tensor, got {got}; the predicted classes are forward_func(inputs).argmax(1)"
+            f"tensor, got {target}; the predicted classes are forward_func(inputs).argmax(1)"
         )
-    return detached(formatted).to(inputs.device), highest
+    return detached(target)

@@ -1,17 +1,20 @@
-"""Step to the nearest of the linearised boundaries until one is crossed (DeepFool)."""
+"""DeepFool: step to the nearest of the linearised boundaries, until one is crossed."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from captum_spectral._engine.forward import gradients
 from captum_spectral.boundary.box import Box
-from captum_spectral.boundary.classifier import Classifier, slope
+from captum_spectral.boundary.classifier import Classifier
 
 __all__ = ["deepfool"]
 
 HALF_STEPS = 2
-# The nearest class hardly changes on the way, and every candidate costs a backward pass.
+# Which class is nearest hardly changes on the way, and each class looked at costs a backward pass.
 KEPT_CANDIDATES = 3
 
 
@@ -20,39 +23,40 @@ def deepfool(
     classifier: Classifier,
     box: Box,
     starts: Tensor,
+    *,
     num_candidates: int,
     overshoot: float,
     max_steps: int,
 ) -> Tensor:
-    r"""Move points until they have crossed a boundary, which most of them do.
+    r"""Return points of which most have crossed a boundary.
 
     At a point with outputs :math:`f`, the boundary to class :math:`j` is, to first order,
 
     .. math::
         d_j = \frac{f_c - f_j}{|w_j|}, \quad w_j = \nabla (f_j - f_c)
 
-    away along :math:`w_j`. Each step goes ``1 + overshoot`` times the way to the nearest. The first
-    two go half of it, to points where the slopes are closer to those at the boundary.
+    away along :math:`w_j`. Each step goes ``1 + overshoot`` times the way to the nearest, the first
+    two half of it: where they lead, the slopes are closer to those at the boundary.
 
     Args:
         classifier: The model and its examples.
-        box: The range of valid points.
+        box: Where points may lie.
         starts: ``(B, ...)``, one per example.
         num_candidates: The classes considered: those with the largest outputs at the start, and of
             these the nearest 3 from the second step on.
-        overshoot: Share of the way by which a step goes beyond the linearised boundary.
+        overshoot: How much farther than the linearised boundary a step goes.
         max_steps: Steps at most.
 
     Returns:
-        ``(B, ...)`` the points where the examples stopped, across a boundary or stuck.
+        ``(B, ...)`` where each example stopped: across, or stuck.
 
     Cost per example: a row forward for each step it takes, and one at the end; ``num_candidates``
     rows backward for the first step and 3 for each other. Memory: two gradients and the graph of
     the rows.
     """
     points = starts.clone()
-    active = classifier.examples
-    candidates: Tensor | None = None
+    active = classifier.examples  # (R,) those that still move
+    candidates: Tensor | None = None  # (R, k) their classes
     for step in range(max_steps):
         leaf, logits = classifier.differentiable(points[active], active)
         if candidates is None:
@@ -61,34 +65,36 @@ def deepfool(
         moving = ~classifier.crossed(logits, active) & logits.detach().isfinite().all(1)
         if not moving.any():
             break
-        here = points[active]
-        unit, distances, candidates = _to_nearest(
-            classifier, box.of(active), here, leaf, logits, active, candidates
-        )
+        rows = _Rows(points[active], leaf, logits, active)
+        unit, distances, candidates = _to_nearest(classifier, box.of(active), rows, candidates)
         moving &= distances.isfinite()
         active, candidates = active[moving], candidates[moving]
         if not len(active):
             break
         share = 0.5 if step < min(HALF_STEPS, max_steps - 1) else 1 + overshoot
-        moved = box.of(active).move(here[moving], unit[moving], share * distances[moving])
-        points[active] = moved
+        here = rows.points[moving]
+        points[active] = box.of(active).move(here, unit[moving], share * distances[moving])
     return points
 
 
+class _Rows(NamedTuple):
+    """Points of a step in the precision in which they move, as the model saw them, its outputs."""
+
+    points: Tensor  # (R, ...)
+    leaf: Tensor  # (R, ...) of the graph
+    logits: Tensor  # (R, classes)
+    examples: Tensor  # (R,)
+
+
 def _to_nearest(
-    classifier: Classifier,
-    box: Box,
-    points: Tensor,
-    leaf: Tensor,
-    logits: Tensor,
-    examples: Tensor,
-    candidates: Tensor,
+    classifier: Classifier, box: Box, rows: _Rows, candidates: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return directions ``(R, ...)`` and distances ``(R,)`` to the nearest linearised boundaries.
 
-    A distance is infinite if no class has a slope. The third result is the candidates to keep for
-    the next step.
+    The distance is infinite where no class has a slope. Third come the candidates worth another
+    look.
     """
+    points, leaf, logits, examples = rows
     wide = (-1, *[1] * (points.dim() - 1))
     # Rows that lie on the boundary itself must move, too; the bisection takes it back.
     least = 1e-5 * logits.detach().abs().amax(1) + 1e-8
@@ -99,11 +105,12 @@ def _to_nearest(
     for j in range(num_candidates):
         rival = logits.gather(1, candidates[:, j : j + 1])[:, 0]
         gain = rival - classifier.of_target(logits, examples)
-        gradient = slope(gain, leaf, retain_graph=j < num_candidates - 1).to(points)
+        (gradient,) = gradients(gain, (leaf,), retain_graph=j < num_candidates - 1)
+        gradient = gradient.to(points)
         margin = (least - gain.detach()).to(points)
-        # The distance (R,) when the coordinates at their bounds stay there.
+        # How far it is when the coordinates at their bounds stay there.
         free = box.without_blocked(points, gradient).flatten(1).norm(dim=1)
-        way = (margin / free).nan_to_num(torch.inf, torch.inf)  # NaN comes of a broken gradient
+        way = (margin / free).nan_to_num(torch.inf, torch.inf)  # NaN of a broken gradient
         ways.append(way)
         nearer = way < shortest
         shortest = torch.where(nearer, way, shortest)

@@ -1,4 +1,4 @@
-"""Take projected gradient steps in l2 balls of growing radius until one holds a flip (PGD)."""
+"""An l2 sweep: projected gradient steps inside balls of growing radius, until one holds a flip."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from captum_spectral._engine.forward import gradients
 from captum_spectral.boundary.box import Box
-from captum_spectral.boundary.classifier import Classifier, slope
+from captum_spectral.boundary.classifier import Classifier
 
 __all__ = ["pgd"]
 
@@ -18,10 +19,11 @@ def pgd(
     classifier: Classifier,
     box: Box,
     starts: Tensor,
+    *,
     radii: Sequence[float],
     max_steps: int,
 ) -> Tensor:
-    r"""Find points across a boundary, for every example in the smallest ball that yields one.
+    r"""Return points that have crossed a boundary, in the smallest ball where that was found.
 
     Steps of length ``2 * radius / max_steps`` follow the normalised gradient of
     :math:`\max_{j \ne c} f_j - f_c`, which, unlike the cross entropy of the original, does not
@@ -29,19 +31,19 @@ def pgd(
 
     Args:
         classifier: The model and its examples.
-        box: The range of valid points.
+        box: Where points may lie.
         starts: ``(B, ...)``, one per example, projected into each ball.
-        radii: Radii of the balls, in the units of the inputs.
-        max_steps: Steps at most in each ball.
+        radii: Of the balls, in the units of the inputs.
+        max_steps: Steps in each ball.
 
     Returns:
-        ``(B, ...)`` the points; the start for an example that crossed nowhere.
+        ``(B, ...)``, the start for those that crossed nowhere.
 
     Cost per example: at most ``max_steps + 1`` rows forward and ``max_steps`` backward in each ball
     up to the one where it crosses. Memory: the graph of the rows.
     """
     found = starts.clone()
-    remaining = classifier.examples
+    remaining = classifier.examples  # (R,) those that crossed in no smaller ball
     for radius in sorted(radii):
         points = _into_ball(classifier, box, starts, classifier.examples, radius)
         active, missing = remaining, torch.ones_like(classifier.examples, dtype=torch.bool)
@@ -52,9 +54,9 @@ def pgd(
             missing[active[crossed]] = False
             if step == max_steps or crossed.all():
                 break
-            # Ascend against the margin, (R, ...), in the coordinates that the box leaves free.
-            gradient = slope(-classifier.margin(logits, active), leaf).to(points)
-            direction = _unit(box.of(active).without_blocked(points[active], gradient))
+            (gradient,) = gradients(-classifier.margin(logits, active), (leaf,))
+            free = box.of(active).without_blocked(points[active], gradient.to(points))
+            direction = _unit(free)
             moving = ~crossed & (direction != 0).flatten(1).any(1)
             active = active[moving]
             if not len(active):
@@ -70,16 +72,15 @@ def pgd(
 def _into_ball(
     classifier: Classifier, box: Box, points: Tensor, examples: Tensor, radius: float
 ) -> Tensor:
-    """Draw points towards their examples: to within the radius, then into the box around those."""
+    """Draw points to their examples, to a radius, and into the box, which holds those."""
     center = classifier.inputs[examples]
     offset = points - center
     length = offset.flatten(1).norm(dim=1).reshape(-1, *[1] * (points.dim() - 1))
-    # A point at its centre has length 0 and a share of infinity, cut to 1: it stays.
     return box.of(examples).clamp(center + offset * (radius / length).clamp(max=1))
 
 
 def _unit(direction: Tensor) -> Tensor:
-    """Scale rows to length 1; a row without a direction becomes 0."""
+    """Scale rows ``(R, ...)`` to length 1; those without a direction become 0."""
     length = direction.flatten(1).norm(dim=1).reshape(-1, *[1] * (direction.dim() - 1))
     usable = (length > 0) & length.isfinite()
     return torch.where(usable, direction / length, 0)

@@ -1,4 +1,4 @@
-"""Define the result of a search for the boundary, and the error if there is none."""
+"""Boundary: the points that were found, and the error where there is none."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any, Literal, NamedTuple
 from torch import Tensor
 
 from captum_spectral._captum import format_output
-from captum_spectral.boundary.bisection import Crossing
+from captum_spectral.boundary.crossing import Crossing
 
-__all__ = ["Boundary", "BoundaryNotFoundError", "OnMissing", "as_boundary", "check_on_missing"]
+__all__ = ["Boundary", "BoundaryNotFoundError", "OnMissing", "as_boundary"]
 
 OnMissing = Literal["raise", "nan"]
 
 
 class Boundary(NamedTuple):
-    """Hold the nearest points of another class that :func:`find_boundary` found.
+    """Nearest points of another class, as :func:`find_boundary` found them.
 
     Args:
         points: ``(B, ...)`` :math:`x'`, of the shape and dtype of the inputs (a tuple for a tuple),
@@ -48,12 +48,12 @@ class Boundary(NamedTuple):
 
 
 class BoundaryNotFoundError(RuntimeError):
-    """Report that the search met no other class for some examples.
+    """Say that for some examples the search met no other class.
 
     Args:
-        examples: The indices of these examples.
-        boundary: The result for the others, as with ``on_missing="nan"``; None if points were
-            given and not searched. Default: None
+        examples: Their indices.
+        boundary: What was found for the others, as with ``on_missing="nan"``; None where points
+            were given and not searched. Default: None
 
     Example::
 
@@ -66,20 +66,17 @@ class BoundaryNotFoundError(RuntimeError):
         self.examples, self.boundary = examples, boundary
         super().__init__(
             f"no decision boundary was found for the examples {examples}: no step led to another "
-            'class. on_missing="nan" leaves them out; more num_restarts or another method may find '
-            "one, or find_boundary with more max_steps or larger radii (pgd), whose points can be "
-            "given as baselines"
+            'class. on_missing="nan" leaves them out; more num_restarts or max_steps, larger radii '
+            "(pgd) or another method may find one: options of find_boundary and BoundarySearch"
         )
 
 
-def check_on_missing(on_missing: object) -> None:
-    """Raise unless ``on_missing`` is ``"raise"`` or ``"nan"``."""
-    if on_missing not in ("raise", "nan"):
-        raise ValueError(f'on_missing must be "raise" or "nan", got {on_missing!r}')
-
-
 def as_boundary(crossing: Crossing, on_missing: OnMissing, in_tuple: bool) -> Boundary:
-    """Return the result for the user; raise if a boundary is missing and none may be."""
+    """Give crossings the form for the user.
+
+    Raises:
+        BoundaryNotFoundError: One is missing, with ``on_missing="raise"``.
+    """
     found = crossing.distances.isfinite()
     points: Any = format_output(in_tuple, (crossing.points,))
     boundary = Boundary(points, crossing.distances, found, crossing.classes)

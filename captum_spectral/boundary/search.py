@@ -1,172 +1,151 @@
-"""find_boundary: search, locate the crossing, keep the closest."""
+"""BoundarySearch: the options of a search for the nearest boundary, checked."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from captum_spectral._captum import NullProgress, TargetType, is_tuple, progress
-from captum_spectral.boundary.box import Box, Clip
-from captum_spectral.boundary.classifier import Classifier
-from captum_spectral.boundary.nearest import RADII, Search, SearchMethod
-from captum_spectral.boundary.result import Boundary, OnMissing, as_boundary, check_on_missing
+from captum_spectral._arguments import check_count
+from captum_spectral.boundary.box import Clip, check_pair
+from captum_spectral.boundary.result import OnMissing
 
-__all__ = ["find_boundary"]
+__all__ = ["RADII", "BoundarySearch", "SearchMethod", "format_search"]
+
+# A name, or a function of inputs (B, ...) and target (B,) that gives candidate points (B, ...).
+SearchMethod = Literal["deepfool", "pgd"] | Callable[[Tensor, Tensor], Tensor]
+
+# A float64 has 53 bits.
+MOST_BISECTION_STEPS = 50
+
+# Of the paper, for ImageNet in normalised units.
+RADII = (36 / 255, 64 / 255, 0.3, 0.5, 0.7, 0.9, 1.1)
 
 
-def find_boundary(
-    forward_func: Callable[..., Any],
-    inputs: Tensor | tuple[Tensor, ...],
-    target: TargetType,
-    method: SearchMethod = "deepfool",
-    additional_forward_args: Any = None,
-    clip: Clip | None = None,
-    num_candidates: int = 10,
-    overshoot: float = 0.02,
-    radii: Sequence[float] = RADII,
-    max_steps: int | None = None,
-    bisection_steps: int = 12,
-    refinement_steps: int = 1,
-    num_restarts: int = 0,
-    generator: torch.Generator | None = None,
-    on_missing: OnMissing = "raise",
-    internal_batch_size: int | None = None,
-    show_progress: bool = False,
-) -> Boundary:
-    r"""The closest point that a classifier takes for another class.
+# Compared by identity: bounds may be tensors, which have no single truth.
+@dataclass(frozen=True, eq=False)
+class BoundarySearch:
+    """A search for the nearest boundary: its method and its options, checked when it is made.
 
-    .. math::
-        x' = \operatorname*{argmin}_{z:\, F(z) \ne c} |z - x|_2, \qquad
-        F(z) = \operatorname*{argmax}_j f_j(z), \qquad F(x) = c
-
-    An attack proposes a point across the boundary, and the crossing on the way to it is located to
-    a part in ``2^bisection_steps`` of its distance. From there the point slides along the boundary
-    towards the perpendicular of :math:`x`, and its crossing is located again. The point kept is
-    always one that the model was shown and took for another class: :math:`F(x') \ne c` for
-    certain.
+    :class:`~captum_spectral.BoundarySaliency` and
+    :class:`~captum_spectral.BoundaryIntegratedGradients` take it as ``search``, and
+    :func:`~captum_spectral.find_boundary`, where each option is described at length, as ``method``.
 
     Args:
-        forward_func: The classifier: ``(B, classes)`` outputs, of which the largest is the
-            decision. Differentiable, but for a ``method`` of your own without refinement.
-        inputs: Real floating tensor ``(B, ...)``, or a tuple of one.
-        target: The class :math:`c`, which must be the predicted one: an int for all examples, a
-            list of ints or a 1-D tensor with one per example.
-        method: How points across the boundary are found. Default: "deepfool"
-
-            - ``"deepfool"``: steps to the nearest of the linearised boundaries to the
-              ``num_candidates`` strongest other classes, of which the 3 nearest are followed; the
-              first two steps go half of the way.
-            - ``"pgd"``: projected normalised gradient steps in l2 balls of growing ``radii``.
-            - a function of ``inputs (B, ...)`` and ``target (B,)`` that returns candidates
-              ``(B, ...)``, such as any attack:
-              ``lambda x, c: captum_pgd.perturb(x, 0.5, 0.1, 40, c, norm="L2")``. Candidates that
-              did not cross, or are not finite, count as not found.
-        additional_forward_args: Further arguments of ``forward_func``, a single one or a tuple;
-            tensors with one entry per example follow their example. Default: None
-        clip: ``(low, high)`` of valid inputs, where all points stay: numbers, one number per
-            channel (dim 1), or tensors that broadcast to the inputs. The inputs must lie inside, up
-            to the rounding of their dtype. Where both are equal nothing is changed. None: no
-            limits. Default: None
-        num_candidates: For ``"deepfool"``, how many other classes are considered; all if there are
-            fewer. Default: 10
+        method: ``"deepfool"``, ``"pgd"``, or a function of ``inputs (B, ...)`` and ``target (B,)``
+            that returns candidates ``(B, ...)`` across the boundary. Default: "deepfool"
+        clip: ``(low, high)`` of valid inputs: numbers, one number per channel, or tensors that
+            broadcast to the inputs. None: no limits. Default: None
+        num_candidates: For ``"deepfool"``, how many other classes are considered. Default: 10
         overshoot: How much farther than the linearised boundary a step of ``"deepfool"``, or of the
-            refinement, goes. Default: 0.02
+            refinement, goes, as a share of its length. Default: 0.02
         radii: For ``"pgd"``, of the balls, in the units of the inputs. Default: those of the paper,
-            36/255 to 1.1, which suit normalised ImageNet
+            36/255 to 1.1
         max_steps: Steps of ``"deepfool"``, or of ``"pgd"`` in each ball. None: 50 or 40.
             Default: None
-        bisection_steps: The crossing is located as closely as by halving the way so many times, at
-            most 50. Default: 12
-        refinement_steps: How often, at most, the point is moved along the boundary to where the
-            example's perpendicular onto the tangent plane meets it, as long as it comes closer by
-            0.1 %; needs gradients. Default: 1
-        num_restarts: How many times the search is repeated from a random point around each input:
-            half as far away as the closest boundary so far, or a tenth of the input's length where
-            there is none yet. The closest point of all searches counts. The random directions are
-            shared by the batch. Default: 0
-        generator: Source of the random directions; None takes PyTorch's global one. Not used
-            without restarts. Default: None
-        on_missing: What to do with examples for which no boundary was found: ``"raise"``, or
-            ``"nan"``: NaN points, infinite distances, class -1. Default: "raise"
-        internal_batch_size: At most so many examples are searched at a time, so that no forward
-            pass has more rows; a ``method`` of your own is called with as many. It bounds the
-            memory and changes the result by rounding only. None: all at once. Default: None
-        show_progress: Display a progress bar that counts, for each search of an example, three
-            stages: candidate, crossing, refinement. Default: False
-
-    Returns:
-        :class:`Boundary`: ``points`` of the shape of the inputs, ``distances (B,)``,
-        ``found (B,)`` and ``classes (B,)``.
+        bisection_steps: The crossing is located as closely as by halving the way so many times.
+            Default: 12
+        refinement_steps: How often, at most, the point is moved along the boundary. Default: 1
+        num_restarts: How many times the search is repeated from random points. Default: 0
+        generator: Source of these; None takes PyTorch's global one. Default: None
+        on_missing: What to do with examples for which no boundary was found, or whose given point
+            is NaN: ``"raise"``, or ``"nan"``. Default: "raise"
 
     Raises:
-        TypeError: Inputs or outputs that are no real floating tensor, a target that names no class
-            per example, a ``method`` that is neither a name nor callable, counts of a wrong kind.
-        ValueError: Inputs that are not finite or outside ``clip``, more than one input tensor, a
-            target that is not predicted (the message names the examples), outputs that are not
-            ``(B, classes)``, not finite, or have no gradient, candidates of a wrong shape.
-        BoundaryNotFoundError: With ``on_missing="raise"``; a ``RuntimeError`` that lists the
-            examples, and holds what was found for the others as its ``boundary``.
-
-    Warns:
-        UserWarning: The model, or a part of it, is in training mode.
-
-    Cost in model rows per example: 1, and for each of the ``1 + num_restarts`` searches those of
-    the method, 1 and mostly 2 or 3 to locate the crossing, and up to 2 and mostly 2 or 3 for each
-    refinement (1 of them backward, too); to locate a crossing never takes more than
-    ``bisection_steps + 3``. DeepFool: ``s + 1`` forward for ``s`` steps, mostly 3 to 6, and up to
-    ``num_candidates`` backward for the first step and 3 for each other. So about 8 + s forward by
-    default, counted 6 + s to 11 + s. PGD: up to 41 forward and 40 backward for each radius. All
-    examples of ``internal_batch_size`` move together, which bounds the memory. Those that are done
-    cost no further forward rows; one that crosses while others move still takes part in the
-    backward pass of that step.
-
-    What it does not say: an upper bound of the distance, not the distance itself. A closer point
-    may exist elsewhere, also with restarts; only a verifier can exclude it. ``found`` being false
-    is no proof of robustness: a model without usable gradients is not found either.
+        TypeError: A method that is neither a name nor callable, counts of a wrong kind, a ``clip``
+            that is no pair.
+        ValueError: Counts, ``overshoot`` or ``radii`` out of their range, an unknown
+            ``on_missing``.
 
     Example::
 
         >>> import torch
-        >>> from captum_spectral import find_boundary
-        >>> model = torch.nn.Sequential(
-        ...     torch.nn.Conv2d(3, 4, 3), torch.nn.Tanh(), torch.nn.Flatten(),
-        ...     torch.nn.Linear(4 * 14 * 14, 10)).eval()
-        >>> inputs = torch.rand(2, 3, 16, 16)
+        >>> from captum_spectral import BoundarySaliency, BoundarySearch
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 5)).eval()
+        >>> inputs = torch.rand(2, 3, 8, 8)
         >>> target = model(inputs).argmax(1)
-        >>> boundary = find_boundary(model, inputs, target)
-        >>> boundary.points.shape
-        torch.Size([2, 3, 16, 16])
-        >>> bool((model(boundary.points).argmax(1) != target).all())
-        True
-
-    References:
-        Z. Wang, M. Fredrikson, A. Datta, *Robust Models Are More Interpretable Because
-        Attributions Look Normal*, ICML 2022. S.-M. Moosavi-Dezfooli, A. Fawzi, P. Frossard,
-        *DeepFool: a simple and accurate method to fool deep neural networks*, CVPR 2016.
+        >>> search = BoundarySearch("deepfool", clip=(-9, 9), num_restarts=1)
+        >>> BoundarySaliency(model).attribute(inputs, target, search=search).shape
+        torch.Size([2, 3, 8, 8])
     """
-    check_on_missing(on_missing)
-    # Also where the caller has switched gradients off.
-    with torch.inference_mode(False), torch.no_grad():
-        search = Search(
-            method,
-            num_candidates,
-            overshoot,
-            radii,
-            max_steps,
-            bisection_steps,
-            refinement_steps,
-            num_restarts,
-            generator,
+
+    method: SearchMethod = "deepfool"
+    _: KW_ONLY
+    clip: Clip | None = None
+    num_candidates: int = 10
+    overshoot: float = 0.02
+    radii: Sequence[float] = RADII
+    max_steps: int | None = None
+    bisection_steps: int = 12
+    refinement_steps: int = 1
+    num_restarts: int = 0
+    generator: torch.Generator | None = None
+    on_missing: OnMissing = "raise"
+
+    def __post_init__(self) -> None:
+        if not _is_method(self.method):
+            raise TypeError(
+                'method must be "deepfool", "pgd" or a function of (inputs, target) that returns '
+                f"candidate points, got {self.method!r}"
+            )
+        if self.clip is not None:
+            check_pair(self.clip)
+        check_count("num_candidates", self.num_candidates)
+        check_count("bisection_steps", self.bisection_steps, at_least=0)
+        if self.bisection_steps > MOST_BISECTION_STEPS:
+            raise ValueError(
+                f"bisection_steps must be at most {MOST_BISECTION_STEPS}, as no dtype tells closer "
+                f"points apart, got {self.bisection_steps}"
+            )
+        check_count("refinement_steps", self.refinement_steps, at_least=0)
+        check_count("num_restarts", self.num_restarts, at_least=0)
+        if self.max_steps is not None:
+            check_count("max_steps", self.max_steps)
+        if not self.overshoot > 0:
+            raise ValueError(f"overshoot must be positive, got {self.overshoot}")
+        if len(self.radii) == 0 or not all(0 < r < float("inf") for r in self.radii):
+            raise ValueError(f"radii must be one or more positive numbers, got {self.radii!r}")
+        if self.on_missing not in ("raise", "nan"):
+            raise ValueError(f'on_missing must be "raise" or "nan", got {self.on_missing!r}')
+
+
+def format_search(
+    search: BoundarySearch | SearchMethod, name: str, **options: Any
+) -> BoundarySearch:
+    """Return a search, made of a method and options where it is not one already.
+
+    Args:
+        search: As of the user.
+        name: The name of that argument.
+        options: Those of :class:`BoundarySearch`, which a finished search must not have beside it.
+    """
+    if not isinstance(search, BoundarySearch):
+        if not _is_method(search):
+            raise TypeError(
+                f'{name} must be "deepfool", "pgd" or a function of (inputs, target) that returns '
+                f"candidate points, or a BoundarySearch, got {search!r}"
+            )
+        return BoundarySearch(search, **options)
+    beside = [
+        option
+        for option, value in options.items()
+        if not _is_default(value, getattr(BoundarySearch, option))
+    ]
+    if beside:
+        raise ValueError(
+            f"{name} is a BoundarySearch, which has its own {', '.join(beside)}: give "
+            f"{'them' if len(beside) > 1 else 'it'} to the BoundarySearch"
         )
-        classifier = Classifier(
-            forward_func, inputs, target, additional_forward_args, internal_batch_size
-        )
-        box = Box(clip, classifier.inputs, classifier.dtype)
-        total = search.stages * len(classifier.examples)
-        title = "Boundary search"
-        with progress(desc=title, total=total) if show_progress else NullProgress() as bar:
-            closest = search.run(classifier, box, bar.update)
-        return as_boundary(closest, on_missing, is_tuple(inputs))
+    return search
+
+
+def _is_method(value: object) -> bool:
+    return value in ("deepfool", "pgd") if isinstance(value, str) else callable(value)
+
+
+def _is_default(value: object, default: object) -> bool:
+    # Types first: the truth of value == default is undefined where a value is a tensor.
+    return value is default or (type(value) is type(default) and value == default)
