@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 
 from captum_spectral.sources.formats import formats
 
-__all__ = ["decode"]
+__all__ = ["decode", "to_rgb"]
 
 _MOST_PIXELS = 128_000_000  # no camera's photograph has more; 0.5 GB as RGB in memory
 _LONGEST_SIDE = 50  # in short sides; a thinner strip has no square crop to speak of
@@ -57,10 +57,27 @@ def decode(file: BinaryIO) -> Image.Image:
     short, long = sorted(image.size)
     if long > _LONGEST_SIDE * short:
         raise ValueError(f"{width} x {height} pixels are a strip, not a photograph")
+    return to_rgb(image, depth)
+
+
+def to_rgb(image: Image.Image, depth: int | None = None) -> Image.Image:
+    """Convert an image of any mode to 8-bit RGB, upright, in sRGB and over white.
+
+    Args:
+        image: As ``Image.open`` gives it, or made in memory.
+        depth: Bits per sample of the PNG file that it is from; they tell which colour is the
+            transparent one. Default: None, 8 bits
+
+    Returns:
+        A ``PIL.Image.Image`` of mode ``"RGB"``, fully read.
+
+    Raises:
+        ValueError: It holds numbers without an agreed white.
+    """
     white, inverted = _white(image)
     image.load()
     profile, orientation = image.info.get("icc_profile"), _orientation(image)
-    if image.mode == "I" or image.mode.startswith("I;16"):
+    if _is_deep(image):
         image = _eight_bits(image, white, inverted)
     elif image.mode == "F":
         raise ValueError("its pixels are floating-point numbers, of which none is agreed as white")
@@ -80,11 +97,15 @@ def _png_depth(file: BinaryIO) -> int | None:
     return head[_PNG_DEPTH] if head.startswith(b"\x89PNG") and len(head) > _PNG_DEPTH else None
 
 
+def _is_deep(image: Image.Image) -> bool:
+    """Return whether an image is grey of more than 8 bits."""
+    return image.mode == "I" or image.mode.startswith("I;16")
+
+
 def _white(image: Image.Image) -> tuple[int, bool]:
     """Return the number of white in grey of more than 8 bits, and whether 0 is white instead."""
     tags = getattr(image, "tag_v2", None)
-    deep = image.mode == "I" or image.mode.startswith("I;16")
-    if image.format != "TIFF" or tags is None or not deep:
+    if image.format != "TIFF" or tags is None or not _is_deep(image):
         return 65535, False  # Pillow scales the others (PGM, JPEG 2000) to 16 bits
     bits, signed = tags.get(_BITS, (1,))[0], tags.get(_SAMPLE_FORMAT, (1,))[0] != 1
     if signed or bits > 16:

@@ -18,14 +18,14 @@ _FORMATS = (
 
 # What stands beside pictures without being one, passed over in silence: extensions and whole names.
 _BESIDE = """
-.txt .text .md .rst .csv .tsv .json .jsonl .ndjson .xml .yaml .yml .toml .ini .cfg .conf .html .htm
-.css .js .log .lst .list .py .pyc .ipynb .sh .bat .m .r .c .cpp .h .h5 .hdf .hdf5 .mat .npy .npz .pkl
-.pickle .pt .pth .ckpt .safetensors .onnx .parquet .arrow .feather .tfrecord .record .lmdb .mdb .db
-.sqlite .idx .bin .zip .tar .gz .tgz .bz2 .xz .7z .rar .pdf .doc .docx .xls .xlsx .ppt .pptx .odt .ods
-.rtf .tex .bib .xmp .aae .thm .url .lnk .tmp .bak .md5 .sha1 .sha256 .crc .torrent .mp3 .wav .flac .ogg
-.m4a
-readme license licence copying notice authors changelog makefile dockerfile contents index checksums
-md5sums sha256sums
+.txt .text .md .rst .csv .tsv .json .jsonl .ndjson .xml .yaml .yml .toml .ini .cfg .conf .html
+.htm .css .js .log .lst .list .py .pyc .ipynb .sh .bat .m .r .c .cpp .h .h5 .hdf .hdf5 .mat .npy
+.npz .pkl .pickle .pt .pth .ckpt .safetensors .onnx .parquet .arrow .feather .tfrecord .record
+.lmdb .mdb .db .sqlite .idx .bin .zip .tar .gz .tgz .bz2 .xz .7z .rar .pdf .doc .docx .xls .xlsx
+.ppt .pptx .odt .ods .rtf .tex .bib .xmp .aae .thm .url .lnk .tmp .bak .md5 .sha1 .sha256 .crc
+.torrent .mp3 .wav .flac .ogg .m4a
+readme license licence copying notice authors changelog makefile dockerfile contents index
+checksums md5sums sha256sums
 """
 _IGNORED = frozenset(_BESIDE.split())
 _SIGNATURES = (
