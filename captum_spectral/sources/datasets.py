@@ -5,44 +5,46 @@ from __future__ import annotations
 import difflib
 import hashlib
 import inspect
-import operator
 import os
-import warnings
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from captum_spectral.sources.decoding import to_rgb
 from captum_spectral.sources.folders import open_folder
 from captum_spectral.sources.pictures import Pictures, shipped_views
 
 __all__ = ["Pictures", "open_folder", "open_torchvision", "shipped_views"]
 
 _LABELS = ("targets", "labels", "_labels")  # where torchvision's data sets keep theirs
+_COMPARED = 8  # pictures of a data set whose content is in its fingerprint
 
 
 def open_torchvision(name: str, root: str | os.PathLike[str]) -> Pictures:
     """Open the test part of a data set for classification from ``torchvision.datasets``.
 
     The test part is what ``train=False`` gives, or else ``split="test"``, or else ``split="val"``;
-    a data set without parts is taken whole. Nothing is downloaded.
+    a data set without parts is taken whole. ``"NAME:PART"`` asks for another one: ``train`` or
+    ``test``, or a value of ``split``. Of a data set with both, such as EMNIST, ``split`` must be
+    given and the test part of it is taken. Nothing is downloaded.
 
     Args:
         name: A class of ``torchvision.datasets`` that gives pairs of an image and a class, e.g.
-            ``"FashionMNIST"``.
+            ``"FashionMNIST"``, ``"SVHN:extra"`` or ``"EMNIST:balanced"``.
         root: The folder in which torchvision looks for the data.
 
     Returns:
         The :class:`Pictures`. If torchvision has several names for a class, ``classes`` has the
-        first, or all of them if the first is not unique. The fingerprint covers name, part, length
-        and classes.
+        first, or all of them if the first is not unique. The fingerprint covers name, part, length,
+        classes, all labels that are at hand, and eight pictures spread over the data set.
 
     Raises:
         ImportError: The data set needs a package that is missing.
         OSError: The data is not below ``root``, or cannot be read.
-        ValueError: There is no such data set, or it is not one for classification.
+        ValueError: There is no such data set or part, or it is not one for classification.
 
     Example::
 
@@ -51,15 +53,16 @@ def open_torchvision(name: str, root: str | os.PathLike[str]) -> Pictures:
         ...
         ValueError: torchvision has no data set 'FashionMNIS'; did you mean FashionMNIST...
     """
+    name, _, wanted = name.partition(":")
     parameters = _parameters(name)
     root = os.path.expanduser(root)
     if not os.path.isdir(root):  # some data sets would make it
         raise NotADirectoryError(f"there is no folder {root!r} to look for {name} in")
-    part, data = _construct(name, root, parameters)
+    part, data = _construct(name, root, parameters, wanted)
     if len(data) == 0:
         raise ValueError(f"{name} ({part}) in {root} is empty")
     try:
-        first = _entry(data, 0)
+        first = data[0]
     except Exception:
         pass  # load(0) will report it; the other pictures may be fine
     else:
@@ -96,11 +99,20 @@ class _Torchvision(Pictures):
         return self._read(i)[0]
 
     def fingerprint(self) -> str:
-        return hashlib.sha256(repr((self.name, len(self), self.classes)).encode()).hexdigest()
+        digest = hashlib.sha256(repr((self.name, len(self), self.classes)).encode())
+        digest.update(repr(self.labels).encode())
+        last = len(self) - 1
+        for i in sorted({last * k // (_COMPARED - 1) for k in range(_COMPARED)}):
+            try:
+                image, label = self._read(i)
+                digest.update(f"{image.size} {label}".encode() + image.tobytes())
+            except ValueError as error:
+                digest.update(str(error).encode("utf-8", "replace"))
+        return digest.hexdigest()
 
     def _read(self, i: int) -> tuple[Image.Image, int | None]:
         try:
-            image, label = _check_pair(self.short, _entry(self.data, i))
+            image, label = _check_pair(self.short, self.data[i])
             return _rgb(image), label
         except MemoryError:
             raise
@@ -113,11 +125,11 @@ def _parameters(name: str) -> set[str]:
     from torchvision import datasets
 
     known = {
-        each: signature
+        each: names
         for each in datasets.__all__
         if inspect.isclass(kind := getattr(datasets, each))
         and issubclass(kind, datasets.VisionDataset)
-        and "root" in (signature := set(inspect.signature(kind).parameters))
+        and "root" in (names := _arguments(kind))
     }
     if name not in known:
         lower = {each.lower(): each for each in known}
@@ -127,60 +139,83 @@ def _parameters(name: str) -> set[str]:
     return known[name]
 
 
-def _construct(name: str, root: str, parameters: Container[str]) -> tuple[str, Any]:
-    """Open the test part of a data set; return the name of the part and the data set."""
+def _arguments(kind: type) -> set[str]:
+    """Return the names of all arguments of a class, those that it passes to its bases included."""
+    names: set[str] = set()
+    for base in inspect.getmro(kind):
+        if base is not object and "__init__" in vars(base):
+            parameters = inspect.signature(base).parameters
+            names.update(parameters)
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+                break
+    return names
+
+
+def _construct(
+    name: str, root: str, parameters: Collection[str], wanted: str = ""
+) -> tuple[str, Any]:
+    """Open a part of a data set; return the name of the part and the data set."""
     from torchvision import datasets
 
-    parts: dict[str, dict[str, Any]] = {"all": {}}
-    if "train" in parameters:
-        parts = {"test": {"train": False}}
-    elif "split" in parameters:
-        parts = {part: {"split": part} for part in ("test", "val")}
-    downloads = "download" in parameters
-    never = {"download": False} if downloads else {}  # for some True is the default
-    for part, choice in parts.items():
+    never = {"download": False} if "download" in parameters else {}  # for some True is the default
+    choices = _choices(name, parameters, wanted)
+    for part, choice in choices.items():
         try:
             return part, getattr(datasets, name)(root, **choice, **never)
         except (ImportError, MemoryError):
             raise
         except Exception as error:
-            if isinstance(error, ValueError) and part != list(parts)[-1]:
+            if isinstance(error, ValueError) and part != list(choices)[-1]:
                 continue  # no part of this name: try the next
             message = f"torchvision cannot open {name} ({part}) in {root}: {error}"
             if not isinstance(error, (OSError, RuntimeError)):
+                if "split" in parameters:
+                    message += f"; say which part, as in {name}:PART"
                 raise ValueError(message) from error
-            how = f"; torchvision.datasets.{name}({root!r}, download=True) fetches it"
-            raise OSError(message + how * downloads) from error
+            how = f"; torchvision.datasets.{name}({root!r}, ..., download=True) fetches it"
+            raise OSError(message + how * bool(never)) from error
     raise AssertionError("the last part returns or raises")
 
 
-def _entry(data: Any, i: int) -> Any:
-    """Read one entry without the warnings of its decoder."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on odd metadata, which is not used here
-        return data[i]
+def _choices(name: str, parameters: Collection[str], wanted: str) -> dict[str, dict[str, Any]]:
+    """Return the parts to try, in this order: what each is called and the arguments for it."""
+    if "split" in parameters:
+        test = {"train": False} if "train" in parameters else {}
+        return {part: {"split": part, **test} for part in ([wanted] if wanted else ["test", "val"])}
+    if "train" in parameters and wanted in ("", "test", "train"):
+        return {wanted or "test": {"train": wanted == "train"}}
+    if wanted:
+        has = "train and test" if "train" in parameters else "none"
+        raise ValueError(f"{name} has no part {wanted!r}; its parts: {has}")
+    return {"all": {}}
 
 
 def _rgb(image: Any) -> Image.Image:
     """Return an image, a tensor or an array as a picture of mode ``"RGB"``."""
     from torchvision.transforms.functional import to_pil_image
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # older torchvision calls what newer Pillow deprecates
-        picture: Image.Image = image if isinstance(image, Image.Image) else to_pil_image(image)
-        return picture.convert("RGB")
+    picture: Image.Image = image if isinstance(image, Image.Image) else to_pil_image(image)
+    return to_rgb(picture)
 
 
 def _check_pair(name: str, entry: Any) -> tuple[Any, int | None]:
     """Return the image and the label of an entry; raise unless it is such a pair."""
     try:
         image, label = entry
-        return image, None if label is None else operator.index(label)
+        return image, None if label is None else _integer(label)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"{name} is not a data set for classification: it gives something else than pairs of "
             "an image and the number of its class"
         ) from error
+
+
+def _integer(label: Any) -> int:
+    """Return the number of a class, of any type of integer and also as an array of one element."""
+    array = np.asarray(label)
+    if array.size != 1 or array.dtype.kind not in "biu":
+        raise TypeError(f"{label!r} is no integer")
+    return int(array.reshape(-1)[0])
 
 
 def _labels(data: Any) -> list[int] | None:
@@ -189,8 +224,8 @@ def _labels(data: Any) -> list[int] | None:
         values = getattr(data, attribute, None)
         if values is not None and len(values) == len(data):
             array = np.asarray(values)
-            if array.ndim == 1 and array.dtype.kind in "iu":
-                return [int(value) for value in array]
+            if array.size == len(data) and array.dtype.kind in "biu":  # a column of labels as well
+                return [int(value) for value in array.reshape(-1)]
     return None
 
 

@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from PIL import Image
 
 from captum_spectral.sources.images import load_photograph
+from captum_spectral.sources.listing import Lister
 from captum_spectral.sources.pictures import Pictures
 
 __all__ = ["open_folder"]
 
-# Pillow only recognises these; it has no pixels for them without help from outside.
-_NO_PIXELS = ("BUFR", "GRIB", "HDF5", "MPEG")
+# What folders of the parts of a data set are called, not classes.
+_PART = re.compile(
+    r"(train|val|valid|test|dev|eval)(ing|idation|uation)?[-_ ]?(set|data)?\d*", re.I
+)
 
 
 def open_folder(path: str | os.PathLike[str]) -> Pictures:
     """List the images in a folder; its sub folders, if they hold the images, are the classes.
 
-    A file is an image if Pillow reads files of its extension. Other files are ignored, and so is
-    everything whose name starts with a dot. Links to folders are not followed, links to files only
-    if their target is below ``path``; the refused ones are in ``skipped``. No file is opened here;
-    ``load`` raises for one that cannot be read.
+    A file is an image if its extension is that of a format that is read here. One that may be a
+    picture of another format, or has no extension, is in ``skipped`` with the reason; texts,
+    tables, archives and the like are ignored, and so is everything whose name starts with a dot.
+    Links to folders are not followed, links to files only if their target is below ``path``; the
+    refused ones are in ``skipped``, too. No file is opened here; ``load`` raises for one that
+    cannot be read.
+
+    A folder of train/ and test/ with the classes inside, or of several folders that hold the same
+    sub folders and no images, is refused: the classes are one level down.
 
     Args:
         path: The folder. It holds either the images themselves, which then have no labels, or one
@@ -34,15 +42,17 @@ def open_folder(path: str | os.PathLike[str]) -> Pictures:
 
     Returns:
         The :class:`Pictures`, sorted; the name of each is its path below ``path``. The fingerprint
-        covers names, sizes in bytes and labels.
+        covers names, sizes in bytes, times of the last change and labels.
 
     Raises:
         OSError: The folder or one below it cannot be read.
-        ValueError: There is no image, or there are some in the folder and in its sub folders.
+        ValueError: There is no image, there are some in the folder and in its sub folders, or the
+            sub folders hold the classes instead of being them.
 
     Example::
 
         >>> import tempfile
+        >>> from pathlib import Path
         >>> path = Path(tempfile.mkdtemp())
         >>> for name in ("cat", "dog"):
         ...     (path / name).mkdir()
@@ -52,24 +62,27 @@ def open_folder(path: str | os.PathLike[str]) -> Pictures:
         (('cat', 'dog'), [('cat/1.png', 0), ('dog/1.png', 1)])
     """
     path = os.fspath(path)
-    lister = _Lister(os.path.realpath(path) if path else path)
+    lister = Lister(os.path.realpath(path) if path else path)
     flat, folders = lister.scan("")
     if flat and (below := next((f for f in folders if any(lister.walk(f))), None)):
         raise ValueError(
-            f"{path} holds images ({flat[0][0]}) and folders with images ({below}): for pictures "
+            f"{path} holds images ({flat[0].name}) and folders with images ({below}): for pictures "
             "without labels move the folders elsewhere, for one folder per class the images"
         )
     classes = None if flat else tuple(folders)
     names, labels, digest = [], [], hashlib.sha256(repr(classes).encode())
     for label, entries in enumerate([flat] if flat else map(lister.walk, folders)):
-        for name, size in entries:
+        for name, size, changed in entries:
             names.append(name)
             labels.append(None if flat else label)
-            digest.update(f"{name}\0{size}\0{label}\0".encode("utf-8", "surrogatepass"))
+            words = f"{name}\0{size}\0{changed}\0{label}\0"
+            digest.update(words.encode("utf-8", "surrogatepass"))
     skipped = tuple(lister.skipped)
     if not names:
         refused = f"; refused: {skipped[0][0]}, {skipped[0][1]}" if skipped else ""
         raise ValueError(f"there is no image in {path} or its sub folders{refused}")
+    if classes is not None:
+        _check_layout(path, names)
     return _Folder(
         name=path,
         classes=classes,
@@ -106,71 +119,27 @@ class _Folder(Pictures):
         return self.digest
 
 
-@dataclass
-class _Lister:
-    """List folders below ``root``, a path without links; a million files take seconds."""
-
-    root: str
-    skipped: list[tuple[str, str]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        known = Image.registered_extensions().items()
-        self.extensions = {
-            extension
-            for extension, kind in known
-            if kind in Image.OPEN and kind not in _NO_PIXELS  # others can only be written
-        }
-
-    def scan(self, folder: str) -> tuple[list[tuple[str, int]], list[str]]:
-        """Return the images (name, size) and the folders in ``root/folder``, both sorted."""
-        path = os.path.join(self.root, folder) if folder else self.root
-        try:
-            with os.scandir(path) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
-        except OSError as error:
-            raise type(error)(f"the folder {path!r} cannot be read: {error.strerror}") from error
-        files, folders = [], []
-        for entry in entries:
-            name = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                folders.append(name)
-            elif self._is_image(entry, name):
-                files.append((name, _size(entry)))
-        return files, folders
-
-    def walk(self, folder: str) -> Iterator[tuple[str, int]]:
-        """Yield all images below ``root/folder``, those of a folder before those of its folders."""
-        waiting = [folder]  # no recursion: folders can be deeper than Python's stack
-        while waiting:
-            files, folders = self.scan(waiting.pop())
-            yield from files
-            waiting += reversed(folders)
-
-    def _is_image(self, entry: os.DirEntry[str], name: str) -> bool:
-        """Return whether to take a file; note in ``skipped`` why a link is refused."""
-        fits = os.path.splitext(entry.name)[1].lower() in self.extensions
-        if not entry.is_symlink():
-            return fits and entry.is_file()
-        target = os.path.realpath(entry.path)
-        if os.path.isdir(target):
-            reason = "a link to a folder; these are not followed"
-        elif not fits:
-            return False
-        elif not Path(target).is_relative_to(self.root):
-            reason = "a link to a file outside of the folder"
-        elif not os.path.isfile(target):
-            reason = "a link to a file that is not there"
+def _check_layout(path: str, names: Sequence[str]) -> None:
+    """Raise if the folders in ``path`` are parts of a data set and hold its classes."""
+    inside: dict[str, set[str]] = {}  # class -> its sub folders with images
+    bare = set()  # classes with images of their own
+    for name in names:
+        top, *below = name.split("/", 2)
+        if len(below) == 1:
+            bare.add(top)
         else:
-            return True
-        self.skipped.append((name, reason))
-        return False
-
-
-def _size(entry: os.DirEntry[str]) -> int:
-    """Return the size of a file in bytes."""
-    try:
-        return entry.stat().st_size
-    except OSError:  # it vanished since it was listed; load will say so
-        return -1
+            inside.setdefault(top, set()).add(below[0])
+    nested = [top for top in inside if top not in bare and len(inside[top]) > 1]
+    if not nested:
+        return
+    parts = all(_PART.fullmatch(top) for top in (*inside, *bare))
+    # Numbers are as often those of films and persons within a class.
+    alike = len(nested) == len(inside) > 1 and not bare
+    alike = alike and len({frozenset(folders) for folders in inside.values()}) == 1
+    if parts or (alike and not all(folder.isdigit() for folder in inside[nested[0]])):
+        folders = sorted(inside[nested[0]])
+        raise ValueError(
+            f"{path} holds folders of folders ({nested[0]}/{folders[0]}, {nested[0]}/{folders[1]}, "
+            "...), so the classes seem to be one level down; give "
+            f"{os.path.join(path, nested[0])}, or put the images straight into a folder per class"
+        )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import warnings
 from pathlib import Path
-from typing import BinaryIO
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+
+from captum_spectral.sources.decoding import decode
+from captum_spectral.sources.formats import foreign_kind, formats
 
 __all__ = ["load_photograph", "photographs"]
 
@@ -24,27 +24,31 @@ _SHIPPED = {
     "flower": ("sklearn", "datasets/images/flower.jpg"),
 }
 _WHEELS = {"skimage": "scikit-image", "sklearn": "scikit-learn"}
-_LONGEST_SIDE = 50  # in short sides; a thinner strip has no square crop to speak of
 
 
 def load_photograph(path: str | os.PathLike[str]) -> Image.Image:
     """Read an image file as the 8-bit RGB picture that a viewer would show.
 
-    The orientation in the EXIF data is applied, transparency is laid over white, 16-bit grey is
-    scaled to 8 bits, other modes (grey, palette, CMYK, ...) are converted by Pillow, and of several
-    frames the first is taken.
+    The orientation in the EXIF data is applied, transparency is laid over white, an ICC profile is
+    converted to sRGB (a broken one is ignored), grey of 1 to 16 bits is scaled to 8, other modes
+    (palette, CMYK, LAB, ...) are converted, and of several frames the first is taken. Nothing in a
+    file is executed, and its content alone says which format it is. Warnings of Pillow about odd
+    metadata are passed on.
 
     Args:
-        path: A file in any format that Pillow reads.
+        path: A file in one of the formats of :func:`~captum_spectral.sources.formats.formats`:
+            JPEG, PNG, WebP, TIFF, GIF, BMP, AVIF, JPEG 2000, PNM, PSD, QOI, SGI, PCX and TGA, as
+            far as the installed Pillow reads them.
 
     Returns:
         A ``PIL.Image.Image`` of mode ``"RGB"``, fully read.
 
     Raises:
         OSError: The file cannot be opened (missing, a folder, no permission).
-        ValueError: It is not an image, is truncated, is larger than Pillow takes for safe (twice
-            ``PIL.Image.MAX_IMAGE_PIXELS``), holds numbers without an agreed white, or is a strip
-            more than 50 times as long as it is wide. The message names the file and the reason.
+        ValueError: It is in none of these formats, is truncated, has more than 128 million pixels
+            (or twice ``PIL.Image.MAX_IMAGE_PIXELS``), holds numbers without an agreed white, or is
+            a strip more than 50 times as long as it is wide. The message names the file and the
+            reason.
 
     Example::
 
@@ -56,16 +60,14 @@ def load_photograph(path: str | os.PathLike[str]) -> Image.Image:
     """
     with open(path, "rb") as file:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # on odd metadata, which is not used here
-                return _read(file)
+            return decode(file)
         except UnidentifiedImageError:
-            file.seek(0, os.SEEK_END)
-            reason = "it is in no image format that Pillow reads" if file.tell() else "it is empty"
+            file.seek(0)
+            reason = _unidentified(file.read(32))
         except MemoryError:
             raise
         except Exception as error:  # decoders of damaged files raise nearly anything
-            reason = str(error) or type(error).__name__
+            reason = " ".join(str(error).split()) or type(error).__name__
     raise ValueError(f"{os.fspath(path)} cannot be read as an image: {reason}")
 
 
@@ -105,32 +107,10 @@ def _shipped(package: str, file: str) -> Path:
     )
 
 
-def _read(file: BinaryIO) -> Image.Image:
-    """Decode an image to RGB, upright and over white."""
-    image: Image.Image = Image.open(file)
-    image.load()
-    image = _eight_bits(ImageOps.exif_transpose(image))
-    # Modes with transparency end in A, or in a where colours are premultiplied.
-    if image.mode[-1] in "Aa" or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, image)
-    short, long = sorted(image.size)
-    if long > _LONGEST_SIDE * short:
-        raise ValueError(f"{image.size[0]} x {image.size[1]} pixels are a strip, not a photograph")
-    return image.convert("RGB")
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Scale grey with more than 8 bits to mode ``"L"``; return anything else as it is."""
-    if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers, of which none is agreed as white")
-    if image.mode != "I" and not image.mode.startswith("I;16"):
-        return image
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise ValueError(
-            f"its pixels reach from {values.min()} to {values.max()}, outside of 16 bits (0..65535)"
-        )
-    # 65535 is 257 * 255: white stays white, and adding 128 rounds to the nearest.
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+def _unidentified(head: bytes) -> str:
+    """Return why a file that begins with ``head`` is in no format that is read."""
+    if not head:
+        return "it is empty"
+    kind = foreign_kind(head)
+    what = f"it is {kind}, in" if kind else "it is damaged or in"
+    return f"{what} no image format that is read here ({', '.join(formats())})"

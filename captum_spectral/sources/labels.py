@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = ["class_ids", "read_label_map"]
@@ -27,7 +28,8 @@ def class_ids(
 
     The first of these rules that applies decides: the label map; names that are all numbers are the
     outputs themselves; names that are all names of the model's categories; as many classes as the
-    model has outputs are in the same order.
+    model has outputs are in the same order. Names are the same if they look the same: "é" as one
+    character, as most systems write it, is "é" as two, as macOS does.
 
     Args:
         classes: The names of the classes, e.g. of their folders.
@@ -40,9 +42,9 @@ def class_ids(
         For every class the index of an output.
 
     Raises:
-        ValueError: No rule applies, a class is not in the label map, an output does not exist, a
-            name belongs to two categories, or the names contradict the order. All ask for a label
-            map, or for a change to it.
+        ValueError: No rule applies, a class is not in the label map or there in two spellings, an
+            output does not exist, a name belongs to two categories, or the names contradict the
+            order. All ask for a label map, or for a change to it.
 
     Example::
 
@@ -52,15 +54,13 @@ def class_ids(
         [2, 0]
     """
     if label_map is not None:
-        if missing := [name for name in classes if name not in label_map]:
-            raise ValueError(f"the label map has no entry for the class {_few(missing)}")
-        return _within([label_map[name] for name in classes], classes, num_classes)
+        return _within(_mapped(classes, label_map), classes, num_classes)
     if classes and all(name.isascii() and name.isdigit() for name in classes):
         return _within([int(name) for name in classes], classes, num_classes)
     places: dict[str, list[int]] = {}
     for i, category in enumerate(categories or ()):
-        places.setdefault(category, []).append(i)
-    found = [places.get(name) for name in classes]
+        places.setdefault(_composed(category), []).append(i)
+    found = [places.get(_composed(name)) for name in classes]
     if classes and all(found):
         if twice := [name for name, ids in zip(classes, found, strict=True) if len(ids or ()) > 1]:
             raise ValueError(
@@ -175,6 +175,30 @@ def _collect(entries: Iterable[tuple[str, str, object]]) -> dict[str, int]:
             raise ValueError(f"{where}: the folder {folder} comes a second time")
         label_map[folder] = int(str(number))
     return label_map
+
+
+def _mapped(classes: Sequence[str], label_map: Mapping[str, int]) -> list[int]:
+    """Look every class up in the label map, as it is spelled or else as it looks."""
+    alike: dict[str, set[int]] = {}
+    for folder, number in label_map.items():
+        alike.setdefault(_composed(folder), set()).add(number)
+    found = [
+        {label_map[name]} if name in label_map else alike.get(_composed(name), set())
+        for name in classes
+    ]
+    if missing := [name for name, ids in zip(classes, found, strict=True) if not ids]:
+        raise ValueError(f"the label map has no entry for the class {_few(missing)}")
+    if twice := [name for name, ids in zip(classes, found, strict=True) if len(ids) > 1]:
+        raise ValueError(
+            f"the label map has several entries that look like the class {_few(twice)}, in other "
+            "normal forms of Unicode and with different ids; leave one of them"
+        )
+    return [next(iter(ids)) for ids in found]
+
+
+def _composed(name: str) -> str:
+    """Return a name in one of Unicode's spellings of it (NFC)."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _within(ids: list[int], classes: Sequence[str], num_classes: int) -> list[int]:

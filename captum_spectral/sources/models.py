@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -132,6 +133,9 @@ def load_model(name: str, weights: str | os.PathLike[str] | None = None) -> Load
         loaded = _efficientnet_lite(name, weights)
     elif prefix == "torchvision" and rest:
         loaded = _torchvision(name, rest, weights)
+    elif re.match(r"[A-Za-z]:[\\/].*:", name):  # a path on Windows
+        path, _, factory_name = name.rpartition(":")
+        raise ValueError(f"{path!r} is no module; {_as_imported(path, factory_name)}")
     elif prefix and rest and ":" not in rest:
         loaded = _factory(name, prefix, rest, weights)
     else:
@@ -240,10 +244,16 @@ def _find(module_name: str, factory_name: str) -> Callable[[], object]:
     if (folder := os.getcwd()) not in sys.path:
         sys.path.insert(0, folder)
     importlib.invalidate_caches()
+    if "/" in module_name or "\\" in module_name or module_name.startswith("."):
+        raise ValueError(f"{module_name!r} is no module; {_as_imported(module_name, factory_name)}")
     try:
         module = _run(module_name, lambda: importlib.import_module(module_name))
     except ModuleNotFoundError as error:
         missing = f"there is no module {error.name!r}"
+        if module_name.endswith(".py"):  # not before: a package may hold a module called py
+            raise ImportError(
+                f"{missing}; {_as_imported(module_name, factory_name)}", name=error.name
+            ) from error
         if error.name != module_name:
             missing = f"{module_name} cannot be imported: {missing}"
         raise ImportError(
@@ -256,6 +266,18 @@ def _find(module_name: str, factory_name: str) -> Callable[[], object]:
     if not callable(factory):
         raise TypeError(f"{module_name}:{factory_name} must be callable, got {factory!r}")
     return factory
+
+
+def _as_imported(path: str, factory_name: str) -> str:
+    """Say how a factory is named whose module was given by its path."""
+    path = os.path.normpath(path.replace("\\", "/").removesuffix(".py"))
+    if path.startswith(".") and "/" not in path:  # .nets, as within a package
+        path = path.lstrip(".")
+    folder, module = "", path.replace("/", ".")
+    if os.path.isabs(path) or path.startswith("..") or path[1:2] == ":":
+        folder, _, module = path.rpartition("/")
+    there = f" in the folder {folder}, or with it in PYTHONPATH" if folder else ""
+    return f"write it as Python imports it: {module or 'module'}:{factory_name}{there}"
 
 
 def _run(name: str, code: Callable[[], Any]) -> Any:

@@ -58,7 +58,7 @@ def shipped_views() -> Pictures:
     top right, bottom left, bottom right) whose side is 0.7 of the short side.
 
     Returns:
-        The 35 :class:`Pictures`. The fingerprint covers names and views.
+        The 35 :class:`Pictures`. The fingerprint covers names, views and pixels.
 
     Raises:
         ImportError: A package is missing, see
@@ -98,7 +98,11 @@ class _Views(Pictures):
         return image.crop(box)
 
     def fingerprint(self) -> str:
-        return hashlib.sha256(repr([(n, box) for n, _, box in self.views]).encode()).hexdigest()
+        digest = hashlib.sha256(repr([(n, box) for n, _, box in self.views]).encode())
+        # Each photograph once, not once for each of its views.
+        for photograph in {id(image): image for _, image, _ in self.views}.values():
+            digest.update(photograph.tobytes())
+        return digest.hexdigest()
 
 
 def _view_boxes(width: int, height: int) -> list[tuple[int, int, int, int]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
-import warnings
+import zipfile
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,13 +13,16 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
+from torch.nn.parameter import is_lazy
+
+from captum_spectral.sources.parameters import drop_unused_heads, shared_names
 
 __all__ = ["load_weights", "read_state_dict"]
 
 _NAMED = 3  # how many keys an error names before it counts the rest
 
 
-def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+def read_state_dict(path: str | os.PathLike[str]) -> OrderedDict[str, Tensor]:
     """Read the tensors of a checkpoint, on the CPU.
 
     Args:
@@ -27,7 +31,8 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
             every key is taken off.
 
     Returns:
-        Key to tensor.
+        Key to tensor, with the versions of the modules (``_metadata``) if the file has them, as in
+        ``Module.state_dict()``.
 
     Raises:
         OSError: The file cannot be opened.
@@ -45,16 +50,19 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """
     path = Path(path)
     with open(path, "rb") as file:
-        if not file.read(1):
-            raise ValueError(f"{path} cannot be read as weights: it is empty")
+        head = file.read(2)
+    if not head:
+        raise ValueError(f"{path} cannot be read as weights: it is empty")
     content: object
     try:
         if path.suffix == ".safetensors":
             content = load_file(path)
+        elif _is_torchscript(path):
+            raise ValueError(
+                "it is a program (TorchScript); save model.state_dict() with torch.save"
+            )
         else:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # torch warns of pickles that it then refuses
-                content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
     except Exception as error:  # damaged files raise nearly anything
@@ -66,7 +74,9 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
             f"{path} must hold a state dict (names of parameters and their tensors) or "
             f'{{"state_dict": ...}}, {_what(content)}'
         )
-    state = dict(content)
+    state: OrderedDict[str, Tensor] = OrderedDict(content)
+    if _are_versions(versions := getattr(content, "_metadata", None)):
+        state._metadata = versions  # type: ignore[attr-defined]
     if state and all(key.startswith("module.") for key in state):
         consume_prefix_in_state_dict_if_present(state, "module.")
     return state
@@ -75,13 +85,20 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 def load_weights(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     """Load a state dict into a network, in place; if any of it does not fit, raise and name it.
 
+    Two differences are none. Tensors that the network shares under several names may be there under
+    one of them, as ``safetensors.torch.save_model`` writes them. Auxiliary heads of torchvision's
+    GoogLeNet and Inception, which only training uses, may be there or not; a network without
+    weights for its heads loses them.
+
     Args:
-        module: The network.
-        state: Key to tensor.
+        module: The network. After an error it may hold a part of the weights.
+        state: Key to tensor. Without ``_metadata`` it is taken for one of the present versions of
+            the modules, and if it does not fit so, for one of before there were versions.
         source: Name of the state dict in an error, e.g. the path of its file.
 
     Raises:
-        ValueError: Keys are missing, unexpected or of another shape; the message names them.
+        ValueError: Keys are missing, unexpected or of another shape, or differ though the network
+            shares them; the message names them.
 
     Example::
 
@@ -90,28 +107,83 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], source: str) ->
         ...
         ValueError: half.pt does not fit the model Linear: missing bias
     """
+    given = OrderedDict(state)
+    unused = drop_unused_heads(module, given)
+    given = OrderedDict((key, x) for key, x in given.items() if not key.startswith(unused))
     own = module.state_dict()
-    shapes = [
-        f"{key} of shape {tuple(value.shape)} (the model's is {tuple(own[key].shape)})"
-        for key, value in state.items()
-        if isinstance(own.get(key), Tensor) and own[key].shape != value.shape
+    versions = getattr(state, "_metadata", None)
+    attempts = [versions] if versions is not None else [getattr(own, "_metadata", None), None]
+    reasons: list[str] = []
+    for each in attempts:
+        if not (reason := _load(module, given, own, each)):
+            return
+        reasons.append(reason)
+    raise ValueError(f"{source} does not fit the model {type(module).__name__}: {reasons[0]}")
+
+
+def _load(
+    module: nn.Module, state: Mapping[str, Tensor], own: Mapping[str, object], versions: object
+) -> str:
+    """Load a state dict of some versions; return what does not fit, "" if all does."""
+    given = OrderedDict(state)
+    if versions is not None:
+        given._metadata = versions  # type: ignore[attr-defined]
+    shared = shared_names(own)
+    try:
+        missing, unexpected = module.load_state_dict(given, strict=False)
+        failure = ""
+    except Exception as error:  # modules have their own rules, for older formats and shapes
+        missing = [key for key in own if key not in state]
+        unexpected = [key for key in state if key not in own]
+        failure = " ".join(str(error).split())
+    missing = [key for key in missing if not any(name in state for name in shared.get(key, ()))]
+    torn = [
+        f"{key} and {name}"
+        for key, names in shared.items()
+        for name in names
+        if key < name
+        and key in state
+        and name in state
+        and state[key].shape == state[name].shape
+        and not torch.equal(state[key], state[name].to(state[key].dtype))
     ]
     complaints = [
         f"{what} {_few(keys)}"
         for what, keys in (
-            ("missing", [key for key in own if key not in state]),
-            ("unexpected", [key for key in state if key not in own]),
-            ("other shape:", shapes),
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("other shape:", _other_shapes(state, own)),
+            ("different, though the model has one tensor for both:", torn),
         )
         if keys
     ]
-    try:
-        module.load_state_dict(state)
-    except RuntimeError as error:  # the module decides, because it may know older formats
-        reason = "; ".join(complaints) or " ".join(str(error).split())
-        raise ValueError(
-            f"{source} does not fit the model {type(module).__name__}: {reason}"
-        ) from error
+    return "; ".join(complaints) or failure
+
+
+def _other_shapes(state: Mapping[str, Tensor], own: Mapping[str, object]) -> list[str]:
+    """Name the tensors of another shape than the model's."""
+    return [
+        f"{key} of shape {tuple(value.shape)} (the model's is {tuple(mine.shape)})"
+        for key, value in state.items()
+        if isinstance(mine := own.get(key), Tensor)
+        and not is_lazy(mine)
+        and mine.shape != value.shape
+    ]
+
+
+def _is_torchscript(path: Path) -> bool:
+    """Return whether a file is an archive of ``torch.jit.save``, of which ``torch.load`` warns."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _are_versions(content: object) -> bool:
+    """Return whether ``content`` is of the form of a state dict's ``_metadata``."""
+    return isinstance(content, Mapping) and all(
+        isinstance(name, str) and isinstance(entry, Mapping) for name, entry in content.items()
+    )
 
 
 def _reason(error: Exception) -> str:
