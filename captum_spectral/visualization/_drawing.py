@@ -1,4 +1,4 @@
-"""Give every figure the same tools: arrays from tensors, new figures, labels and colour scales."""
+"""Give every figure the same tools: arrays from tensors, checks, labels and colour scales."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy.typing as npt
 import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 from torch import Tensor
+
+from captum_spectral.visualization._text import set_title
 
 Array = Tensor | npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
@@ -19,8 +20,6 @@ Floats = npt.NDArray[np.float64]
 _VISIBLE = 1e-2  # a difference below this share of the display range is not an error
 
 __all__ = [
-    "COLOURS",
-    "LINE_COLOURS",
     "Array",
     "Floats",
     "centred",
@@ -28,18 +27,15 @@ __all__ = [
     "check_labels",
     "check_named",
     "draw_picture",
-    "new_figure",
     "range_labels",
+    "rounding",
+    "set_title",
     "show",
     "signed",
     "to_array",
     "to_frequencies",
     "with_unit",
 ]
-
-# Okabe and Ito's colours, told apart by readers of every colour vision; black is for the lines.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
-LINE_COLOURS = (*COLOURS[:6], "0.2")  # the yellow is too pale for a line on white
 
 
 def to_array(
@@ -66,6 +62,12 @@ def to_array(
     if finite and bad:
         raise ValueError(f"{name} must be finite, got {bad} NaN or infinite values")
     return values
+
+
+def rounding(x: Array, least: float = 1e-6) -> float:
+    """Return by how much sums of ``x`` may differ from what they should be."""
+    kind = torch.as_tensor(x).dtype
+    return max(least, x.shape[-1] * torch.finfo(kind).eps) if kind.is_floating_point else least
 
 
 def to_frequencies(frequencies: Array | None, num_bands: int) -> Floats | None:
@@ -106,15 +108,6 @@ def centred(values: Floats) -> Normalize:
     """Return a linear colour scale with 0 in its middle, up to the largest absolute value."""
     largest = float(np.abs(values).max()) or 1.0
     return Normalize(-largest, largest)
-
-
-def new_figure(fig_size: tuple[float, float], use_pyplot: bool) -> Figure:
-    """Make an empty figure that leaves room for its labels; pyplot knows it only if asked to."""
-    if not use_pyplot:
-        return Figure(figsize=fig_size, layout="constrained")
-    from matplotlib import pyplot as plt
-
-    return plt.figure(figsize=fig_size, layout="constrained")
 
 
 def show(use_pyplot: bool) -> None:

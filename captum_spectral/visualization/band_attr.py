@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 from captum_spectral.visualization._drawing import (
-    COLOURS,
     Array,
     Floats,
     check_labels,
-    new_figure,
     range_labels,
     show,
     to_array,
     to_frequencies,
     with_unit,
 )
+from captum_spectral.visualization._layout import add_legend, place_for, room, settle
+from captum_spectral.visualization._style import COLOURS, faded, grid_style, ink, inside
+from captum_spectral.visualization._text import set_title, write
 
 __all__ = ["visualize_band_attr"]
 
 _GROUP_WIDTH = 0.8
 _LEGEND_SIZE = 9.0  # points
 _TICK_SIZE = 8.5
+_WIDEST = 14.4  # inches of a new figure; beyond 30 bands the bars become narrower
+_EDGED = 0.06  # inches; the edges of narrower bars would hide their colours
 
 
 def visualize_band_attr(
@@ -108,101 +112,79 @@ def visualize_band_attr(
         )
     names = check_labels(labels, rows, one_row)
 
-    if plt_fig_axis is None:
-        # Inches per band: room for its tick label, and for a bar of each row.
-        per_band = max(0.7 if num_bands <= 8 else 0.48, 0.13 * rows + 0.25)
-        figure = new_figure(fig_size or (max(4.8, 1.1 + num_bands * per_band), 3.4), use_pyplot)
-        axes = figure.add_subplot()
-    else:
-        figure, axes = plt_fig_axis
+    # Inches per band: room for its tick label, and for a bar of each row.
+    per_band = max(0.7 if num_bands <= 8 else 0.48, 0.13 * rows + 0.25)
+    fitting = (min(max(4.8, 1.1 + num_bands * per_band), _WIDEST), 3.4)
+    figure, axes = place_for(plt_fig_axis, fig_size or fitting, use_pyplot)
+    across, high = room(axes)
+    ground = inside(axes)
     width = _GROUP_WIDTH / rows  # bars of one band stand side by side, centred on its tick
+    edge = 0.5 if width * across / num_bands > _EDGED else 0.0
+    handles: list[Artist] = []
     for row in range(rows):
         x = np.arange(num_bands) - _GROUP_WIDTH / 2 + width * (row + 0.5)
-        axes.bar(
+        bars = axes.bar(
             x,
             values[row],
             width,
             color=COLOURS[row],
-            edgecolor="0.2",
-            linewidth=0.5,
-            label=names[row] if names else None,
+            edgecolor=faded(ground, 9.0),
+            linewidth=edge,
             zorder=2,
         )
-        if errors is not None:
-            axes.errorbar(
-                x,
-                values[row],
-                num_standard_errors * errors[row],
-                fmt="none",
-                ecolor="black",
-                elinewidth=1.0,
-                capsize=min(3.0, 9.0 * width),
-                label=None if row else _whisker_label(num_standard_errors),
-                zorder=3,
-            )
-    axes.axhline(0, color="black", linewidth=0.8, zorder=2.5)
-    # The width of the axes, roughly: the layout is computed only when the figure is drawn.
-    inches = figure.get_size_inches()[0] * axes.get_position().width
-    _label_bands(axes, num_bands, ranges, frequency_unit, inches / num_bands)
-    _dress(axes, with_unit("attribution", unit))
-    rows_of_legend = _add_legend(axes, inches) if names or errors is not None else 0
+        handles += [bars] if names else []  # type: ignore[list-item]
+    whiskers = None
+    for row in range(rows if errors is not None else 0):
+        x = np.arange(num_bands) - _GROUP_WIDTH / 2 + width * (row + 0.5)
+        whiskers = axes.errorbar(
+            x,
+            values[row],
+            num_standard_errors * errors[row],  # type: ignore[index]
+            fmt="none",
+            ecolor=ink(ground),
+            elinewidth=1.0,
+            capsize=min(3.0, 9.0 * width),
+            zorder=3,
+        )
+    axes.axhline(0, color=ink(ground), linewidth=0.8, zorder=2.5)
+    _label_bands(axes, num_bands, ranges, frequency_unit)
+    write(axes.set_ylabel(with_unit("attribution", unit)), high)
+    axes.grid(axis="y", **grid_style(axes))
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
+    if whiskers is not None:
+        handles, names = [*handles, whiskers], [*names, _whisker_label(num_standard_errors)]  # type: ignore[list-item]
+    rows_of_legend = add_legend(axes, handles, names, size=_LEGEND_SIZE) if handles else 0
     if title:
         # The legend stands between axes and title.
-        axes.set_title(title, pad=8 + 1.7 * _LEGEND_SIZE * rows_of_legend)
+        set_title(axes, title, across, pad=8 + 1.7 * _LEGEND_SIZE * rows_of_legend)
+    settle(axes)
     show(use_pyplot)
     return figure, axes
 
 
-def _label_bands(
-    axes: Axes, num_bands: int, ranges: Floats | None, frequency_unit: str, inches: float
-) -> None:
-    """Label bands by number and range, written to fit into so many ``inches`` per band."""
+def _label_bands(axes: Axes, num_bands: int, ranges: Floats | None, frequency_unit: str) -> None:
+    """Label bands by number and range, or every kth band if there is no room for all of them."""
+    per_band = room(axes)[0] / num_bands  # inches
     ticks, label, upright = [str(i) for i in range(num_bands)], "band", True
+    letter = 0.6 * _TICK_SIZE / 72  # inches, at 0.6 em
     if ranges is not None:
         label = with_unit("band and its frequencies", frequency_unit)
         ends = range_labels(ranges)
-        widest = max(map(len, ends)) * 0.6 * _TICK_SIZE / 72  # in inches, at 0.6 em per letter
+        widest = max(map(len, ends)) * letter
         # As they are, else broken after the dash, else turned by 90 degrees.
-        upright = inches > 0.65 * widest
-        if widest > inches > 0.65 * widest:
+        upright = per_band > 0.65 * widest
+        if widest > per_band > 0.65 * widest:
             ends = [end.replace("–", "–\n") for end in ends]
         separator = "\n" if upright else ":  "
         ticks = [f"{tick}{separator}{end}" for tick, end in zip(ticks, ends, strict=True)]
-    axes.set_xticks(np.arange(num_bands), ticks, rotation=0 if upright else 90)
+    # A turned label takes a line; one number needs a gap to the next.
+    needed = 1.4 * _TICK_SIZE / 72 if not upright else letter * (len(str(num_bands - 1)) + 1)
+    step = 1 if upright and ranges is not None else max(1, math.ceil(needed / per_band))
+    axes.set_xticks(np.arange(0, num_bands, step), ticks[::step], rotation=0 if upright else 90)
     axes.set_xlim(-0.6, num_bands - 0.4)
     axes.tick_params(axis="x", length=0, labelsize=_TICK_SIZE)
-    axes.set_xlabel(label)
-
-
-def _dress(axes: Axes, y_label: str) -> None:
-    """Label the vertical axis and draw a light grid behind the bars."""
-    axes.set_ylabel(y_label)
-    axes.grid(axis="y", color="0.88", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right", "bottom"]].set_visible(False)
-
-
-def _add_legend(axes: Axes, inches: float) -> int:
-    """Add a legend above the axes, where no bar can be, and return how many rows it has."""
-    handles, labels = axes.get_legend_handles_labels()
-    whiskers_last = sorted(
-        zip(handles, labels, strict=True), key=lambda pair: isinstance(pair[0], ErrorbarContainer)
-    )
-    handles, labels = [list(column) for column in zip(*whiskers_last, strict=True)]
-    letters = inches * 72 / (0.55 * _LEGEND_SIZE)  # at 0.55 em each; a handle takes about 6
-    columns = max(1, min(len(labels), int(letters / (6 + max(map(len, labels))))))
-    axes.legend(
-        handles,
-        labels,
-        ncols=columns,
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        borderaxespad=0.2,
-        columnspacing=1.4,
-        frameon=False,
-        fontsize=_LEGEND_SIZE,
-    )
-    return -(-len(labels) // columns)  # rounded up
+    write(axes.set_xlabel(label), room(axes)[0])
 
 
 def _whisker_label(num_standard_errors: float) -> str:

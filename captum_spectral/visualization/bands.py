@@ -19,7 +19,6 @@ from captum_spectral.visualization._drawing import (
     centred,
     check_display_range,
     draw_picture,
-    new_figure,
     range_labels,
     show,
     signed,
@@ -27,6 +26,9 @@ from captum_spectral.visualization._drawing import (
     to_frequencies,
     with_unit,
 )
+from captum_spectral.visualization._layout import new_figure, room, settle
+from captum_spectral.visualization._style import faded, outside
+from captum_spectral.visualization._text import set_title, write
 
 __all__ = ["visualize_bands"]
 
@@ -113,7 +115,9 @@ def visualize_bands(
         lines = (2 if title else 0, 1 if ranges is None else 2)
         figure, axes, bar = _new_grid(len(values), picture.shape[-2:], lines, fig_size, use_pyplot)
         if title:
-            figure.suptitle(title, y=1 - 0.08 / figure.get_size_inches()[1], va="top")
+            across, down = figure.get_size_inches()
+            place = {"y": 1 - 0.08 / down, "va": "top", "fontsize": 11}
+            set_title(figure, title, across - 0.2, **place)
     else:
         figure, axes = plt_fig_axis[0], np.asarray(plt_fig_axis[1], dtype=object).ravel()
         if len(axes) <= len(values):
@@ -125,29 +129,37 @@ def visualize_bands(
 
     colours = ScalarMappable(centred(values), cmap)
     draw_picture(axes[0], picture)
-    axes[0].set_title(title if title and plt_fig_axis else "image", fontsize=9, pad=8)
+    own = plt_fig_axis is None
+    # In a figure of its own every panel has room for its lines; elsewhere there may be more.
+    most = 1 if own else 2
+    name = "image" if own or not title else title
+    set_title(axes[0], name, room(axes[0])[0], fontsize=9, pad=8)
+    note = faded(outside(axes[0].figure), 7.0)
     for i, (ax, band, value) in enumerate(zip(axes[1:], layers, values, strict=True)):
         shown, how = _displayable(band)
         draw_picture(ax, shown)
         _frame(ax, colours.to_rgba(value))
-        name = f"band {i}: {signed(value)}"
+        across = room(ax)[0] + (_GAP if own else 0)
+        parts = [f"band {i}: {signed(value)}"]
         if ranges is not None:
             known = not np.isnan(ranges[i]).any()
-            name += f"\n{range_labels(ranges)[i]}" + (f" {frequency_unit}" if known else "")
-        ax.set_title(name, fontsize=9, pad=8)
-        ax.set_xlabel(how, fontsize=8, color="0.3", labelpad=7)
+            parts.append(range_labels(ranges)[i] + (f" {frequency_unit}" if known else ""))
+        fitted = [set_title(ax, part, across, most, fontsize=9).get_text() for part in parts]
+        ax.set_title("\n".join(fitted), fontsize=9, pad=8)
+        write(ax.set_xlabel(how, fontsize=8, color=note, labelpad=7), across, most)
     label = with_unit("attribution", unit)
     if plt_fig_axis is None:
         upright = _rows(len(values)) == 1
         orientation = "vertical" if upright else "horizontal"
         figure.colorbar(colours, cax=bar, orientation=orientation)
-        if upright:
-            bar.set_ylabel(label.replace(" (", "\n("), fontsize=9)
-        else:
-            bar.set_xlabel(label, fontsize=9)
         bar.tick_params(labelsize=8.5)
+        across, down = room(bar)
+        named = bar.set_ylabel(label, fontsize=9) if upright else bar.set_xlabel(label, fontsize=9)
+        write(named, down if upright else across)
     else:
-        figure.colorbar(colours, ax=list(axes), fraction=0.04, pad=0.02, label=label)
+        beside = figure.colorbar(colours, ax=list(axes), fraction=0.04, pad=0.02)
+        write(beside.ax.set_ylabel(label), room(beside.ax)[1])
+        settle(axes[0])
     show(use_pyplot)
     return figure, axes
 
@@ -198,7 +210,7 @@ def _displayable(band: Floats) -> tuple[Floats, str]:
 
 
 def _frame(ax: Axes, colour: npt.ArrayLike) -> None:
-    """Draw a thick frame with a thin dark edge, so that a pale colour is still seen on white."""
+    """Draw a thick frame with a thin edge, so that a colour like the background's is still seen."""
     frame = Rectangle(
         (0, 0),
         1,
@@ -210,7 +222,8 @@ def _frame(ax: Axes, colour: npt.ArrayLike) -> None:
         clip_on=False,
         zorder=-1,
     )
-    frame.set_path_effects([Stroke(linewidth=2 * _FRAME + 1.2, foreground="0.25"), Normal()])
+    edge = faded(outside(ax.figure), 9.0)
+    frame.set_path_effects([Stroke(linewidth=2 * _FRAME + 1.2, foreground=edge), Normal()])
     ax.add_patch(frame)
 
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from captum_spectral.visualization._drawing import (
-    LINE_COLOURS,
     Array,
     Floats,
     check_named,
-    new_figure,
     show,
     to_array,
 )
+from captum_spectral.visualization._layout import add_legend, place_for, room, settle
+from captum_spectral.visualization._style import COLOURS, grid_style, line_colours
+from captum_spectral.visualization._text import set_title, write
 
 __all__ = ["visualize_curves"]
 
@@ -74,37 +76,32 @@ def visualize_curves(
     if len(x) < 2 or (np.diff(x) <= 0).any():
         raise ValueError("fractions must increase and have at least two entries")
     lines = _lines(values, len(x))
-    if plt_fig_axis is None:
-        figure = new_figure(fig_size, use_pyplot)
-        axes = figure.add_subplot()
-    else:
-        figure, axes = plt_fig_axis
+    figure, axes = place_for(plt_fig_axis, fig_size, use_pyplot)
+    across, high = room(axes)
+    colours = line_colours(axes)
+    drawn: list[Artist] = []
+    names: list[str] = []
     for i, (name, y) in enumerate(lines.items()):
         # y is (N, K): one area per image by the trapezoidal rule, (N,).
         areas = ((y[:, 1:] + y[:, :-1]) / 2 * np.diff(x)).sum(1)
         mean, error = y.mean(0), _standard_error(y)  # (K,) each
-        colour, style = LINE_COLOURS[i % len(LINE_COLOURS)], _STYLES[i // len(LINE_COLOURS)]
+        colour, style = colours[i % len(colours)], _STYLES[i // len(colours)]
         label = f"{name}: {areas.mean():.3f}"
         if len(y) > 1:
             label += f" ± {_standard_error(areas):.3f}"
             axes.fill_between(x, mean - error, mean + error, color=colour, alpha=0.15, lw=0)
-        axes.plot(x, mean, color=colour, linestyle=style, lw=1.6, label=label)
+        drawn += axes.plot(x, mean, color=colour, linestyle=style, lw=1.6)
+        names.append(label)
     axes.set_xlim(x[0], x[-1])
-    axes.set_xlabel(xlabel)
-    axes.set_ylabel(ylabel)
-    axes.grid(color="0.9", linewidth=0.6)
+    write(axes.set_xlabel(xlabel), across)
+    write(axes.set_ylabel(ylabel), high)
+    axes.grid(**grid_style(axes))
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(
-        loc="center left",
-        bbox_to_anchor=(1, 0.5),  # beside the lines, which may be anywhere
-        frameon=False,
-        fontsize=8,
-        title="area under the curve",
-        title_fontsize=8,
-        alignment="left",
-    )
+    # Beside the lines, which may be anywhere.
+    rows = add_legend(axes, drawn, names, title="area under the curve", beside=True, size=8.0)
     if title:
-        axes.set_title(title)
+        set_title(axes, title, across, pad=8 + 1.7 * 8.0 * rows)
+    settle(axes)
     show(use_pyplot)
     return figure, axes
 
@@ -112,7 +109,7 @@ def visualize_curves(
 def _lines(values: Mapping[str, Array], length: int) -> dict[str, Floats]:
     """Return the curves ``(N, K)`` by name; raise unless each is ``length`` long."""
     check_named(values, "values", '{"Saliency": curve.values}')
-    most = len(LINE_COLOURS) * len(_STYLES)
+    most = len(COLOURS) * len(_STYLES)
     if not 1 <= len(values) <= most:
         raise ValueError(f"values must hold 1 to {most} methods, got {len(values)}")
     lines = {}

@@ -18,16 +18,20 @@ from captum_spectral.visualization._drawing import (
     check_labels,
     check_named,
     draw_picture,
-    new_figure,
     show,
     to_array,
 )
+from captum_spectral.visualization._layout import new_figure, room
+from captum_spectral.visualization._style import faded, outside
+from captum_spectral.visualization._text import set_title, write
 
 __all__ = ["visualize_maps"]
 
 # Inches of a new figure: panel, gap, line of text over the panels, names at the left, bar below.
 _PANEL, _GAP, _LINE, _NAMES, _BELOW = 1.55, 0.06, 0.19, 0.3, 0.62
-_WIDEST_NAME = 20  # characters over a panel
+_LEAST = 0.3  # inches of a panel
+_NOTE = 2.8  # inches of a figure, for the note under it
+_SHORT = 10  # characters; longer names may take two lines
 
 
 def visualize_maps(
@@ -101,16 +105,18 @@ def visualize_maps(
     for row, picture in enumerate(pictures):
         draw_picture(axes[row, 0], picture)
         if names:
-            axes[row, 0].set_ylabel(names[row], fontsize=9)
+            label = axes[row, 0].set_ylabel(names[row], fontsize=9)
+            write(label, room(axes[row, 0])[1], lines=1)
         for ax, values in zip(axes[row, 1:], shown.values(), strict=True):
             _draw_map(ax, values[row], outlier_perc, cmap)
     for ax, name in zip(axes[0], ["image", *shown], strict=True):
-        ax.set_title(_two_lines(name), fontsize=9, pad=4)
+        set_title(ax, name, room(ax)[0], fontsize=9, pad=4)
     colours = ScalarMappable(Normalize(-1, 1), cmap)
     figure.colorbar(colours, cax=bar, orientation="horizontal", ticks=[-1, 0, 1])
     bar.set_xticklabels(["negative", "0", "positive"], fontsize=8.5)
     note = "attribution, each panel on its own scale"
-    bar.set_xlabel(note, fontsize=8.5, color="0.3", labelpad=1)
+    colour = faded(outside(figure), 7.0)
+    write(bar.set_xlabel(note, fontsize=8.5, color=colour, labelpad=1))
     show(use_pyplot)
     return figure, axes
 
@@ -141,19 +147,7 @@ def _draw_map(ax: Axes, values: Floats, outlier_perc: float, cmap: str | Colorma
     ax.imshow(values / (largest or 1), cmap=cmap, norm=scale, interpolation="nearest")
     ax.set_xticks([])
     ax.set_yticks([])
-    ax.spines[:].set(color="0.75", linewidth=0.6)
-
-
-def _two_lines(name: str) -> str:
-    """Break a long name at the space, or else before the capital, nearest to its middle."""
-    if len(name) <= _WIDEST_NAME:
-        return name
-    places = [i for i in range(1, len(name)) if name[i] == " "]
-    places = places or [i for i in range(1, len(name)) if name[i].isupper()]
-    if not places:
-        return name
-    middle = min(places, key=lambda i: abs(i - len(name) / 2))
-    return f"{name[:middle]}\n{name[middle:].lstrip()}"
+    ax.spines[:].set(color=faded(outside(ax.figure)), linewidth=0.6)
 
 
 def _new_grid(
@@ -168,7 +162,7 @@ def _new_grid(
     rows, columns = shape[0], 1 + len(names)
     left = _NAMES if labelled else _GAP
     # Over the panels: two lines for the title, and one or two for the names of the methods.
-    head = (2 * _LINE if title else 0) + _LINE * (1 + any("\n" in _two_lines(n) for n in names))
+    head = (2 * _LINE if title else 0) + _LINE * (1 + any(len(n) > _SHORT for n in names))
     if fig_size is None:
         height = _PANEL * min(max(shape[-2] / shape[-1], 0.5), 2)
         fig_size = (
@@ -178,12 +172,20 @@ def _new_grid(
     # Solved for the size of a panel, which is another one in a figure of the caller's size.
     width = (fig_size[0] - left) / columns - _GAP
     height = (fig_size[1] - head - _BELOW) / rows - _GAP
-    if min(width, height) <= 0:
-        raise ValueError(f"fig_size={fig_size} has no room for {rows} by {columns} panels")
+    if min(width, height) < _LEAST or fig_size[0] < _NOTE:
+        least = (
+            max(_NOTE, left + columns * (_LEAST + _GAP)),
+            head + _BELOW + rows * (_LEAST + _GAP),
+        )
+        raise ValueError(
+            f"fig_size={tuple(fig_size)} has no room for {rows} by {columns} panels; use at least "
+            f"({least[0]:.1f}, {least[1]:.1f}), in inches"
+        )
     figure = new_figure(fig_size, use_pyplot)
     figure.set_layout_engine("none")
     if title:
-        figure.suptitle(title, y=1 - 0.06 / fig_size[1], va="top", fontsize=11)
+        above = 1 - 0.06 / fig_size[1]
+        set_title(figure, title, fig_size[0] - 0.2, y=above, va="top", fontsize=11)
 
     def place(x: float, y: float, w: float, h: float) -> Axes:
         """Add axes whose upper left corner is ``x``, ``y`` inches from that of the figure."""

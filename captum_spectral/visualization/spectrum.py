@@ -11,15 +11,18 @@ from captum_spectral.visualization._drawing import (
     Array,
     Floats,
     centred,
-    new_figure,
     show,
     to_array,
     with_unit,
 )
+from captum_spectral.visualization._layout import place_for, room, settle
+from captum_spectral.visualization._style import faded, outside
+from captum_spectral.visualization._text import set_title, write
 
 __all__ = ["visualize_spectrum"]
 
 _DYNAMIC_RANGE = 1e-6  # magnitudes below this share of the largest are rounding errors
+_FIVE_TICKS = 2.6  # inches that five tick labels need
 _LIGHT = 0.4  # room under the darkest bin: on a light grey, the colours look as in the colour bar
 
 
@@ -87,11 +90,8 @@ def visualize_spectrum(
     plane, magnitude = _check(painted, image)
     if not 0 <= alpha_overlay <= 1:
         raise ValueError(f"alpha_overlay must be between 0 and 1, got {alpha_overlay!r}")
-    if plt_fig_axis is None:
-        figure = new_figure(fig_size, use_pyplot)
-        axes = figure.add_subplot()
-    else:
-        figure, axes = plt_fig_axis
+    figure, axes = place_for(plt_fig_axis, fig_size, use_pyplot)
+    across, down = room(axes)
     # Bins are 1 / n apart and centred on their frequencies. Of an odd size they end at 0.5; of an
     # even one, with Nyquist on both sides, half a bin beyond.
     height, width = (0.5 + 0.5 / n if n % 2 == 0 else 0.5 for n in plane.shape)
@@ -108,17 +108,22 @@ def visualize_spectrum(
         extent=extent,
         interpolation="nearest",
     )
-    ticks = [-0.5, -0.25, 0, 0.25, 0.5]
+    side = min(across, down)  # inches
+    ticks = [-0.5, -0.25, 0, 0.25, 0.5] if side > _FIVE_TICKS else [-0.5, 0, 0.5]
     axes.set_xticks(ticks)
     axes.set_yticks(ticks)
-    axes.set_xlabel("horizontal frequency (cycles/pixel)")
-    axes.set_ylabel("vertical frequency (cycles/pixel)")
+    write(axes.set_xlabel("horizontal frequency (cycles/pixel)"), side)
+    write(axes.set_ylabel("vertical frequency (cycles/pixel)"), side)
     beside = axes.inset_axes((1.04, 0, 0.05, 1))
-    figure.colorbar(colours, cax=beside, label=with_unit("attribution", unit))
+    figure.colorbar(colours, cax=beside)
+    write(beside.set_ylabel(with_unit("attribution", unit)), side)
     note = "grey: log magnitude of the image's spectrum"
-    axes.text(0, 1.015, note, transform=axes.transAxes, fontsize=8, color="0.3")
+    colour = faded(outside(axes.figure), 7.0)
+    below = axes.text(0, 1.015, note, transform=axes.transAxes, fontsize=8, color=colour)
+    lines = write(below, side).get_text().count("\n")
     if title:
-        axes.set_title(title, pad=18)
+        set_title(axes, title, across, pad=18 + 10 * lines)
+    settle(axes)
     show(use_pyplot)
     return figure, axes
 

@@ -1,0 +1,151 @@
+"""Place what a figure shows: room for axes, legends beside the data, a layout that is final."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.legend import Legend
+from matplotlib.transforms import Bbox
+
+from captum_spectral.visualization._text import width, write
+
+__all__ = ["add_legend", "new_figure", "place_for", "room", "settle"]
+
+_LEAST = (2.4, 2.0)  # inches; the labels of an axis leave no room for data in less
+_HANDLE = 3.0  # em of a legend's line or patch and the gap behind it
+_BETWEEN = 1.4  # em between columns of a legend
+_PASSES = 3  # of the layout; axes of a fixed shape move in each, and hardly after the third
+
+
+def new_figure(fig_size: tuple[float, float], use_pyplot: bool) -> Figure:
+    """Make an empty figure that leaves room for its labels; pyplot knows it only if asked to."""
+    if not use_pyplot:
+        return Figure(figsize=fig_size, layout="constrained")
+    from matplotlib import pyplot as plt
+
+    return plt.figure(figsize=fig_size, layout="constrained")
+
+
+def place_for(
+    plt_fig_axis: tuple[Figure | SubFigure, Axes] | None,
+    fig_size: tuple[float, float],
+    use_pyplot: bool,
+) -> tuple[Figure, Axes]:
+    """Return the figure and axes that were given, or new ones of so many inches."""
+    if plt_fig_axis is not None:
+        figure, axes = plt_fig_axis
+        return figure, axes  # type: ignore[return-value]
+    if min(a - b for a, b in zip(fig_size, _LEAST, strict=True)) < 0:
+        raise ValueError(
+            f"fig_size={tuple(fig_size)} has no room for axes and their labels; use at least "
+            f"{_LEAST}, in inches"
+        )
+    figure = new_figure(fig_size, use_pyplot)
+    return figure, figure.add_subplot()
+
+
+def room(axes: Axes) -> tuple[float, float]:
+    """Return width and height of the place of ``axes`` in inches.
+
+    It is an estimate in figures with a layout, which is computed only when they are drawn.
+    """
+    box = axes.get_position(original=True).transformed(axes.figure.transSubfigure)
+    return box.width / axes.figure.dpi, box.height / axes.figure.dpi
+
+
+def add_legend(
+    axes: Axes,
+    handles: Sequence[Artist],
+    names: Sequence[str],
+    *,
+    title: str | None = None,
+    beside: bool = False,
+    size: float = 9.0,
+) -> int:
+    """Add a legend beside or above the axes, where no data can be.
+
+    Args:
+        axes: Where the data is.
+        handles: Lines, patches or error bars.
+        names: Their names, shown as they are; long ones are shortened in the middle.
+        title: Title of a legend beside the axes. Default: None
+        beside: Stand to the right of wide axes; else, and where they are narrow, above.
+            Default: False
+        size: Size of the letters in points. Default: 9.0
+
+    Returns:
+        Rows of the legend above the axes.
+    """
+    across, em = room(axes)[0], size / 72
+    beside = beside and across > 4.5
+    widest = (0.4 if beside else 0.95) * across - _HANDLE * em
+    # matplotlib drops names that begin with "_", so it gets the names after it made the legend.
+    legend = axes.legend(handles, ["x"] * len(names), fontsize=size)
+    texts = _fill(legend, names, widest)
+    longest = max(width(text, text.get_text()) for text in legend.get_texts())
+    columns = 1 if beside else int(0.95 * across / (longest + (_HANDLE + _BETWEEN) * em))
+    columns = max(1, min(len(names), columns))
+    corner = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
+    above = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
+    legend = axes.legend(
+        handles,
+        ["x"] * len(names),
+        ncols=columns,
+        frameon=False,
+        fontsize=size,
+        columnspacing=_BETWEEN,
+        title=title,
+        title_fontsize=size,
+        alignment="left",
+        **(corner if beside else above),
+    )
+    _fill(legend, texts, None)
+    if title:
+        write(legend.get_title(), widest)
+    return 0 if beside else -(-len(names) // columns) + bool(title)  # rounded up
+
+
+def settle(axes: Axes) -> None:
+    """Let the layout of the whole figure come to rest, so that its first drawing is its last.
+
+    Axes of a fixed shape are smaller than the place that a layout gives them, by an amount that
+    changes with the place: matplotlib's two passes per drawing leave labels cut off. A figure
+    without a layout keeps its axes where they are, unless their labels would be cut off.
+    """
+    figure = axes.figure.figure
+    engine = figure.get_layout_engine()
+    if isinstance(engine, ConstrainedLayoutEngine):
+        for _ in range(_PASSES):
+            engine.execute(figure)
+    elif engine is None:
+        for _ in range(_PASSES):
+            _shrink(axes)
+
+
+def _shrink(axes: Axes) -> None:
+    """Make the place of ``axes`` smaller by what of them stands outside of the figure."""
+    within = axes.figure.bbox
+    box = axes.get_tightbbox()
+    if box is None:
+        return
+    place = axes.get_position(original=True).transformed(axes.figure.transSubfigure)
+    left, low = max(0.0, within.x0 - box.x0), max(0.0, within.y0 - box.y0)
+    right, high = max(0.0, box.x1 - within.x1), max(0.0, box.y1 - within.y1)
+    if left + right < 0.8 * place.width and low + high < 0.8 * place.height:
+        smaller = Bbox.from_extents(
+            place.x0 + left, place.y0 + low, place.x1 - right, place.y1 - high
+        )
+        if left + right + low + high:
+            axes.set_position(smaller.transformed(axes.figure.transSubfigure.inverted()))
+
+
+def _fill(legend: Legend, names: Sequence[str], widest: float | None) -> list[str]:
+    """Put the names into a legend, in one line each, and return them as they are shown."""
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set_text(name)
+        write(text, widest, lines=1)
+    return [text.get_text() for text in legend.get_texts()]
