@@ -8,9 +8,9 @@ import torch
 import torch.distributed as dist
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from helpers import tiny_cnn  # noqa: E402
+from helpers import tiny_cnn
 
-from captum_spectral import SpectralImportance  # noqa: E402
+from captum_spectral import SpectralImportance
 
 if __name__ == "__main__":
     dist.init_process_group("gloo")

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from captum_spectral.studies.loading import Plan
 from PIL import Image
 from scores import SMALL, fails, photograph, scored
+
+from captum_spectral.studies.loading import Plan
 
 
 def test_bad_files_are_skipped_counted_and_listed(nets, tmp_path, monkeypatch):

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from captum_spectral.studies.loading import Plan
 from PIL import Image
 from scores import SMALL, fails, photograph, refuse, scored
 
 from captum_spectral import SpectralImportance
 from captum_spectral.sources.datasets import open_folder
 from captum_spectral.sources.models import load_model
+from captum_spectral.studies.loading import Plan
 
 # -------------------------------------------------------------------- what comes out
 
