@@ -13,7 +13,7 @@ from captum_spectral._arguments import check_count, format_baselines, format_inp
 from captum_spectral._captum import BaselineType
 from captum_spectral._engine.forward import warn_if_training
 from captum_spectral.coalitions import Estimator, Exact, OwnOrderings, check_exact
-from captum_spectral.features.band_mask import band_frequencies
+from captum_spectral.features.band_mask import DEFAULT_BANDS, band_frequencies
 from captum_spectral.features.features import assign
 from captum_spectral.features.fourier import FourierBands
 from captum_spectral.features.pixels import Pixels
@@ -33,7 +33,7 @@ class Measurement:
     def __init__(
         self,
         forward_func: Callable[..., Any],
-        num_bands: int = 8,
+        num_bands: int | None = None,
         feature_mask: Tensor | None = None,
         baselines: BaselineType | str = None,
         value: Value = "log_likelihood",
@@ -45,22 +45,26 @@ class Measurement:
     ) -> None:
         if not callable(forward_func):
             raise TypeError(f"forward_func must be callable, got {type(forward_func).__name__}")
-        check_count("num_bands", num_bands)
-        for name, count in (
-            ("n_samples", n_samples),
-            ("perturbations_per_eval", perturbations_per_eval),
-            ("num_classes", num_classes),
-        ):
-            if count is not None:
-                check_count(name, count)
-        check_count("seed", seed, at_least=0)
+        num_bands, n_samples, perturbations_per_eval, num_classes = (
+            None if count is None else check_count(name, count)
+            for name, count in (
+                ("num_bands", num_bands),
+                ("n_samples", n_samples),
+                ("perturbations_per_eval", perturbations_per_eval),
+                ("num_classes", num_classes),
+            )
+        )
+        self.num_bands = DEFAULT_BANDS if num_bands is None else num_bands
+        players = self.num_bands
         if feature_mask is not None:
-            num_bands = _bands_of(feature_mask)
+            self.num_bands, players = _bands_of(feature_mask)
         if n_samples is None:
-            check_exact(num_bands)
+            check_exact(players)
         self.forward_func = forward_func
         self.unit = format_value(value)
-        self.num_bands = num_bands
+        # Of small images fewer bands than the default may fit; how many, the first batch tells.
+        self._fit = None if num_bands is None and feature_mask is None else self.num_bands
+        self._placed: Tensor | None = None  # the mask as it lies on the images
         self._value = value
         self._rows = ValueOfRows(forward_func, value)
         self._features = FourierBands(
@@ -69,7 +73,7 @@ class Measurement:
         self._baselines = Baselines(baselines)
         self._n_samples = n_samples
         self._per_eval = perturbations_per_eval
-        self._seed = seed
+        self._seed = check_count("seed", seed, at_least=0)
         self._num_classes = num_classes
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Measurement:
@@ -85,9 +89,11 @@ class Measurement:
     def frequencies(self) -> Tensor:
         """``(M, 2)`` where every band begins and ends, cycles per pixel."""
         mask, dims = self._features.feature_mask, self._features.spectral_dims
+        if self._placed is not None:
+            return band_frequencies(self._placed, self._features.counted_dims(self._placed.dim()))
         if mask is None:
-            edges = torch.arange(self.num_bands + 1, dtype=torch.float64, device="cpu")
-            edges /= 2 * self.num_bands
+            count = self._fit or self.num_bands
+            edges = torch.arange(count + 1, dtype=torch.float64, device="cpu") / (2 * count)
             return torch.stack([edges[:-1], edges[1:]], 1)
         count = 1 if isinstance(dims, int) else len(dims)
         return band_frequencies(mask, range(-count, 0))
@@ -97,12 +103,19 @@ class Measurement:
         if not num_examples(moments):
             raise ValueError("there are no images yet: update must come before compute")
 
+        whole = merge(moments)
+        fit = self._fitting(whole)
+        frequencies = self.frequencies[:fit]
+
         def one(
             part: Tensor, per_class: Mapping[int, ImportanceResult] | None = None
         ) -> ImportanceResult:
+            found = statistics(part)
             return ImportanceResult(
-                **statistics(part)._asdict(),
-                frequencies=self.frequencies,
+                **found._replace(
+                    attributions=found.attributions[:fit], covariance=found.covariance[:fit, :fit]
+                )._asdict(),
+                frequencies=frequencies,
                 unit=self.unit,
                 per_class=per_class,
             )
@@ -110,7 +123,7 @@ class Measurement:
         per_class = None
         if by_class:
             per_class = {c: one(part) for c, part in enumerate(moments) if num_examples(part)}
-        return one(merge(moments), per_class)
+        return one(whole, per_class)
 
     def forget(self) -> None:
         """Begin a new data set."""
@@ -134,6 +147,7 @@ class Measurement:
                 f"feature_mask must be the same for all images, got shape {tuple(mask.shape)}, one "
                 "for each of a batch"
             )
+        self._check_bands(mask)
         known = _format_labels(labels, len(x), self._num_classes)
         warn_if_training(self.forward_func)
         draws = ImageDraws(x, self._seed)
@@ -154,7 +168,7 @@ class Measurement:
         found = full[:, 1]
         labelled = (found >= 0) & (known is not None)
         records = record_of(
-            estimate.values[:, 0],
+            self._of_all_bands(estimate.values[:, 0]),
             full[:, 0],
             estimate.empty_value[:, 0],
             correct=found.clamp(min=0) * labelled,
@@ -162,6 +176,29 @@ class Measurement:
             rows=estimator.coalitions.shape[-2] + (known is None),
         )
         return records, wanted
+
+    def _check_bands(self, mask: Tensor) -> None:
+        """Remember the bands of the first images, and that all have as many."""
+        if self._features.feature_mask is not None:
+            self._placed = mask.cpu()
+            return
+        fit = int(mask.max()) + 1
+        if self._fit not in (None, fit):
+            raise ValueError(
+                f"{fit} bands fit these images, and {self._fit} fitted those before; give num_bands"
+            )
+        self._fit = fit
+
+    def _of_all_bands(self, phi: Tensor) -> Tensor:
+        """Fill up attributions ``(B, fit)`` to as many bands as there is room for."""
+        return torch.nn.functional.pad(phi, (0, self.num_bands - phi.shape[1]))
+
+    def _fitting(self, moments: Tensor) -> int:
+        """Return how many bands moments ``(V, V)`` of a loaded state, too, are of."""
+        if self._fit is not None:
+            return self._fit
+        worth = statistics(moments).attributions.nonzero()
+        return int(worth.max()) + 1 if len(worth) else self.num_bands
 
     def _estimator(self, num_players: int, draws: ImageDraws) -> Estimator:
         if self._n_samples is None:
@@ -176,7 +213,8 @@ class Measurement:
         return game.evaluate(present, self._per_eval)[:, 0].argmax(1).cpu()
 
 
-def _bands_of(feature_mask: Tensor) -> int:
+def _bands_of(feature_mask: Tensor) -> tuple[int, int]:
+    """Count the ids of a mask, and those that are there."""
     if not isinstance(feature_mask, Tensor):
         raise TypeError(f"feature_mask must be a torch.Tensor, got {type(feature_mask).__name__}")
     if feature_mask.dtype.is_floating_point or feature_mask.numel() == 0:
@@ -184,7 +222,8 @@ def _bands_of(feature_mask: Tensor) -> int:
             f"feature_mask must hold integer band ids, got a {feature_mask.dtype} tensor of shape "
             f"{tuple(feature_mask.shape)}"
         )
-    return int(feature_mask.max()) + 1
+    ids = feature_mask.long().unique()
+    return int(ids[-1]) + 1, len(ids)
 
 
 def _format_labels(
@@ -200,10 +239,11 @@ def _format_labels(
         raise ValueError(
             f"labels must be ({num_images},), one class per image, got shape {tuple(labels.shape)}"
         )
+    labels = labels.long()  # unsigned ones have no minimum
     if int(labels.min()) < 0:
         raise ValueError(f"labels must count classes from 0, got {int(labels.min())}")
     _check_highest(labels, num_classes)
-    return labels.long()
+    return labels
 
 
 def _check_highest(labels: Tensor, num_classes: int | None) -> None:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 from torchmetrics import Metric
 
 from captum_spectral._arguments import check_count
@@ -55,7 +55,8 @@ class SpectralImportance(Metric):
 
     Args:
         forward_func: The model, from ``(B, ..., H, W)`` to logits ``(B, classes)``.
-        num_bands: Equal-width bands when there is no ``feature_mask``. Default: 8
+        num_bands: Equal-width bands when there is no ``feature_mask``. None: 8, or as many as fit
+            small images. Default: None
         feature_mask: Integer band ids over the unshifted Fourier plane, the same for all images,
             see :func:`~captum_spectral.band_mask`. Default: None
         baselines: What an absent band holds, the same in all coalitions of an image: None (zero), a
@@ -64,7 +65,8 @@ class SpectralImportance(Metric):
             (another image of the batch, drawn at random; for an image alone the last one of the
             batch before). Default: None
         value: ``"log_likelihood"`` (nats), ``"logit"``, or a function from outputs and ``(rows,)``
-            labels to ``(rows,)`` values. Default: "log_likelihood"
+            labels to ``(rows,)`` values. A single logit ``(B, 1)`` is that of class 1 of two.
+            Default: "log_likelihood"
         n_samples: None: the exact values of each image, from all ``2^M`` coalitions. ``n``: an
             unbiased estimate from ``n`` random orderings per image, each with its reverse, drawn
             anew for every image. For a given number of model rows ``n_samples=1`` over more images
@@ -119,7 +121,7 @@ class SpectralImportance(Metric):
     def __init__(
         self,
         forward_func: Callable[..., Any],
-        num_bands: int = 8,
+        num_bands: int | None = None,
         feature_mask: Tensor | None = None,
         baselines: BaselineType | str = None,
         value: Value = "log_likelihood",
@@ -288,14 +290,19 @@ class SpectralImportance(Metric):
             Ctrl-C) the rest of the data can be given in another call.
 
         Raises:
-            TypeError: Batches that are neither tensors nor pairs.
+            TypeError: A data set in place of a loader, batches that are neither tensors nor pairs.
             ValueError: As :meth:`update`; no images at all.
 
         With several processes each runs over its own share of the data; ``max_examples`` and
         ``tolerance`` are then those of the process.
         """
         if max_examples is not None:
-            check_count("max_examples", max_examples)
+            max_examples = check_count("max_examples", max_examples)
+        if isinstance(dataloader, Dataset) and not isinstance(dataloader, IterableDataset):
+            raise TypeError(
+                f"dataloader must give batches, and {type(dataloader).__name__} is a data set that "
+                "gives single images; use torch.utils.data.DataLoader(data, batch_size=32)"
+            )
         device = _device_of(self._measurement.forward_func)
         total = _length(dataloader, max_examples)
         bar = progress(desc=type(self).__name__, total=total) if show_progress else NullProgress()

@@ -10,6 +10,7 @@ split of the images, over batches or processes, gives the same.
 
 from __future__ import annotations
 
+from numbers import Real
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -155,13 +156,13 @@ class Tolerance:
 
     def __init__(self, relative: float, confidence: float) -> None:
         for name, number in (("tolerance", relative), ("confidence", confidence)):
-            if isinstance(number, bool) or not isinstance(number, (int, float)):
+            if isinstance(number, bool) or not isinstance(number, Real):
                 raise TypeError(f"{name} must be a number, got {number!r}")
         if not relative > 0:
             raise ValueError(f"tolerance must be positive, 0.02 for 2 %, say, got {relative!r}")
         if not 0 < confidence < 1:
             raise ValueError(f"confidence must lie between 0 and 1, 0.95, say, got {confidence!r}")
-        self._relative = relative
+        self._relative = float(relative)
         self._widths = NormalDist().inv_cdf((1 + confidence) / 2)
 
     def is_reached(self, moments: Tensor) -> bool:
