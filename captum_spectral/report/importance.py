@@ -172,8 +172,8 @@ def _reading(scored: StudiedModel) -> str:
     total, covariance = float(result.attributions.sum()), result.covariance
     if total <= 2 * float(covariance.sum().clamp(min=0).sqrt()):
         return (
-            f"{scored.model}: its bands add {gain:+.3g} {result.unit} together, which these pictures "
-            "do not tell apart from nothing, so that shares and scores say nothing either."
+            f"{scored.model}: its bands add {gain:+.3g} {result.unit} together, which these "
+            "pictures do not tell apart from nothing, so that shares and scores say nothing either."
         )
     shares = result.normalized("positive")
     top = int(shares.argmax())
@@ -193,7 +193,9 @@ def _reading(scored: StudiedModel) -> str:
     return text
 
 
-def _skipped(scored: Sequence[StudiedModel], refused: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+def _skipped(
+    scored: Sequence[StudiedModel], refused: Sequence[tuple[str, str]]
+) -> list[tuple[str, str]]:
     """List every picture that was not used once, whatever model skipped it."""
     return list(dict.fromkeys([*refused, *(pair for s in scored for pair in s.skipped)]))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import platform
+import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 
 from captum_spectral.studies.identity import versions
 
-__all__ = ["all_versions", "aligned", "as_file", "decimals_of"]
+__all__ = ["aligned", "all_versions", "as_file", "decimals_of"]
 
 _DIGITS = 5  # of the largest number in a column
 
@@ -40,5 +41,7 @@ def decimals_of(numbers: Sequence[float]) -> int:
 def as_file(figure: Figure, file_format: str, dpi: int) -> bytes:
     """Return the content of the file that shows a figure."""
     file = io.BytesIO()
-    figure.savefig(file, format=file_format, dpi=dpi)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)  # of a file's name
+        figure.savefig(file, format=file_format, dpi=dpi)
     return file.getvalue()
