@@ -47,17 +47,7 @@ def decode(file: BinaryIO) -> Image.Image:
         Exception: Decoders of damaged files raise nearly anything.
     """
     depth = _png_depth(file)
-    image: Image.Image = Image.open(file, formats=formats())
-    width, height = image.size
-    if width * height > _MOST_PIXELS:
-        raise ValueError(
-            f"it has {width} x {height} pixels, and at most {_MOST_PIXELS // 10**6} million are "
-            "read; scale it down"
-        )
-    short, long = sorted(image.size)
-    if long > _LONGEST_SIDE * short:
-        raise ValueError(f"{width} x {height} pixels are a strip, not a photograph")
-    return to_rgb(image, depth)
+    return to_rgb(_opened(file), depth)  # not held here: what is replaced on the way is freed
 
 
 def to_rgb(image: Image.Image, depth: int | None = None) -> Image.Image:
@@ -85,6 +75,21 @@ def to_rgb(image: Image.Image, depth: int | None = None) -> Image.Image:
         image = _with_alpha(image, depth)
     image = _over_white(_to_srgb(image, profile))
     return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+
+
+def _opened(file: BinaryIO) -> Image.Image:
+    """Open an image without decoding it; raise if it is too large or too thin."""
+    image: Image.Image = Image.open(file, formats=formats())
+    width, height = image.size
+    if width * height > _MOST_PIXELS:
+        raise ValueError(
+            f"it has {width} x {height} pixels, and at most {_MOST_PIXELS // 10**6} million are "
+            "read; scale it down"
+        )
+    short, long = sorted(image.size)
+    if long > _LONGEST_SIDE * short:
+        raise ValueError(f"{width} x {height} pixels are a strip, not a photograph")
+    return image
 
 
 # ------------------------------------------------------------------ depth
