@@ -339,6 +339,13 @@ def test_views_are_cut_from_the_middle_and_the_corners():
     assert pictures.fingerprint() == shipped_views().fingerprint()
 
 
+def test_the_fingerprint_of_the_views_sees_their_pixels(monkeypatch):
+    before = shipped_views().fingerprint()
+    other = {**photographs(), "coffee": Image.new("RGB", (600, 400))}
+    monkeypatch.setattr("captum_spectral.sources.pictures.photographs", lambda: other)
+    assert shipped_views().fingerprint() != before
+
+
 def test_pictures_read_the_same_in_another_process(tree, fashion):
     for pictures in (
         open_folder(tree("a/1.png")),
