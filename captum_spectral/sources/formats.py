@@ -1,4 +1,4 @@
-"""Which files are pictures: formats that are only data, by name and by content."""
+"""Formats of pictures: those that are only data, told by name and by content."""
 
 from __future__ import annotations
 
