@@ -29,7 +29,7 @@ PUBLIC = {
         """,
     "captum_spectral.coalitions": """
         Estimator Exact MAX_EXACT_ROWS Orderings OwnOrderings PlayerEstimate all_coalitions
-        among_all check_exact exact_or_sampled sample_orderings shapley_from_table shapley_weights
+        among_all check_exact sample_orderings shapley_from_table shapley_weights
         """,
     "captum_spectral.features": """
         Features FourierBands Pixels band_frequencies band_mask band_profile band_sums paint
