@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend import Legend
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import Bbox
 
+from captum_spectral.visualization._style import ink, outside
 from captum_spectral.visualization._text import width, write
 
-__all__ = ["add_legend", "new_figure", "place_for", "room", "settle"]
+__all__ = ["add_colour_bar", "add_legend", "new_figure", "place_for", "room", "settle"]
 
 _LEAST = (2.4, 2.0)  # inches; the labels of an axis leave no room for data in less
 _HANDLE = 3.0  # em of a legend's line or patch and the gap behind it
 _BETWEEN = 1.4  # em between columns of a legend
+_TICK = 0.75  # inches from tick to tick of a lying colour bar; half of it of a standing one
 _PASSES = 3  # of the layout; axes of a fixed shape move in each, and hardly after the third
 
 
@@ -107,6 +112,39 @@ def add_legend(
     if title:
         write(legend.get_title(), widest)
     return 0 if beside else -(-len(names) // columns) + bool(title)  # rounded up
+
+
+def add_colour_bar(
+    figure: Figure,
+    colours: ScalarMappable,
+    *,
+    inches: float,
+    horizontal: bool = False,
+    **where: Any,
+) -> Axes:
+    """Add a colour bar of so many inches, with as many ticks as it has room for.
+
+    Args:
+        figure: Figure of the axes.
+        colours: What the bar explains.
+        inches: Length of the bar.
+        horizontal: Lie below, not stand beside. Default: False
+        where: ``cax`` or ``ax`` and its options, as in ``Figure.colorbar``.
+
+    Returns:
+        Axes of the bar.
+    """
+    bar = figure.colorbar(
+        colours,
+        orientation="horizontal" if horizontal else "vertical",
+        ticks=MaxNLocator(max(2, int(inches / (_TICK if horizontal else _TICK / 2)))),
+        format=FuncFormatter(lambda value, _: f"{value:.3g}".replace("-", "\N{MINUS SIGN}")),
+        **where,
+    )
+    colour = ink(outside(bar.ax.figure))
+    bar.ax.tick_params(colors=colour)
+    bar.outline.set_edgecolor(colour)  # type: ignore[operator]
+    return bar.ax
 
 
 def settle(axes: Axes) -> None:

@@ -29,6 +29,7 @@ __all__ = ["visualize_band_attr"]
 _GROUP_WIDTH = 0.8
 _LEGEND_SIZE = 9.0  # points
 _TICK_SIZE = 8.5
+_LINE = 0.2  # inches of a row of the legend or of the title
 _WIDEST = 14.4  # inches of a new figure; beyond 30 bands the bars become narrower
 _EDGED = 0.06  # inches; the edges of narrower bars would hide their colours
 
@@ -157,7 +158,12 @@ def visualize_band_attr(
     rows_of_legend = add_legend(axes, handles, names, size=_LEGEND_SIZE) if handles else 0
     if title:
         # The legend stands between axes and title.
-        set_title(axes, title, across, pad=8 + 1.7 * _LEGEND_SIZE * rows_of_legend)
+        title = set_title(
+            axes, title, across, pad=8 + 1.7 * _LEGEND_SIZE * rows_of_legend
+        ).get_text()
+    if plt_fig_axis is None and fig_size is None:
+        lines_of_title = title.count("\n") if title else 0
+        figure.set_figheight(fitting[1] + _LINE * (max(0, rows_of_legend - 1) + lines_of_title))
     settle(axes)
     show(use_pyplot)
     return figure, axes
