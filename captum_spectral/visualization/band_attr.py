@@ -20,7 +20,7 @@ from captum_spectral.visualization._drawing import (
     to_frequencies,
     with_unit,
 )
-from captum_spectral.visualization._layout import add_legend, place_for, room, settle
+from captum_spectral.visualization._layout import add_legend, place_for, plain_numbers, room, settle
 from captum_spectral.visualization._style import COLOURS, faded, grid_style, ink, inside
 from captum_spectral.visualization._text import set_title, write
 
@@ -150,6 +150,8 @@ def visualize_band_attr(
     axes.axhline(0, color=ink(ground), linewidth=0.8, zorder=2.5)
     _label_bands(axes, num_bands, ranges, frequency_unit)
     write(axes.set_ylabel(with_unit("attribution", unit)), high)
+    axes.yaxis.set_major_formatter(plain_numbers(np.abs(values).max()))
+    axes.grid(False)  # that of the style, on both axes
     axes.grid(axis="y", **grid_style(axes))
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "bottom"]].set_visible(False)

@@ -37,7 +37,7 @@ _HAS_MEAN = 1e-4  # of the display range; the mean of a band without DC is a rou
 _ROUNDING = 1e-6  # of the display range; a band below it is a rounding error
 _FRAME = 4.5  # points
 # Inches of a new figure: panel, room to its right, for a line of text, under it; figure edge, bar.
-_PANEL, _GAP, _LINE, _BELOW, _MARGIN, _BAR = 1.7, 0.2, 0.15, 0.3, 0.15, 1.05
+_PANEL, _GAP, _LINE, _BELOW, _MARGIN, _BAR = 1.7, 0.2, 0.15, 0.3, 0.15, 1.3
 
 
 def visualize_bands(
@@ -112,7 +112,7 @@ def visualize_bands(
     picture, layers, values = _check(image, bands, attributions)
     ranges = to_frequencies(frequencies, len(values))
     if plt_fig_axis is None:
-        lines = (2 if title else 0, 1 if ranges is None else 2)
+        lines = (3 if title else 0, 1 if ranges is None else 2)
         figure, axes, bar = _new_grid(len(values), picture.shape[-2:], lines, fig_size, use_pyplot)
         if title:
             across, down = figure.get_size_inches()
@@ -130,8 +130,9 @@ def visualize_bands(
     colours = ScalarMappable(centred(values), cmap)
     draw_picture(axes[0], picture)
     own = plt_fig_axis is None
-    for ax, band, value in zip(axes[1:], layers, values, strict=True):
-        draw_picture(ax, _displayable(band)[0])
+    displayed = [_displayable(band) for band in layers]
+    for ax, (shown, _), value in zip(axes[1:], displayed, values, strict=True):
+        draw_picture(ax, shown)
         _frame(ax, colours.to_rgba(value))
     label = with_unit("attribution", unit)
     if own:
@@ -142,7 +143,10 @@ def visualize_bands(
         named = bar.set_ylabel(label, fontsize=9) if upright else bar.set_xlabel(label, fontsize=9)
     else:
         length = room(axes[0])[1]
-        bar = add_colour_bar(figure, colours, inches=length, ax=list(axes), fraction=0.04, pad=0.02)
+        # matplotlib would push narrow panels, and the texts around them, to the side of the bar.
+        bar = add_colour_bar(
+            figure, colours, inches=length, ax=list(axes), fraction=0.04, pad=0.02, panchor=False
+        )
         length = room(bar)[1]
         named = bar.set_ylabel(label)
     write(named, length)
@@ -155,8 +159,7 @@ def visualize_bands(
         for i, name in enumerate(range_labels(ranges)):
             texts[1 + i].append(name if np.isnan(ranges[i]).any() else f"{name} {frequency_unit}")
     for i, (ax, parts) in enumerate(zip(axes, texts, strict=True)):
-        how = _displayable(layers[i - 1])[1] if i else ""
-        _write_around(ax, parts, how, alone=own)
+        _write_around(ax, parts, displayed[i - 1][1] if i else "", alone=own)
     if not own:
         settle(axes[0])
     show(use_pyplot)

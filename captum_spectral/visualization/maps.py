@@ -114,6 +114,7 @@ def visualize_maps(
     colours = ScalarMappable(Normalize(-1, 1), cmap)
     figure.colorbar(colours, cax=bar, orientation="horizontal", ticks=[-1, 0, 1])
     bar.tick_params(colors=ink(outside(figure)))
+    bar.grid(False)
     bar.set_xticklabels(["negative", "0", "positive"], fontsize=8.5)
     note = "attribution, each panel on its own scale"
     colour = faded(outside(figure), 7.0)
@@ -164,7 +165,7 @@ def _new_grid(
     rows, columns = shape[0], 1 + len(names)
     left = _NAMES if labelled else _GAP
     # Over the panels: two lines for the title, and one or two for the names of the methods.
-    head = (2 * _LINE if title else 0) + _LINE * (1 + any(len(n) > _SHORT for n in names))
+    head = (2.5 * _LINE if title else 0) + _LINE * (1 + any(len(n) > _SHORT for n in names))
     if fig_size is None:
         height = _PANEL * min(max(shape[-2] / shape[-1], 0.5), 2)
         fig_size = (
