@@ -193,7 +193,9 @@ def _reading(scored: StudiedModel) -> str:
     return text
 
 
-def _skipped(scored: Sequence[StudiedModel], refused: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+def _skipped(
+    scored: Sequence[StudiedModel], refused: Sequence[tuple[str, str]]
+) -> list[tuple[str, str]]:
     """List every picture that was not used once, whatever model skipped it."""
     return list(dict.fromkeys([*refused, *(pair for s in scored for pair in s.skipped)]))
 

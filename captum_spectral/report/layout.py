@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from captum_spectral.studies.identity import versions
 
-__all__ = ["all_versions", "aligned", "as_file", "decimals_of"]
+__all__ = ["aligned", "all_versions", "as_file", "decimals_of"]
 
 _DIGITS = 5  # of the largest number in a column
 
