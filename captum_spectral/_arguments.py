@@ -181,9 +181,10 @@ def format_target(target: Any, num_examples: int) -> tuple[TargetType, int | Non
             raise _no_class(f"{target.dtype} {tuple(target.shape)}")
         target = detached(target).long()  # unsigned ones have no minimum
         if target.numel() > 1 and tuple(target.shape) != (num_examples,):
+            remedy = "; use target.squeeze(1)" if target.shape[1:] == (1,) else ""
             raise ValueError(
                 f"target has {len(target)} entries for {num_examples} examples; give one for all, "
-                f"or one per example, ({num_examples},); got shape {tuple(target.shape)}"
+                f"or one per example, ({num_examples},); got shape {tuple(target.shape)}{remedy}"
             )
         if int(target.min()) < 0:
             raise ValueError(f"target must count classes from 0, got {int(target.min())}")
@@ -192,8 +193,11 @@ def format_target(target: Any, num_examples: int) -> tuple[TargetType, int | Non
         if target < 0:
             raise ValueError(f"target must count classes from 0, got {target}")
         return int(target), int(target)
-    if target is not None and not isinstance(target, (tuple, list)):
-        raise _no_class(repr(target))
+    if isinstance(target, list):
+        return target, None  # of tuples
+    if target is not None and not _is_tuple_of_integers(target):
+        in_tuple = "a tuple that holds " if isinstance(target, tuple) else ""
+        raise _no_class(f"{in_tuple}{target!r}")
     return target, None
 
 
@@ -207,9 +211,13 @@ def _format_list(target: list[Any], num_examples: int) -> Tensor | list[Any]:
     if all(map(_is_integer, target)):
         return torch.tensor([int(t) for t in target], device="cpu")
     for t in target:
-        if not isinstance(t, tuple):
+        if not _is_tuple_of_integers(t):
             raise _no_class(f"a list that holds {t!r}")
     return target
+
+
+def _is_tuple_of_integers(value: object) -> bool:
+    return isinstance(value, tuple) and all(map(_is_integer, value))
 
 
 def _is_integer(value: object) -> bool:

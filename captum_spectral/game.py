@@ -22,7 +22,13 @@ from captum_spectral._engine.evaluation import Coalitions, Evaluation, RowLimit,
 from captum_spectral._engine.forward import Forward, as_results
 from captum_spectral._engine.rows import Walk
 from captum_spectral._engine.signals import Signals
-from captum_spectral.coalitions import Estimator, PlayerEstimate, among_all
+from captum_spectral.coalitions import (
+    Estimator,
+    Exact,
+    PlayerEstimate,
+    among_all,
+    sample_orderings,
+)
 from captum_spectral.features.features import Features, assign
 from captum_spectral.features.fourier import bands
 
@@ -64,7 +70,7 @@ class Game:
         )
 
     The indices ``torch.arange(B)`` say which example a row belongs to. Captum's methods multiply
-    rows in different orders and expand the indices alongside, so nothing is left to guess.
+    rows in different orders and expand the indices alongside.
 
     Args:
         forward_func: The model, or any function of the inputs that Captum accepts.
@@ -221,6 +227,22 @@ class Game:
         check_coalitions(coalitions, self.num_examples, self.num_features)
         of_players = coalitions[..., self.players.to(coalitions.device)]
         return self.values_of(of_players, perturbations_per_eval, show_progress, description)
+
+    def estimator(
+        self, n_samples: int | None = None, generator: torch.Generator | None = None
+    ) -> Estimator:
+        """Return the exact estimator for these players, or that of random orderings.
+
+        Args:
+            n_samples: How many orderings, each with its reverse; None: exact. Default: None
+            generator: Source of the orderings; None: PyTorch's global one. Default: None
+
+        Raises:
+            ValueError: Exact values of so many players need more than ``2^16`` model rows.
+        """
+        if n_samples is None:
+            return Exact(len(self.players))
+        return sample_orderings(len(self.players), n_samples, generator)
 
     def solve(
         self,

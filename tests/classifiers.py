@@ -5,8 +5,10 @@ import torch
 from torch import nn
 
 from captum_spectral.attr import BoundaryIntegratedGradients, BoundarySaliency
+from captum_spectral.boundary import BoundarySearch
 
 SEARCHES = pytest.mark.parametrize("search", ["deepfool", "pgd"])
+OR_NAN = BoundarySearch(on_missing="nan")
 BOTH = pytest.mark.parametrize("method", [BoundarySaliency, BoundaryIntegratedGradients])
 
 

@@ -12,7 +12,7 @@ TESTS = Path(__file__).parent
 PACKAGE = Path(captum_spectral.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 MOST_ARGUMENTS = 5  # by position, in one call
-MOST_LINES = {"captum_spectral": 480, "tests": 420}  # half of a file of the package is docstrings
+MOST_LINES = {"captum_spectral": 500, "tests": 420}  # half of a file of the package is docstrings
 NOUN_CLAUSE = re.compile(r"(What|Which|How|Where|Whether|Who)\b")
 
 

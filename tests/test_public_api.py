@@ -29,7 +29,7 @@ PUBLIC = {
         """,
     "captum_spectral.coalitions": """
         Estimator Exact MAX_EXACT_ROWS Orderings OwnOrderings PlayerEstimate all_coalitions
-        among_all check_exact exact_or_sampled sample_orderings shapley_from_table shapley_weights
+        among_all check_exact sample_orderings shapley_from_table shapley_weights
         """,
     "captum_spectral.features": """
         Features FourierBands Pixels band_frequencies band_mask band_profile band_sums paint
@@ -105,7 +105,7 @@ def test_the_code_of_the_readme_runs(monkeypatch):
     names = {"model": tiny_cnn(dtype=torch.float32), "inputs": inputs, "target": target}
     for block in blocks:
         exec(block, names)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     assert names["result"].num_examples == 2
     assert names["bands"].shape == (2, 8)
     assert names["slopes"].shape == names["where"].shape == inputs.shape

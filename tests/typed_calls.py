@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from typing_extensions import assert_type
 
-from captum_spectral import BandGame, Game, SpectralShapley, find_boundary
+from captum_spectral import BandGame, FeatureSuppression, Game, SpectralShapley, find_boundary
 from captum_spectral.boundary import Boundary
 from captum_spectral.coalitions import Exact, PlayerEstimate
 from captum_spectral.features import FourierBands
@@ -25,6 +25,17 @@ def shapley(model: nn.Module, x: Tensor, pair: tuple[Tensor, Tensor], asked: boo
     painted, error = explainer.attribute(pair, return_standard_error=True)
     assert_type(painted, tuple[Tensor, ...])
     assert_type(error, tuple[Tensor, ...])
+    explainer.attribute(x, 1, return_standard_error=asked)
+
+
+def suppression(model: nn.Module, x: Tensor, pair: tuple[Tensor, Tensor], asked: bool) -> None:
+    """Maps are of the kind of the inputs, the standard error too; a confidence is a tensor."""
+    explainer = FeatureSuppression(model)
+    assert_type(explainer.attribute(x, 1, domain="frequency", num_bands=4), Tensor)
+    assert_type(explainer.attribute((x, x), return_standard_error=False), tuple[Tensor, ...])
+    error = explainer.attribute(pair, return_standard_error=True)[1]
+    assert_type(error, tuple[Tensor, ...])
+    assert_type(explainer.attribute(x, 1, return_confidence=True)[1], Tensor)
     explainer.attribute(x, 1, return_standard_error=asked)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from captum_spectral._captum import BaselineType
 from captum_spectral.features.features import Features
 
-__all__ = ["Inputs", "No", "ShapleyOptions", "Yes"]
+__all__ = ["Inputs", "No", "ShapleyOptions", "SuppressionOptions", "Yes"]
 
 Inputs = TypeVar("Inputs", Tensor, tuple[Tensor, ...])
 Yes: TypeAlias = Literal[True]
@@ -28,5 +28,23 @@ class ShapleyOptions(TypedDict, total=False):
     features: Features | tuple[Features, ...] | None
     n_samples: int | None
     perturbations_per_eval: int | None
+    generator: torch.Generator | None
+    show_progress: bool
+
+
+class SuppressionOptions(TypedDict, total=False):
+    """Arguments of ``FeatureSuppression.attribute`` that do not change the kind of its result."""
+
+    baselines: BaselineType
+    additional_forward_args: Any
+    feature_mask: Tensor | tuple[Tensor, ...] | None
+    domain: Literal["pixel", "frequency"]
+    num_bands: int | None
+    spectral_dims: int | tuple[int, ...] | None
+    features: Features | tuple[Features, ...] | None
+    n_samples: int
+    suppress: float | tuple[float, float]
+    absolute: bool
+    internal_batch_size: int | None
     generator: torch.Generator | None
     show_progress: bool

@@ -89,7 +89,17 @@ def band_attribution(
         present = torch.ones(game.num_examples, game.num_bands, dtype=dtype, device=first.device)
         examples = torch.arange(game.num_examples, device=first.device)
         present.requires_grad_()  # or methods on gradients warn that they set it
-        attributions: Tensor = attribution(game).attribute(
-            present, target=target, additional_forward_args=examples, **options
-        )
+        try:
+            attributions: Tensor = attribution(game).attribute(
+                present, target=target, additional_forward_args=examples, **options
+            )
+        except (AttributeError, AssertionError) as error:
+            if getattr(error, "obj", None) is not game and "nn.Module" not in str(error):
+                raise
+            name = getattr(attribution, "__name__", "the method")
+            raise TypeError(
+                f"{name} looks inside a torch.nn.Module ({error}), and bands are played by a "
+                "function; use a method that takes any forward function, such as "
+                "IntegratedGradients, KernelShap or ShapleyValueSampling"
+            ) from error
         return attributions.detach()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from numbers import Real
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 from captum.attr import GradientAttribution
@@ -26,6 +26,11 @@ from captum_spectral._engine.rows import Walk
 from captum_spectral.features.choice import features_of
 from captum_spectral.features.features import Features
 from captum_spectral.game import Game
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from captum_spectral.attr._overloads import Inputs, No, SuppressionOptions, Yes
 
 __all__ = ["FeatureSuppression"]
 
@@ -100,6 +105,61 @@ class FeatureSuppression(GradientAttribution):  # type: ignore[misc]
 
     def __init__(self, forward_func: Callable[..., Any]) -> None:
         GradientAttribution.__init__(self, forward_func)
+
+    @overload
+    def attribute(
+        self,
+        inputs: Inputs,
+        target: TargetType = ...,
+        *,
+        return_standard_error: No = ...,
+        return_confidence: No = ...,
+        **options: Unpack[SuppressionOptions],
+    ) -> Inputs: ...
+
+    @overload
+    def attribute(
+        self,
+        inputs: Inputs,
+        target: TargetType = ...,
+        *,
+        return_standard_error: Yes,
+        return_confidence: No = ...,
+        **options: Unpack[SuppressionOptions],
+    ) -> tuple[Inputs, Inputs]: ...
+
+    @overload
+    def attribute(
+        self,
+        inputs: Inputs,
+        target: TargetType = ...,
+        *,
+        return_standard_error: No = ...,
+        return_confidence: Yes,
+        **options: Unpack[SuppressionOptions],
+    ) -> tuple[Inputs, Tensor]: ...
+
+    @overload
+    def attribute(
+        self,
+        inputs: Inputs,
+        target: TargetType = ...,
+        *,
+        return_standard_error: Yes,
+        return_confidence: Yes,
+        **options: Unpack[SuppressionOptions],
+    ) -> tuple[Inputs, Inputs, Tensor]: ...
+
+    @overload
+    def attribute(
+        self,
+        inputs: Inputs,
+        target: TargetType = ...,
+        *,
+        return_standard_error: bool = ...,
+        return_confidence: bool = ...,
+        **options: Unpack[SuppressionOptions],
+    ) -> Any: ...
 
     @log_usage()  # type: ignore[untyped-decorator]
     def attribute(

@@ -17,7 +17,6 @@ from captum_spectral._captum import (
     is_tuple,
     log_usage,
 )
-from captum_spectral.coalitions import exact_or_sampled
 from captum_spectral.features.features import Features, paint_ids
 from captum_spectral.features.painting import unpaint_ids
 from captum_spectral.game import BandGame
@@ -303,7 +302,7 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
             features=features,
         )
         estimate = game.solve(
-            exact_or_sampled(len(game.players), n_samples, generator),
+            game.estimator(n_samples, generator),
             perturbations_per_eval,
             show_progress,
             description=f"{self.get_name()} attribution",

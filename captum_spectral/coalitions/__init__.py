@@ -10,7 +10,6 @@ from captum_spectral.coalitions.exact import (
     Exact,
     all_coalitions,
     check_exact,
-    exact_or_sampled,
     shapley_from_table,
     shapley_weights,
 )
@@ -26,7 +25,6 @@ __all__ = [
     "all_coalitions",
     "among_all",
     "check_exact",
-    "exact_or_sampled",
     "sample_orderings",
     "shapley_from_table",
     "shapley_weights",

@@ -14,7 +14,6 @@ __all__ = [
     "Exact",
     "all_coalitions",
     "check_exact",
-    "exact_or_sampled",
     "shapley_from_table",
     "shapley_weights",
 ]
@@ -63,21 +62,6 @@ class Exact(Estimator):
         """Return the exact values; their standard error is 0."""
         phi = shapley_from_table(values)
         return PlayerEstimate(phi, torch.zeros_like(phi), values[:, -1], values[:, 0])
-
-
-def exact_or_sampled(
-    num_players: int, n_samples: int | None = None, generator: torch.Generator | None = None
-) -> Estimator:
-    """Return the exact estimator, or that of ``n_samples`` random orderings where they are given.
-
-    Raises:
-        ValueError: Exact values of so many players need more than ``MAX_EXACT_ROWS`` model rows.
-    """
-    if n_samples is None:
-        return Exact(num_players)
-    from captum_spectral.coalitions.orderings import sample_orderings  # which stands on this file
-
-    return sample_orderings(num_players, n_samples, generator)
 
 
 def all_coalitions(num_players: int) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import platform
-import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 
@@ -41,7 +40,5 @@ def decimals_of(numbers: Sequence[float]) -> int:
 def as_file(figure: Figure, file_format: str, dpi: int) -> bytes:
     """Return the content of the file that shows a figure."""
     file = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)  # of a file's name
-        figure.savefig(file, format=file_format, dpi=dpi)
+    figure.savefig(file, format=file_format, dpi=dpi)
     return file.getvalue()

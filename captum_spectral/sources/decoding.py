@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from typing import BinaryIO
 
@@ -47,17 +48,7 @@ def decode(file: BinaryIO) -> Image.Image:
         Exception: Decoders of damaged files raise nearly anything.
     """
     depth = _png_depth(file)
-    image: Image.Image = Image.open(file, formats=formats())
-    width, height = image.size
-    if width * height > _MOST_PIXELS:
-        raise ValueError(
-            f"it has {width} x {height} pixels, and at most {_MOST_PIXELS // 10**6} million are "
-            "read; scale it down"
-        )
-    short, long = sorted(image.size)
-    if long > _LONGEST_SIDE * short:
-        raise ValueError(f"{width} x {height} pixels are a strip, not a photograph")
-    return to_rgb(image, depth)
+    return to_rgb(_opened(file), depth)  # not held here: what is replaced on the way is freed
 
 
 def to_rgb(image: Image.Image, depth: int | None = None) -> Image.Image:
@@ -85,6 +76,21 @@ def to_rgb(image: Image.Image, depth: int | None = None) -> Image.Image:
         image = _with_alpha(image, depth)
     image = _over_white(_to_srgb(image, profile))
     return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+
+
+def _opened(file: BinaryIO) -> Image.Image:
+    """Open an image without decoding it; raise if it is too large or too thin."""
+    image: Image.Image = Image.open(file, formats=formats())
+    width, height = image.size
+    if width * height > _MOST_PIXELS:
+        raise ValueError(
+            f"it has {width} x {height} pixels, and at most {_MOST_PIXELS // 10**6} million are "
+            "read; scale it down"
+        )
+    short, long = sorted(image.size)
+    if long > _LONGEST_SIDE * short:
+        raise ValueError(f"{width} x {height} pixels are a strip, not a photograph")
+    return image
 
 
 # ------------------------------------------------------------------ depth
@@ -185,38 +191,37 @@ def _over_white(image: Image.Image) -> Image.Image:
 
 def _to_srgb(image: Image.Image, profile: object) -> Image.Image:
     """Convert colours to sRGB by the ICC profile in the file; a broken one is ignored."""
-    if image.mode != "LAB" and not isinstance(profile, bytes):
+    is_lab = image.mode == "LAB"  # which has a meaning of its own and no conversion in Pillow
+    if not is_lab and not isinstance(profile, bytes):
         return image
     if image.mode in ("P", "PA", "YCbCr", "RGBX", "HSV"):
         image = image.convert("RGB")
     alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
     colours = image if alpha is None else image.convert(image.mode[:-1])
-    try:
-        source = (
-            ImageCms.createProfile("LAB")
-            if colours.mode == "LAB"
-            else ImageCms.ImageCmsProfile(
-                io.BytesIO(profile if isinstance(profile, bytes) else b"")
-            )
-        )
-        transform = ImageCms.buildTransform(
-            source, ImageCms.createProfile("sRGB"), colours.mode, "RGB"
-        )
-        if colours.mode == "RGB" and _changes_little(transform):
-            return image
-        converted = ImageCms.applyTransform(colours, transform)
-    except MemoryError:
-        raise
-    except (
-        Exception
-    ):  # damaged, of other channels than the pixels have, or Pillow without LittleCMS
-        if colours.mode == "LAB":
-            raise
+    transform = _transform(profile if isinstance(profile, bytes) else b"", colours.mode)
+    if transform is None:
         return image
+    converted = ImageCms.applyTransform(colours, transform)
     assert converted is not None  # only a conversion in place gives nothing
     if alpha is not None:
         converted.putalpha(alpha)
     return converted
+
+
+@functools.lru_cache(maxsize=8)  # a transform takes longer than a small picture, and most share one
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """Return the transform of pixels to sRGB; None if they are to stay as stored."""
+    srgb = ImageCms.createProfile("sRGB")
+    if mode == "LAB":
+        return ImageCms.buildTransform(ImageCms.createProfile("LAB"), srgb, mode, "RGB")
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        transform = ImageCms.buildTransform(source, srgb, mode, "RGB")
+        return None if mode == "RGB" and _changes_little(transform) else transform
+    except MemoryError:
+        raise
+    except Exception:  # damaged, or not of the channels that the pixels have
+        return None
 
 
 def _changes_little(transform: ImageCms.ImageCmsTransform) -> bool:

@@ -1,4 +1,4 @@
-"""Which files are pictures: formats that are only data, by name and by content."""
+"""Formats of pictures: those that are only data, told by name and by content."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BESIDE = """
 .npz .pkl .pickle .pt .pth .ckpt .safetensors .onnx .parquet .arrow .feather .tfrecord .record
 .lmdb .mdb .db .sqlite .idx .bin .zip .tar .gz .tgz .bz2 .xz .7z .rar .pdf .doc .docx .xls .xlsx
 .ppt .pptx .odt .ods .rtf .tex .bib .xmp .aae .thm .url .lnk .tmp .bak .md5 .sha1 .sha256 .crc
-.torrent .mp3 .wav .flac .ogg .m4a
+.torrent .mp3 .wav .flac .ogg .m4a .mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .wmv
 readme license licence copying notice authors changelog makefile dockerfile contents index
 checksums md5sums sha256sums
 """

@@ -1,4 +1,4 @@
-"""What of a network's state is one tensor under several names, and what only training uses."""
+"""Find tensors of a state that have several names, and heads that only training uses."""
 
 from __future__ import annotations
 

@@ -61,6 +61,8 @@ def read_state_dict(path: str | os.PathLike[str]) -> OrderedDict[str, Tensor]:
             raise ValueError(
                 "it is a program (TorchScript); save model.state_dict() with torch.save"
             )
+        elif head[:1] == b"\x80" and head[1:] != b"\x02":  # torch would warn, then refuse it
+            raise pickle.UnpicklingError
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:

@@ -12,7 +12,6 @@ from captum.attr import IntegratedGradients
 from PIL import Image
 from torch import Tensor
 
-from captum_spectral.coalitions import exact_or_sampled
 from captum_spectral.features.band_mask import Norm, Spacing, band_frequencies, band_mask
 from captum_spectral.game import BandGame
 from captum_spectral.sources.models import LoadedModel
@@ -112,7 +111,7 @@ def explain(
     with _failures_of(model, x):
         game = BandGame(model.module, x, chosen, feature_mask=mask)
         estimate = game.solve(
-            exact_or_sampled(len(game.players), settings.n_samples, generator),
+            game.estimator(settings.n_samples, generator),
             show_progress=settings.show_progress,
             description="Spectral Shapley attribution",
         )

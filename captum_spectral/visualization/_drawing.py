@@ -157,6 +157,7 @@ def draw_picture(ax: Axes, picture: Floats) -> None:
         ax.imshow(pixels[..., 0], cmap="gray", vmin=0, vmax=1)
     else:
         ax.imshow(pixels)
+    ax.grid(False)
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_visible(False)

@@ -3,31 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend import Legend
+from matplotlib.ticker import Formatter, FuncFormatter, MaxNLocator, ScalarFormatter
 from matplotlib.transforms import Bbox
 
+from captum_spectral.visualization._style import ink, outside
 from captum_spectral.visualization._text import width, write
 
-__all__ = ["add_legend", "new_figure", "place_for", "room", "settle"]
+__all__ = [
+    "add_colour_bar",
+    "add_legend",
+    "new_figure",
+    "place_for",
+    "plain_numbers",
+    "room",
+    "settle",
+]
 
 _LEAST = (2.4, 2.0)  # inches; the labels of an axis leave no room for data in less
 _HANDLE = 3.0  # em of a legend's line or patch and the gap behind it
 _BETWEEN = 1.4  # em between columns of a legend
-_PASSES = 3  # of the layout; axes of a fixed shape move in each, and hardly after the third
+_TICK = 0.75  # inches from tick to tick of a lying colour bar; half of it of a standing one
+_PASSES = 16  # at most, of the layout: axes of a fixed shape move in each of them, ever less
+_AT_REST = 0.03  # inches; the next pass would move the axes by a quarter of it
+_MARGIN = 0.04  # inches that a figure without a layout keeps free at its edges
 
 
 def new_figure(fig_size: tuple[float, float], use_pyplot: bool) -> Figure:
     """Make an empty figure that leaves room for its labels; pyplot knows it only if asked to."""
+    # Compressed: the constrained layout, which comes to rest sooner with axes of a fixed shape.
     if not use_pyplot:
-        return Figure(figsize=fig_size, layout="constrained")
+        return Figure(figsize=fig_size, layout="compressed")
     from matplotlib import pyplot as plt
 
-    return plt.figure(figsize=fig_size, layout="constrained")
+    return plt.figure(figsize=fig_size, layout="compressed")
 
 
 def place_for(
@@ -109,6 +126,47 @@ def add_legend(
     return 0 if beside else -(-len(names) // columns) + bool(title)  # rounded up
 
 
+def add_colour_bar(
+    figure: Figure,
+    colours: ScalarMappable,
+    *,
+    inches: float,
+    horizontal: bool = False,
+    **where: Any,
+) -> Axes:
+    """Add a colour bar of so many inches, with as many ticks as it has room for.
+
+    Args:
+        figure: Figure of the axes.
+        colours: What the bar explains.
+        inches: Length of the bar.
+        horizontal: Lie below, not stand beside. Default: False
+        where: ``cax`` or ``ax`` and its options, as in ``Figure.colorbar``.
+
+    Returns:
+        Axes of the bar.
+    """
+    bar = figure.colorbar(
+        colours,
+        orientation="horizontal" if horizontal else "vertical",
+        ticks=MaxNLocator(max(2, int(inches / (_TICK if horizontal else _TICK / 2)))),
+        format=plain_numbers(colours.get_clim()[1] or 0.0),
+        **where,
+    )
+    colour = ink(outside(bar.ax.figure))
+    bar.ax.tick_params(colors=colour)
+    bar.ax.grid(False)
+    bar.outline.set_edgecolor(colour)
+    return bar.ax
+
+
+def plain_numbers(largest: float) -> Formatter:
+    """Return a formatter that writes no power of 10 beside the axes, where other texts may be."""
+    if largest == 0 or 1e-3 <= largest < 1e5:  # matplotlib's has as many decimals at every tick
+        return ScalarFormatter(useOffset=False)
+    return FuncFormatter(lambda value, _: f"{value:.4g}".replace("-", "\N{MINUS SIGN}"))
+
+
 def settle(axes: Axes) -> None:
     """Let the layout of the whole figure come to rest, so that its first drawing is its last.
 
@@ -118,9 +176,15 @@ def settle(axes: Axes) -> None:
     """
     figure = axes.figure.figure
     engine = figure.get_layout_engine()
-    if isinstance(engine, ConstrainedLayoutEngine):
+    fixed_shape = axes.get_aspect() != "auto"
+    if isinstance(engine, ConstrainedLayoutEngine) and fixed_shape:
+        before = None
         for _ in range(_PASSES):
             engine.execute(figure)
+            after = room(axes)
+            if before is not None and np.allclose(before, after, rtol=0, atol=_AT_REST):
+                break
+            before = after
     elif engine is None:
         for _ in range(_PASSES):
             _shrink(axes)
@@ -128,7 +192,7 @@ def settle(axes: Axes) -> None:
 
 def _shrink(axes: Axes) -> None:
     """Make the place of ``axes`` smaller by what of them stands outside of the figure."""
-    within = axes.figure.bbox
+    within = axes.figure.bbox.padded(-_MARGIN * axes.figure.dpi)
     box = axes.get_tightbbox()
     if box is None:
         return

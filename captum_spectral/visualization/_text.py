@@ -63,11 +63,19 @@ def set_title(
 
 
 def width(text: Text, content: str) -> float:
-    """Return the width in inches of one line in the font of ``text``."""
-    points, _, _ = text_to_path.get_text_width_height_descent(
-        content, text.get_fontproperties(), False
-    )
-    return float(points) / 72
+    """Return the width in inches of one line in the font of ``text``, letter by letter."""
+    font = text.get_fontproperties()
+    return sum(_advance(letter, font) for letter in content)
+
+
+@lru_cache(maxsize=4096)
+def _advance(letter: str, font: FontProperties) -> float:
+    """Return the width of a letter between two others, in inches."""
+
+    def points(content: str) -> float:
+        return float(text_to_path.get_text_width_height_descent(content, font, False)[0])
+
+    return (points(f"x{letter}x") - points("xx")) / 72
 
 
 def _with_glyphs(text: Text) -> str:

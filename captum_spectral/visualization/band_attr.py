@@ -20,7 +20,7 @@ from captum_spectral.visualization._drawing import (
     to_frequencies,
     with_unit,
 )
-from captum_spectral.visualization._layout import add_legend, place_for, room, settle
+from captum_spectral.visualization._layout import add_legend, place_for, plain_numbers, room, settle
 from captum_spectral.visualization._style import COLOURS, faded, grid_style, ink, inside
 from captum_spectral.visualization._text import set_title, write
 
@@ -29,6 +29,7 @@ __all__ = ["visualize_band_attr"]
 _GROUP_WIDTH = 0.8
 _LEGEND_SIZE = 9.0  # points
 _TICK_SIZE = 8.5
+_LINE = 0.2  # inches of a row of the legend or of the title
 _WIDEST = 14.4  # inches of a new figure; beyond 30 bands the bars become narrower
 _EDGED = 0.06  # inches; the edges of narrower bars would hide their colours
 
@@ -149,6 +150,8 @@ def visualize_band_attr(
     axes.axhline(0, color=ink(ground), linewidth=0.8, zorder=2.5)
     _label_bands(axes, num_bands, ranges, frequency_unit)
     write(axes.set_ylabel(with_unit("attribution", unit)), high)
+    axes.yaxis.set_major_formatter(plain_numbers(np.abs(values).max()))
+    axes.grid(False)  # that of the style, on both axes
     axes.grid(axis="y", **grid_style(axes))
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "bottom"]].set_visible(False)
@@ -157,7 +160,12 @@ def visualize_band_attr(
     rows_of_legend = add_legend(axes, handles, names, size=_LEGEND_SIZE) if handles else 0
     if title:
         # The legend stands between axes and title.
-        set_title(axes, title, across, pad=8 + 1.7 * _LEGEND_SIZE * rows_of_legend)
+        title = set_title(
+            axes, title, across, pad=8 + 1.7 * _LEGEND_SIZE * rows_of_legend
+        ).get_text()
+    if plt_fig_axis is None and fig_size is None:
+        lines_of_title = title.count("\n") if title else 0
+        figure.set_figheight(fitting[1] + _LINE * (max(0, rows_of_legend - 1) + lines_of_title))
     settle(axes)
     show(use_pyplot)
     return figure, axes

@@ -26,7 +26,7 @@ from captum_spectral.visualization._drawing import (
     to_frequencies,
     with_unit,
 )
-from captum_spectral.visualization._layout import new_figure, room, settle
+from captum_spectral.visualization._layout import add_colour_bar, new_figure, room, settle
 from captum_spectral.visualization._style import faded, outside
 from captum_spectral.visualization._text import set_title, write
 
@@ -37,7 +37,7 @@ _HAS_MEAN = 1e-4  # of the display range; the mean of a band without DC is a rou
 _ROUNDING = 1e-6  # of the display range; a band below it is a rounding error
 _FRAME = 4.5  # points
 # Inches of a new figure: panel, room to its right, for a line of text, under it; figure edge, bar.
-_PANEL, _GAP, _LINE, _BELOW, _MARGIN, _BAR = 1.7, 0.2, 0.15, 0.3, 0.15, 1.05
+_PANEL, _GAP, _LINE, _BELOW, _MARGIN, _BAR = 1.7, 0.2, 0.15, 0.3, 0.15, 1.3
 
 
 def visualize_bands(
@@ -112,7 +112,7 @@ def visualize_bands(
     picture, layers, values = _check(image, bands, attributions)
     ranges = to_frequencies(frequencies, len(values))
     if plt_fig_axis is None:
-        lines = (2 if title else 0, 1 if ranges is None else 2)
+        lines = (3 if title else 0, 1 if ranges is None else 2)
         figure, axes, bar = _new_grid(len(values), picture.shape[-2:], lines, fig_size, use_pyplot)
         if title:
             across, down = figure.get_size_inches()
@@ -130,35 +130,37 @@ def visualize_bands(
     colours = ScalarMappable(centred(values), cmap)
     draw_picture(axes[0], picture)
     own = plt_fig_axis is None
-    # In a figure of its own every panel has room for its lines; elsewhere there may be more.
-    most = 1 if own else 2
-    name = "image" if own or not title else title
-    set_title(axes[0], name, room(axes[0])[0], fontsize=9, pad=8)
-    note = faded(outside(axes[0].figure), 7.0)
-    for i, (ax, band, value) in enumerate(zip(axes[1:], layers, values, strict=True)):
-        shown, how = _displayable(band)
+    displayed = [_displayable(band) for band in layers]
+    for ax, (shown, _), value in zip(axes[1:], displayed, values, strict=True):
         draw_picture(ax, shown)
         _frame(ax, colours.to_rgba(value))
-        across = room(ax)[0] + (_GAP if own else 0)
-        parts = [f"band {i}: {signed(value)}"]
-        if ranges is not None:
-            known = not np.isnan(ranges[i]).any()
-            parts.append(range_labels(ranges)[i] + (f" {frequency_unit}" if known else ""))
-        fitted = [set_title(ax, part, across, most, fontsize=9).get_text() for part in parts]
-        ax.set_title("\n".join(fitted), fontsize=9, pad=8)
-        write(ax.set_xlabel(how, fontsize=8, color=note, labelpad=7), across, most)
     label = with_unit("attribution", unit)
-    if plt_fig_axis is None:
+    if own:
         upright = _rows(len(values)) == 1
-        orientation = "vertical" if upright else "horizontal"
-        figure.colorbar(colours, cax=bar, orientation=orientation)
+        length = room(bar)[1 if upright else 0]
+        add_colour_bar(figure, colours, inches=length, horizontal=not upright, cax=bar)
         bar.tick_params(labelsize=8.5)
-        across, down = room(bar)
         named = bar.set_ylabel(label, fontsize=9) if upright else bar.set_xlabel(label, fontsize=9)
-        write(named, down if upright else across)
     else:
-        beside = figure.colorbar(colours, ax=list(axes), fraction=0.04, pad=0.02)
-        write(beside.ax.set_ylabel(label), room(beside.ax)[1])
+        length = room(axes[0])[1]
+        # matplotlib would push narrow panels, and the texts around them, to the side of the bar.
+        bar = add_colour_bar(
+            figure, colours, inches=length, ax=list(axes), fraction=0.04, pad=0.02, panchor=False
+        )
+        length = room(bar)[1]
+        named = bar.set_ylabel(label)
+    write(named, length)
+    if not own:
+        settle(axes[0])
+    # A layout leaves no room for the widths of titles: they follow it.
+    texts = [[title if title and not own else "image"]]
+    texts += [[f"band {i}: {signed(value)}"] for i, value in enumerate(values)]
+    if ranges is not None:
+        for i, name in enumerate(range_labels(ranges)):
+            texts[1 + i].append(name if np.isnan(ranges[i]).any() else f"{name} {frequency_unit}")
+    for i, (ax, parts) in enumerate(zip(axes, texts, strict=True)):
+        _write_around(ax, parts, displayed[i - 1][1] if i else "", alone=own)
+    if not own:
         settle(axes[0])
     show(use_pyplot)
     return figure, axes
@@ -207,6 +209,18 @@ def _displayable(band: Floats) -> tuple[Floats, str]:
         return np.full_like(band, 0.5), "zero in this image"
     gain = 0.5 / strengths[strengths >= _ROUNDING][0]  # the largest if nearly all pixels are 0
     return 0.5 + gain * band, f"contrast × {gain:.0f}" if gain >= 9.95 else f"contrast × {gain:.1f}"
+
+
+def _write_around(ax: Axes, above: list[str], below: str, *, alone: bool) -> None:
+    """Write lines of text over a panel and one under it, as wide as the panel.
+
+    In a figure of its own every panel has room for just these lines, elsewhere there may be more.
+    """
+    across, most = room(ax)[0] + (_GAP if alone else 0.0), 1 if alone else 3
+    fitted = [set_title(ax, part, across, most, fontsize=9).get_text() for part in above]
+    ax.set_title("\n".join(fitted), fontsize=9, pad=8)
+    note = faded(outside(ax.figure), 7.0)
+    write(ax.set_xlabel(below, fontsize=8, color=note, labelpad=7), across, most)
 
 
 def _frame(ax: Axes, colour: npt.ArrayLike) -> None:

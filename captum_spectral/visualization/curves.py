@@ -100,6 +100,7 @@ def visualize_curves(
     # Beside the lines, which may be anywhere.
     rows = add_legend(axes, drawn, names, title="area under the curve", beside=True, size=8.0)
     if title:
+        across *= 1.0 if rows else 0.65  # a legend beside the axes takes the rest
         set_title(axes, title, across, pad=8 + 1.7 * 8.0 * rows)
     settle(axes)
     show(use_pyplot)

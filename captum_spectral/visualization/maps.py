@@ -22,7 +22,7 @@ from captum_spectral.visualization._drawing import (
     to_array,
 )
 from captum_spectral.visualization._layout import new_figure, room
-from captum_spectral.visualization._style import faded, outside
+from captum_spectral.visualization._style import faded, ink, outside
 from captum_spectral.visualization._text import set_title, write
 
 __all__ = ["visualize_maps"]
@@ -113,6 +113,8 @@ def visualize_maps(
         set_title(ax, name, room(ax)[0], fontsize=9, pad=4)
     colours = ScalarMappable(Normalize(-1, 1), cmap)
     figure.colorbar(colours, cax=bar, orientation="horizontal", ticks=[-1, 0, 1])
+    bar.tick_params(colors=ink(outside(figure)))
+    bar.grid(False)
     bar.set_xticklabels(["negative", "0", "positive"], fontsize=8.5)
     note = "attribution, each panel on its own scale"
     colour = faded(outside(figure), 7.0)
@@ -145,6 +147,7 @@ def _draw_map(ax: Axes, values: Floats, outlier_perc: float, cmap: str | Colorma
     largest = float(np.percentile(np.abs(values), 100 - outlier_perc)) or np.abs(values).max()
     scale = Normalize(-1, 1)
     ax.imshow(values / (largest or 1), cmap=cmap, norm=scale, interpolation="nearest")
+    ax.grid(False)
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set(color=faded(outside(ax.figure)), linewidth=0.6)
@@ -162,7 +165,7 @@ def _new_grid(
     rows, columns = shape[0], 1 + len(names)
     left = _NAMES if labelled else _GAP
     # Over the panels: two lines for the title, and one or two for the names of the methods.
-    head = (2 * _LINE if title else 0) + _LINE * (1 + any(len(n) > _SHORT for n in names))
+    head = (2.5 * _LINE if title else 0) + _LINE * (1 + any(len(n) > _SHORT for n in names))
     if fig_size is None:
         height = _PANEL * min(max(shape[-2] / shape[-1], 0.5), 2)
         fig_size = (

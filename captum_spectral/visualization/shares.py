@@ -120,6 +120,7 @@ def visualize_cumulative_shares(
         )
     axes.set_xlim(0, ends[-1])
     axes.set_ylim(0, 1)
+    axes.tick_params(axis="x", pad=6)  # both axes have a label at the corner
     axes.set_yticks(np.linspace(0, 1, 5), [f"{y:.0%}" for y in np.linspace(0, 1, 5)])
     write(axes.set_ylabel("share of the bands below"), high)
     label = "bands" if upper is None else with_unit("frequency", frequency_unit)

@@ -15,7 +15,7 @@ from captum_spectral.visualization._drawing import (
     to_array,
     with_unit,
 )
-from captum_spectral.visualization._layout import place_for, room, settle
+from captum_spectral.visualization._layout import add_colour_bar, place_for, room, settle
 from captum_spectral.visualization._style import faded, outside
 from captum_spectral.visualization._text import set_title, write
 
@@ -110,12 +110,14 @@ def visualize_spectrum(
     )
     side = min(across, down)  # inches
     ticks = [-0.5, -0.25, 0, 0.25, 0.5] if side > _FIVE_TICKS else [-0.5, 0, 0.5]
+    axes.grid(False)  # some styles have one, which would lie on the colours
     axes.set_xticks(ticks)
     axes.set_yticks(ticks)
     write(axes.set_xlabel("horizontal frequency (cycles/pixel)"), side)
     write(axes.set_ylabel("vertical frequency (cycles/pixel)"), side)
     beside = axes.inset_axes((1.04, 0, 0.05, 1))
-    figure.colorbar(colours, cax=beside)
+    add_colour_bar(figure, colours, inches=side, cax=beside)
+    beside.set_facecolor("white")  # as light as the grey layer, in dark styles, too
     write(beside.set_ylabel(with_unit("attribution", unit)), side)
     note = "grey: log magnitude of the image's spectrum"
     colour = faded(outside(axes.figure), 7.0)

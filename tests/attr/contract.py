@@ -78,6 +78,10 @@ class AttributionContract:
         inputs = tuple(x.flip(0) for x in tuples(config.inputs))
         return inputs if isinstance(config.inputs, tuple) else inputs[0]
 
+    def seed(self, generator):
+        """Arguments that make a generator the source of all that is drawn."""
+        return {"generator": generator}
+
     def given(self, config):
         """The arguments with which nothing is searched again for every copy of the inputs."""
         return {**self.arguments, **config.arguments}
@@ -100,7 +104,9 @@ class AttributionContract:
         assert issubclass(self.method, self.kind)
         names = list(inspect.signature(self.method.attribute).parameters)
         assert names[:5] == ["self", "inputs", "target", "baselines", "additional_forward_args"]
-        assert "generator" in names
+        kinds = inspect.signature(self.method.attribute.__wrapped__).parameters.values()
+        assert [p.name for p in kinds if p.kind is not p.KEYWORD_ONLY] == names[:3]
+        assert set(self.seed(None)) <= set(names)
         assert not SWALLOWED_BY_WRAPPERS & set(names)
         assert hasattr(self.method.attribute, "__wrapped__")
         assert list(inspect.signature(self.method.__init__).parameters) == ["self", "forward_func"]
@@ -193,7 +199,7 @@ class AttributionContract:
         generator = torch.Generator().manual_seed(0)
         given = needs_grad if isinstance(config.inputs, tuple) else needs_grad[0]
         result = self.create(model).attribute(
-            given, **{**self.arguments, **config.arguments, "generator": generator}
+            given, **{**self.arguments, **config.arguments, **self.seed(generator)}
         )
         assert not any(r.requires_grad for r in tuples(result))
         assert torch.equal(torch.get_rng_state(), state)

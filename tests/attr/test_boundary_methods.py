@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from captum_spectral.attr import BoundaryIntegratedGradients, BoundarySaliency
-from captum_spectral.boundary import find_boundary
+from captum_spectral.boundary import BoundarySearch, find_boundary
 
 # Only what a classifier predicts has a boundary around it: one class for all, or 4, 1 and 4.
 ONE_CLASS, SOME_CLASSES = tiny_cnn(1), tiny_cnn(1, seed=4)
@@ -42,6 +42,9 @@ class OfBoundaries(OfGradients):
 
     def configs(self):
         return CONFIGS_OF_PREDICTIONS
+
+    def seed(self, generator):
+        return {"search": BoundarySearch(generator=generator)}
 
     def baselines(self, config):
         inputs, target = config.inputs, config.arguments["target"]

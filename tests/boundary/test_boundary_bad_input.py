@@ -9,7 +9,7 @@ from classifiers import BOTH, decided, images
 from helpers import Counting, tiny_cnn
 
 from captum_spectral.attr import BoundaryIntegratedGradients, BoundarySaliency
-from captum_spectral.boundary import find_boundary
+from captum_spectral.boundary import BoundarySearch, find_boundary
 
 X = images(3)
 NAN = X.clone()
@@ -22,22 +22,22 @@ BEFORE_ANY_FORWARD = [
     ({"target": None}, TypeError, r"target must name one class per example.*got None.*argmax\(1\)"),
     ({"target": (0, 1)}, TypeError, r"target must name one class.*got \(0, 1\)"),
     ({"target": torch.rand(3)}, TypeError, r"got torch.float32 \(3,\)"),
-    ({"target": [0.0, 1, 2]}, TypeError, "target must name one class"),
-    ({"target": torch.zeros(3, 2).long()}, TypeError, r"got torch.int64 \(3, 2\)"),
+    ({"target": [0.0, 1, 2]}, TypeError, r"target must be an integer.*a list that holds 0\.0"),
+    ({"target": torch.zeros(3, 2).long()}, ValueError, r"one per example.*got shape \(3, 2\)"),
     ({"target": [0, 1]}, ValueError, "target has 2 entries for 3 examples"),
     ({"target": -1}, ValueError, "count classes from 0, got -1"),
+    ({"internal_batch_size": 0}, ValueError, "internal_batch_size must be at least 1, got 0"),
+    ({"internal_batch_size": 2.0}, TypeError, "internal_batch_size must be an integer or None"),
+]
+OF_THE_SEARCH = [
     ({"clip": 1.0}, TypeError, r"clip must be None or a pair \(low, high\), got 1.0"),
     ({"clip": (1, 0)}, ValueError, r"low <= high everywhere, got \(1, 0\)"),
     ({"clip": (0, [1, 1])}, ValueError, r"broadcast to the inputs of shape .*got shape \(2,\)"),
     ({"clip": (0.5, 1)}, ValueError, r"inputs must lie inside clip=\(0.5, 1\).*0 \(.*1 \(.*2 \("),
     ({"clip": (0, float("nan"))}, ValueError, "low <= high everywhere"),
-    ({"internal_batch_size": 0}, ValueError, "internal_batch_size must be at least 1, got 0"),
-    ({"internal_batch_size": 2.0}, TypeError, "internal_batch_size must be an integer or None"),
     ({"num_restarts": -1}, ValueError, "num_restarts must be at least 0, got -1"),
     ({"num_restarts": 1.5}, TypeError, "num_restarts must be an integer"),
     ({"on_missing": "ignore"}, ValueError, 'on_missing must be "raise" or "nan", got \'ignore\''),
-]
-OF_THE_SEARCH = [
     ({"method": "fgsm"}, TypeError, 'method must be "deepfool", "pgd" or a function.*fgsm'),
     ({"num_candidates": 0}, ValueError, "num_candidates must be at least 1"),
     ({"max_steps": 0}, ValueError, "max_steps must be at least 1"),
@@ -52,6 +52,8 @@ OF_THE_ATTRIBUTION = [
     ({"score": "probability"}, ValueError, 'score must be "logit" or "margin", got \'prob'),
     ({"baselines": 0}, TypeError, "baselines must be boundary points.*got int"),
     ({"baselines": X[:2]}, ValueError, r"baselines of shape \(2, 1, 10, 12\) must have the shape"),
+    ({"search": "fgsm"}, TypeError, 'search must be "deepfool", "pgd" or a function.*fgsm'),
+    ({"search": None}, TypeError, "search must be .* or a BoundarySearch, got None"),
 ]
 
 
@@ -69,6 +71,27 @@ def test_bad_input_of_the_methods_before_any_forward_pass(method, arguments, err
     model = Counting(tiny_cnn(1))
     with pytest.raises(error, match=message):
         method(model).attribute(**{"inputs": X, "target": 0, **arguments})
+    assert model.calls == 0
+
+
+@BOTH
+@pytest.mark.parametrize(("options", "error", "message"), OF_THE_SEARCH)
+def test_bad_options_of_their_search_before_any_forward_pass(method, options, error, message):
+    model = Counting(tiny_cnn(1))
+    with pytest.raises(error, match=message):
+        method(model).attribute(X, 0, search=BoundarySearch(**options))
+    assert model.calls == 0
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [{"clip": (0, X)}, {"num_restarts": 2, "on_missing": "nan"}, {"radii": [1]}, {"max_steps": 3}],
+)
+def test_a_search_takes_no_options_beside_it(beside):
+    model = Counting(tiny_cnn(1))
+    message = f"method is a BoundarySearch, which has its own {', '.join(beside)}: give"
+    with pytest.raises(ValueError, match=message):
+        find_boundary(model, X, 0, method=BoundarySearch("pgd"), **beside)
     assert model.calls == 0
 
 
@@ -146,19 +169,16 @@ class TestWithGivenPoints:
         other = decided(model, points)  # not the class of X
         assert method(model).attribute(X, other, baselines=X.clone()).isfinite().all()
 
-    def test_clip_is_ignored_but_for_its_form(self, method):
+    def test_nothing_of_the_search_counts_but_on_missing(self, method):
         model = tiny_cnn(1)
         c = decided(model, X)
         points = find_boundary(model, X, c).points
         expected = method(model).attribute(X, c, baselines=points)
-        for clip in ((5, 6), (X, X + 1)):
-            assert torch.equal(method(model).attribute(X, c, baselines=points, clip=clip), expected)
+        search = BoundarySearch("pgd", clip=(X + 5, X + 6), num_restarts=3, on_missing="nan")
+        assert torch.equal(method(model).attribute(X, c, baselines=points, search=search), expected)
         NoiseTunnel(method(model)).attribute(
-            X, nt_samples=2, target=c, baselines=points, clip=(X, X + 1)
+            X, nt_samples=2, target=c, baselines=points, search=search
         )
-        for clip, error in ((1.0, TypeError), ((1, 0), ValueError), ((0, [1, 1]), ValueError)):
-            with pytest.raises(error, match="clip must"):
-                method(model).attribute(X, c, baselines=points, clip=clip)
 
 
 @BOTH

@@ -6,12 +6,12 @@ from contextlib import redirect_stderr
 import pytest
 import torch
 from captum.robust import PGD
-from classifiers import BOTH, SEARCHES, Linear, OnlySome, decided, images
+from classifiers import BOTH, OR_NAN, SEARCHES, Linear, OnlySome, decided, images
 from helpers import tiny_cnn
 from torch import nn
 
 from captum_spectral.attr import BoundaryIntegratedGradients, BoundarySaliency
-from captum_spectral.boundary import find_boundary
+from captum_spectral.boundary import BoundarySearch, find_boundary
 
 
 @SEARCHES
@@ -175,7 +175,7 @@ def test_the_bar_ends_at_100_percent_without_the_missing_examples(method):
     x = images(3)
     x[1, 0, 0, 0] = -1
     with redirect_stderr(io.StringIO()) as out:
-        method(OnlySome()).attribute(x, 0, on_missing="nan", show_progress=True)
+        method(OnlySome()).attribute(x, 0, search=OR_NAN, show_progress=True)
     assert " attribution: 100%" in out.getvalue().strip().split("\r")[-1]
 
 
@@ -234,7 +234,7 @@ class TestASearchOfYourOwn:
         boundary = find_boundary(model, x, c, method=search, on_missing="nan")
         assert boundary.found.any()
         with torch.no_grad():
-            BoundarySaliency(model).attribute(x, c, search=search, on_missing="nan")
+            BoundarySaliency(model).attribute(x, c, search=BoundarySearch(search, on_missing="nan"))
 
 
 class InPlace(nn.Module):

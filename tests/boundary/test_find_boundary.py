@@ -3,7 +3,7 @@
 import pytest
 import torch
 from captum.attr import NoiseTunnel
-from classifiers import BOTH, SEARCHES, Constant, Linear, OnlySome, decided, images
+from classifiers import BOTH, OR_NAN, SEARCHES, Constant, Linear, OnlySome, decided, images
 from helpers import Counting, tiny_cnn
 from hypothesis import given
 from hypothesis import strategies as st
@@ -183,13 +183,13 @@ class TestAMissingBoundaryIsNeverSilent:
         points = find_boundary(
             OnlySome(), x, 0, method=search, radii=(8.0,), on_missing="nan"
         ).points
-        given = method(OnlySome()).attribute(x, 0, baselines=points, on_missing="nan")
+        given = method(OnlySome()).attribute(x, 0, baselines=points, search=OR_NAN)
         assert given.flatten(1).isnan().all(1).tolist() == [False, True, False]
         assert given[[0, 2]].isfinite().all()
         with pytest.raises(BoundaryNotFoundError, match=r"\[1\]"):
             method(OnlySome()).attribute(x, 0, baselines=points)
         if search == "deepfool":
-            searched = method(OnlySome()).attribute(x, 0, on_missing="nan")
+            searched = method(OnlySome()).attribute(x, 0, search=OR_NAN)
             torch.testing.assert_close(searched, given, equal_nan=True)
             with pytest.raises(BoundaryNotFoundError, match=r"\[1\]"):
                 method(OnlySome()).attribute(x, 0)
@@ -197,7 +197,7 @@ class TestAMissingBoundaryIsNeverSilent:
 
 @BOTH
 def test_when_all_are_missing_all_is_nan(method):
-    result = method(Constant()).attribute(images(2), 0, on_missing="nan")
+    result = method(Constant()).attribute(images(2), 0, search=OR_NAN)
     assert result.isnan().all()
 
 
@@ -205,7 +205,7 @@ def test_deltas_of_missing_examples_are_nan():
     x = images(3)
     x[1, 0, 0, 0] = -1
     _, delta = BoundaryIntegratedGradients(OnlySome()).attribute(
-        x, 0, on_missing="nan", return_convergence_delta=True
+        x, 0, search=OR_NAN, return_convergence_delta=True
     )
     assert delta.isnan().tolist() == [False, True, False]
 

@@ -19,6 +19,7 @@ from captum_spectral import (
     BandGame,
     BoundaryIntegratedGradients,
     BoundarySaliency,
+    BoundarySearch,
     FeatureSuppression,
     SpectralImportance,
     SpectralShapley,
@@ -337,7 +338,7 @@ ON_BOUNDARIES = [
     (find_boundary, {"clip": (0, 1), "on_missing": "nan", "num_restarts": 1}),
     (find_boundary, {"clip": (torch.zeros(3), [1, 1, 1]), "on_missing": "nan"}),
     (find_boundary, {"method": "pgd", "radii": (1, 4, 16), "on_missing": "nan"}),
-    (BoundarySaliency, {"score": "margin", "num_restarts": 1}),
+    (BoundarySaliency, {"score": "margin", "search": BoundarySearch(num_restarts=1)}),
     (BoundaryIntegratedGradients, {"n_steps": 8, "return_convergence_delta": True}),
 ]
 ON_SAMPLES = [

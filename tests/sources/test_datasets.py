@@ -212,6 +212,106 @@ def test_missing_data_says_what_torchvision_said(tmp_path, fake):
         open_torchvision("Fake", tmp_path)
 
 
+class Emnist(torchvision_datasets.MNIST):
+    """A data set with both a split and a train, most of whose arguments are those of its base."""
+
+    calls = ()
+
+    def __init__(self, root, split, **kwargs):
+        self.calls.append((split, kwargs))
+        if split not in ("balanced", "letters"):
+            raise ValueError(f"Unknown value '{split}' for argument split")
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, i):
+        return GREY, 0
+
+
+def test_a_data_set_of_several_asks_for_one_and_takes_the_test_part_of_it(fake, tmp_path):
+    made = fake((), kind=Emnist)
+    with pytest.raises(
+        ValueError, match=r"Unknown value 'val' .*; say which part, as in Fake:PART"
+    ):
+        open_torchvision("Fake", tmp_path)
+    made.calls.clear()
+    assert open_torchvision("Fake:balanced", tmp_path).name == "Fake (balanced)"
+    assert made.calls == [("balanced", {"train": False, "download": False})]
+    with pytest.raises(ValueError, match=r"Fake \(other\) .* 'other'"):
+        open_torchvision("Fake:other", tmp_path)
+
+
+def test_another_part_can_be_asked_for(fake, fashion, tmp_path):
+    made = fake([(GREY, 0)], parts=("train", "extra"))
+    pictures = open_torchvision("Fake:extra", tmp_path)
+    assert (pictures.name, pictures.name_of(0)) == ("Fake (extra)", "Fake[0]")
+    assert made.calls == [("extra", False)]
+    assert len(open_torchvision("FashionMNIST:train", fashion)) == 3
+    assert len(open_torchvision("FashionMNIST:test", fashion)) == 5
+    with pytest.raises(
+        ValueError, match=r"FashionMNIST has no part 'val'; its parts: train and test"
+    ):
+        open_torchvision("FashionMNIST:val", fashion)
+    fake([(GREY, 0)], kind=Whole)
+    with pytest.raises(ValueError, match=r"Fake has no part 'test'; its parts: none"):
+        open_torchvision("Fake:test", tmp_path)
+
+
+def test_emnist_itself_says_which_parts_there_are(tmp_path):
+    with pytest.raises(ValueError, match=r"cannot open EMNIST .*balanced.*as in EMNIST:PART"):
+        open_torchvision("EMNIST", tmp_path)
+    with pytest.raises(OSError, match=r"cannot open EMNIST \(balanced\) .*Dataset not found"):
+        open_torchvision("EMNIST:balanced", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([1, 0], np.uint16), np.array([1, 0], np.uint64), np.array([[1], [0]], np.uint8),
+        np.array([True, False]), torch.tensor([1, 0], dtype=torch.uint16),
+        torch.tensor([[1], [0]]), [np.uint16(1), np.uint16(0)],
+        torch.tensor([[1], [0]]).unbind(),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_labels_of_every_type_of_integer(fake, tmp_path, values):
+    entries = [(GREY, values[0]), (GREY, values[1])]
+    fake(entries, targets=values)
+    assert labels(open_torchvision("Fake", tmp_path)) == [1, 0]
+    fake(entries)
+    found = labels(open_torchvision("Fake", tmp_path))
+    assert found == [1, 0]
+    assert {type(label) for label in found} == {int}
+
+
+def test_the_fingerprint_sees_labels_and_pictures(fake, tmp_path):
+    def fingerprint(entries, **attributes):
+        fake(entries, **attributes)
+        return open_torchvision("Fake", tmp_path).fingerprint()
+
+    shades = [(Image.new("L", (4, 3), i), i % 3) for i in range(30)]
+    first = fingerprint(shades)
+    assert first == fingerprint(list(shades))
+    seen = {first}
+    for i in (0, 4, 29):  # of those that are compared
+        seen.add(fingerprint([*shades[:i], (Image.new("L", (4, 3), 200), i % 3), *shades[i + 1 :]]))
+    seen.add(fingerprint([*shades[:29], (shades[29][0], 0)]))
+    seen.add(fingerprint([*shades[:29], (OSError("damaged"), 0)]))
+    targets = [i % 3 for i in range(30)]
+    seen.add(fingerprint(shades, targets=targets))
+    seen.add(fingerprint(shades, targets=[*targets[:5], 1, *targets[6:]]))  # of any picture
+    assert len(seen) == 8
+
+
+def test_transparent_pictures_of_a_data_set_are_laid_over_white(fake, tmp_path):
+    clear = Image.new("RGBA", (4, 3), (0, 0, 0, 0))
+    fake([(clear, 0), (Image.fromarray(np.full((3, 4), 25700, np.uint16)), 0)])
+    pictures = open_torchvision("Fake", tmp_path)
+    assert pictures.load(0).getpixel((0, 0)) == (255, 255, 255)
+    assert pictures.load(1).getpixel((0, 0)) == (100, 100, 100)
+
+
 # --------------------------------------------------------------------------- photographs
 
 
@@ -237,6 +337,13 @@ def test_views_are_cut_from_the_middle_and_the_corners():
     assert pictures.load(0).tobytes() == chelsea.crop((75, 0, 375, 300)).tobytes()
     assert pictures.load(4).tobytes() == chelsea.crop((241, 90, 451, 300)).tobytes()
     assert pictures.fingerprint() == shipped_views().fingerprint()
+
+
+def test_the_fingerprint_of_the_views_sees_their_pixels(monkeypatch):
+    before = shipped_views().fingerprint()
+    other = {**photographs(), "coffee": Image.new("RGB", (600, 400))}
+    monkeypatch.setattr("captum_spectral.sources.pictures.photographs", lambda: other)
+    assert shipped_views().fingerprint() != before
 
 
 def test_pictures_read_the_same_in_another_process(tree, fashion):

@@ -218,3 +218,49 @@ def test_nothing_is_opened_while_listing(tree, monkeypatch):
 
     monkeypatch.setattr("builtins.open", refuse)
     assert len(open_folder(root)) == 2
+
+
+# ------------------------------------------------------------------ folders of folders
+
+
+@pytest.mark.parametrize(
+    ("paths", "advice"),
+    [
+        (["train/cat/1.png", "train/dog/1.png", "test/cat/1.png", "test/dog/1.png"], "data/test"),
+        (["Training/0/1.png", "Training/1/1.png", "Testing/0/1.png"], "data/Training"),
+        (["train/a/1.png", "train/b/1.png", "test/1.png", "test/2.png"], "data/train"),
+        (["train2017/a/deep/1.png", "train2017/b/1.png", "val2017/x.txt"], "data/train2017"),
+        (["test-set/a/1.png", "test-set/b/1.png"], "data/test-set"),
+        (["north/cat/1.png", "north/dog/1.png", "south/cat/1.png", "south/dog/2.png"], "north"),
+    ],
+)
+def test_the_folder_above_the_classes_is_refused_with_advice(tree, paths, advice):
+    with pytest.raises(ValueError, match=rf"holds folders of folders .* give .*{advice}, or put"):
+        open_folder(tree(*paths))
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ["train/1.png", "test/1.png"],  # classes of what a picture shows
+        ["train/steam/1.png", "bus/red/1.png", "bus/blue/1.png"],
+        ["run/film1/1.png", "run/film2/1.png", "jump/film3/1.png", "jump/film4/1.png"],
+        ["cat/01/1.png", "cat/02/1.png", "dog/01/1.png", "dog/02/1.png"],  # films by number
+        ["cat/young/1.png", "cat/old/1.png", "dog/young/1.png", "dog/old/1.png", "dog/2.png"],
+    ],
+)
+def test_classes_with_folders_of_their_own_stay_classes(tree, paths):
+    pictures = open_folder(tree(*paths))
+    assert pictures.classes == tuple(sorted({path.split("/")[0] for path in paths}))
+    assert len(pictures) == len(paths)
+
+
+@pytest.mark.parametrize("name", ["1.bmp", "1.ppm", "1.tif"])
+def test_the_fingerprint_sees_other_content_of_the_same_size(tmp_path, name):
+    NOISE.save(tmp_path / name)
+    before, size = open_folder(tmp_path).fingerprint(), (tmp_path / name).stat().st_size
+    time = (tmp_path / name).stat().st_mtime_ns
+    NOISE.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / name)
+    os.utime(tmp_path / name, ns=(time, time + 1))
+    assert (tmp_path / name).stat().st_size == size
+    assert open_folder(tmp_path).fingerprint() != before

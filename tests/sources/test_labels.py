@@ -118,3 +118,31 @@ def test_bad_label_maps_name_file_and_line(tmp_path, name, content, message):
 def test_a_label_map_that_cannot_be_opened_is_an_os_error(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nothing.json"):
         read_label_map(tmp_path / "nothing.json")
+
+
+NFC, NFD = "caf\u00e9", "cafe\u0301"
+
+
+@pytest.mark.parametrize(("name", "other"), [(NFC, NFD), (NFD, NFC), ("\u212b", "A\u030a")])
+def test_names_are_compared_as_they_look(name, other):
+    assert class_ids([name, "bar"], 2, label_map={other: 1, "bar": 0}) == [1, 0]
+    assert class_ids(["bar", name], 3, categories=[other, "tea", "bar"]) == [2, 0]
+    with pytest.raises(ValueError, match=rf"{name} is number 0 of the data and 1 of the model's"):
+        class_ids([name, "bar"], 2, categories=["tea", other])
+
+
+def test_a_name_as_it_is_spelled_comes_before_one_that_looks_like_it():
+    both = {NFC: 0, NFD: 1}
+    assert class_ids([NFD, NFC], 2, label_map=both) == [1, 0]
+    assert class_ids(["A\u030a"], 9, label_map={"\u212b": 4, "\u00c5": 4}) == [4]
+    with pytest.raises(
+        ValueError, match=r"several entries that look like the class .* other normal"
+    ):
+        class_ids(["A\u030a"], 9, label_map={"\u212b": 4, "\u00c5": 5})
+    with pytest.raises(ValueError, match=rf"{NFC}: the model has several categories of that name"):
+        class_ids([NFC], 9, categories=[NFC, NFD])
+
+
+def test_similar_names_are_not_the_same():
+    with pytest.raises(ValueError, match="no entry for the class cafe"):
+        class_ids(["cafe"], 2, label_map={NFC: 1})

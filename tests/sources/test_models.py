@@ -226,3 +226,40 @@ def test_display_undoes_the_normalisation_wherever_it_is(folder):
     shown = stretched.display(stretched.prepare(image)[0])
     assert shown.min() == 0
     assert shown.max() == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("./nets:make", "as Python imports it: nets:make$"),
+        (".nets:make", "as Python imports it: nets:make$"),
+        ("./nets.py:make", "as Python imports it: nets:make$"),
+        ("models/vision/nets:make", "as Python imports it: models.vision.nets:make$"),
+        ("models\\nets.py:make", "as Python imports it: models.nets:make$"),
+        (
+            "../nets:make",
+            "as Python imports it: nets:make in the folder .., or with it in PYTHONPATH",
+        ),
+        ("/home/me/nets.py:make", "imports it: nets:make in the folder /home/me, or with it"),
+        ("C:\\me\\nets.py:make", "imports it: nets:make in the folder C:/me, or with it"),
+    ],
+)
+def test_a_path_for_a_module_is_answered_with_its_name(name, advice):
+    with pytest.raises(ValueError, match=f"is no module; write it .*{advice}"):
+        load_model(name)
+
+
+def test_the_file_of_a_module_is_answered_with_its_name(folder):
+    module = folder("def make():\n    return nn.Flatten()")
+    with pytest.raises(ImportError, match=rf"no module '{module}.py'; write it .*: {module}:make$"):
+        load_model(f"{module}.py:make")
+
+
+@pytest.mark.parametrize("name", ["mnasnet0_5", "googlenet"])
+def test_a_network_of_torchvision_takes_what_it_saves(tmp_path, name):
+    options = {} if name == "mnasnet0_5" else {"init_weights": False, "aux_logits": False}
+    state = models.get_model(name, weights=None, **options).state_dict()
+    torch.save(state, tmp_path / "own.pt")
+    loaded = load_model(f"torchvision:{name}", tmp_path / "own.pt").module.state_dict()
+    assert loaded.keys() == state.keys()
+    assert all(torch.equal(loaded[key], x) for key, x in state.items())

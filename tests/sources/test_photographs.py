@@ -45,6 +45,10 @@ def test_cmyk_palette_transparency_and_several_frames(save):
     assert cmyk.getpixel((0, 0)) == (255, 255, 255)
     palette = save(Image.new("P", (8, 8), 0), "b.png", transparency=0)
     assert load_photograph(palette).getpixel((0, 0)) == (255, 255, 255)
+    clear = Image.new("L", (8, 8), 40)
+    clear.paste(90, (0, 0, 4, 8))
+    film = load_photograph(save(clear, "b.gif", transparency=40))
+    assert (film.getpixel((0, 0)), film.getpixel((7, 0))) == ((90, 90, 90), (255, 255, 255))
     frames = [Image.new("L", (8, 8), grey) for grey in (40, 200)]
     film = save(frames[0], "c.tif", save_all=True, append_images=frames[1:])
     assert load_photograph(film).getpixel((0, 0)) == (40, 40, 40)

@@ -177,7 +177,7 @@ def test_a_grey_image_of_any_shape():
         assert width / height == pytest.approx(1.5)
 
 
-@pytest.mark.parametrize("num_bands", [1, 2, 4, 5, 8, 10, 16])
+@pytest.mark.parametrize("num_bands", [5, 16])
 @pytest.mark.parametrize("shape", [(3, 24, 24), (1, 8, 32), (1, 32, 8)])
 def test_nothing_overlaps_or_is_cut_off(num_bands, shape):
     image, bands = waves(num_bands, shape)
