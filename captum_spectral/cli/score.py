@@ -348,15 +348,7 @@ def _write(
     from captum_spectral.report import importance as report
     from captum_spectral.studies.files import write
 
-    about = {
-        "name": pictures.name,
-        "num_pictures": len(pictures),
-        "num_classes": None if pictures.classes is None else len(pictures.classes),
-        "fingerprint": pictures.fingerprint(),
-    }
-    document = report.to_json(
-        scored, settings, pictures.skipped, data=about, device=device, processes=processes
-    )
+    document = report.to_json(scored, settings, pictures, device=device, processes=processes)
     write(out / "importance.json", document.encode())
     used = {s.result.num_examples for s in scored}
     title = f"Spectral importance on {pictures.name}, {' / '.join(map(str, sorted(used)))} pictures"
