@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Mapping
 
 import numpy as np
@@ -20,11 +19,13 @@ from captum_spectral.visualization import (
     visualize_bands,
     visualize_spectrum,
 )
+from captum_spectral.visualization._text import set_title
 
 __all__ = ["FORMATS", "figure_of_explanation", "figure_of_summary"]
 
 FORMATS = ("png", "pdf", "svg", "jpg", "jpeg")
 _DPI = 120
+_CELL = 6.0  # inches; width of a photograph's cell in a summary
 
 
 def figure_of_explanation(
@@ -51,7 +52,7 @@ def figure_of_explanation(
     span = min(rows, 2)  # of the photograph, in cells of the bands
     width = max(9, 1 + 2 * (columns + span))
     figure = Figure(figsize=(width, 4.2 + 2.5 * rows), layout="constrained")
-    figure.suptitle(textwrap.fill(title, 10 * width), parse_math=False)
+    set_title(figure, title, width - 0.2)
     halves = figure.subfigures(2, 1, squeeze=False, height_ratios=[3.8, 2.5 * rows], hspace=0.02)
     above, beneath = halves[:, 0]
     bars, spectrum = above.subplots(1, 2, width_ratios=[1.6, 1])
@@ -98,7 +99,7 @@ def figure_of_summary(explanations: Mapping[str, Explanation], file_format: str 
     values = torch.stack([explained.values for explained in explanations.values()])
     with_mean = len(values) > 1
     rows = math.ceil((len(values) + with_mean) / 2)
-    figure = Figure(figsize=(12, 0.8 + 2.5 * rows), layout="constrained")
+    figure = Figure(figsize=(2 * _CELL, 0.8 + 2.5 * rows), layout="constrained")
     figure.suptitle("What each frequency band adds to the logit of the predicted class")
     cells = figure.subfigures(rows, 2, wspace=0.04, hspace=0.04, squeeze=False).ravel()
     low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
@@ -120,7 +121,7 @@ def figure_of_summary(explanations: Mapping[str, Explanation], file_format: str 
         charts.append((chart, f"mean of the {len(values)} photographs"))
     for chart, title in charts:
         chart.set_ylim(low - margin, high + margin)
-        chart.set_title(title, fontsize=10, loc="right", parse_math=False)
+        set_title(chart, title, _CELL - 0.5, fontsize=10, loc="right")
     return as_file(figure, file_format, _DPI)
 
 

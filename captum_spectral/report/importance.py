@@ -14,6 +14,7 @@ from captum_spectral.sources.documents import to_document
 from captum_spectral.sources.pictures import Pictures
 from captum_spectral.studies import ImportanceSettings, StudiedModel
 from captum_spectral.visualization import visualize_band_attr, visualize_cumulative_shares
+from captum_spectral.visualization._text import set_title
 
 __all__ = ["figure", "remarks", "table", "to_json", "to_text"]
 
@@ -172,8 +173,9 @@ def figure(scored: Sequence[StudiedModel], title: str) -> dict[str, bytes]:
     shares = torch.stack([result.normalized("positive") for result in results])
     with_shares = bool(shares.isfinite().all()) and results[0].num_bands > 1
     width = max(5.0, 1.5 + results[0].num_bands * (0.55 + 0.14 * len(scored)))
-    drawn = Figure(figsize=(width + 4.6 * with_shares, 4.2), layout="constrained")
-    drawn.suptitle(title, parse_math=False)
+    whole = width + 4.6 * with_shares
+    drawn = Figure(figsize=(whole, 4.2), layout="constrained")
+    set_title(drawn, title, whole - 0.2)
     cells = drawn.subplots(
         1, 1 + with_shares, squeeze=False, width_ratios=[width, 4.6][: 1 + with_shares]
     )
