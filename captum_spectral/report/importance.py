@@ -190,13 +190,15 @@ def figure(scored: Sequence[StudiedModel], title: str) -> dict[str, bytes]:
         use_pyplot=False,
     )
     if with_shares:
-        visualize_cumulative_shares(
+        _, lines = visualize_cumulative_shares(
             shares,
             results[0].frequencies,
-            [f"{s.model}: signed score {_estimate(s.result.signed_score(), 2)}" for s in scored],
+            [f"{s.model}: {_estimate(s.result.signed_score(), 2)}" for s in scored],
             plt_fig_axis=(drawn, cells[0, 1]),
             use_pyplot=False,
         )
+        # A legend that said so would shorten the names.
+        lines.set_xlabel(f"{lines.get_xlabel()}\nbeside the names: signed scores")
     return {file_format: as_file(drawn, file_format, _DPI) for file_format in ("png", "svg")}
 
 
