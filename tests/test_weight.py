@@ -25,6 +25,7 @@ def loaded_after(code):
         ("from captum_spectral import band_mask, BandGame", {"captum", "matplotlib", "torch"}),
         ("from captum_spectral import visualization", {"matplotlib", "torch"}),
         ("from captum_spectral.coalitions import shapley_from_table", {"torch"}),
+        ("import captum_spectral.cli", {"torch"}),
     ],
 )
 def test_nothing_is_loaded_before_it_is_needed(code, allowed):

@@ -20,7 +20,6 @@ from captum_spectral.cli.options import (
     suffix,
 )
 from captum_spectral.coalitions import MAX_EXACT_ROWS
-from captum_spectral.studies.files import check_folder, make_folder, write
 
 __all__ = ["main"]
 
@@ -160,6 +159,7 @@ def explain(
     from captum_spectral.report import explanation as report
     from captum_spectral.report.figures import figure_of_explanation
     from captum_spectral.sources.images import load_photograph
+    from captum_spectral.studies.files import write
 
     settings = studies.ExplanationSettings(
         bands, norm, spacing, n_samples=samples, seed=seed, show_progress=shown(progress)
@@ -220,6 +220,7 @@ def demo(out: Path, device: torch.device, progress: bool | None) -> None:
     """
     from captum_spectral.cli import demo as demonstration
     from captum_spectral.studies import ExplanationSettings
+    from captum_spectral.studies.files import make_folder
 
     with one_line():
         make_folder(out)
@@ -231,6 +232,7 @@ def demo(out: Path, device: torch.device, progress: bool | None) -> None:
 def _check_outputs(image: Path, out: Path | None, json_file: Path | None) -> None:
     """Doubts about the files to write, before anything is computed."""
     from captum_spectral.report.figures import FORMATS
+    from captum_spectral.studies.files import check_folder
 
     if out is not None and suffix(out) not in FORMATS:
         raise click.UsageError(f"--out {out} must end in one of .{', .'.join(FORMATS)}")

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import torch
@@ -21,13 +22,10 @@ from captum_spectral.cli.options import (
     progress_option,
     shown,
 )
-from captum_spectral.report import importance as report
-from captum_spectral.sources.datasets import open_folder, open_torchvision, shipped_views
-from captum_spectral.sources.labels import read_label_map
-from captum_spectral.sources.pictures import Pictures
-from captum_spectral.studies import ImportanceSettings, ImportanceStudy, Processes, StudiedModel
-from captum_spectral.studies.files import make_folder, write
-from captum_spectral.studies.interrupts import Terminated, sigterm_as_exception
+
+if TYPE_CHECKING:  # the libraries behind them take seconds, which --help need not
+    from captum_spectral.sources.pictures import Pictures
+    from captum_spectral.studies import ImportanceSettings, ImportanceStudy, Processes, StudiedModel
 
 __all__ = ["score"]
 
@@ -223,6 +221,10 @@ def score(
     Ctrl-C and SIGTERM save the state, and it is saved once a minute; --resume goes on from there.
     Under torchrun the processes share the pictures and give the numbers of one.
     """
+    from captum_spectral.sources.labels import read_label_map
+    from captum_spectral.studies import ImportanceSettings, ImportanceStudy, Processes
+    from captum_spectral.studies.files import make_folder
+
     if weights is not None and len(names) > 1:
         raise click.UsageError("--weights goes with one --model")
     if len(names) > _MOST_MODELS or len(set(names)) < len(names):
@@ -292,6 +294,8 @@ def score(
 
 
 def _open(data: str | None, root: Path | None) -> Pictures:
+    from captum_spectral.sources.datasets import open_folder, open_torchvision, shipped_views
+
     if data is None:
         return shipped_views()
     if root is not None:
@@ -316,6 +320,8 @@ def _check_old_state(paths: Sequence[Path], resume: bool) -> None:
 def _run(
     study: ImportanceStudy, processes: Processes, resume: bool, show_progress: bool
 ) -> StudiedModel:
+    from captum_spectral.studies.interrupts import Terminated, sigterm_as_exception
+
     try:
         with sigterm_as_exception():
             return study.run(processes, resume=resume, show_progress=show_progress)
@@ -339,15 +345,10 @@ def _write(
     device: str,
     processes: int,
 ) -> None:
-    about = {
-        "name": pictures.name,
-        "num_pictures": len(pictures),
-        "num_classes": None if pictures.classes is None else len(pictures.classes),
-        "fingerprint": pictures.fingerprint(),
-    }
-    document = report.to_json(
-        scored, settings, pictures.skipped, data=about, device=device, processes=processes
-    )
+    from captum_spectral.report import importance as report
+    from captum_spectral.studies.files import write
+
+    document = report.to_json(scored, settings, pictures, device=device, processes=processes)
     write(out / "importance.json", document.encode())
     used = {s.result.num_examples for s in scored}
     title = f"Spectral importance on {pictures.name}, {' / '.join(map(str, sorted(used)))} pictures"

@@ -196,6 +196,9 @@ class SpectralImportance(Metric):
         """Take in what :meth:`measure` gave; image after image, so that batches do not matter."""
         self._batch = records
         self.moments = add_records(self.moments, *records)
+        # torchmetrics knows of update alone, and would go on with the result of before.
+        self._computed = None
+        self._update_count = max(self._update_count, 1)
 
     @property
     def is_precise(self) -> bool:

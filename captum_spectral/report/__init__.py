@@ -1,6 +1,7 @@
 """Reports of studies: text for people, JSON for programs, figures as the contents of files.
 
-``explanation`` and ``figures`` tell of one photograph, ``importance`` of models over a data set.
+``explanation`` tells of one photograph, ``importance`` of models over a data set, both with
+``to_text``, ``to_json`` and ``figure``; ``figures`` holds the drawings of photographs.
 """
 
 from captum_spectral.report import explanation, figures, importance

@@ -1,4 +1,4 @@
-"""An explanation as text for people and as JSON for programs."""
+"""An explanation as text for people, as JSON for programs, and as a figure."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from captum_spectral.report.figures import figure_of_explanation as figure
 from captum_spectral.report.layout import aligned, all_versions, decimals_of
 from captum_spectral.sources.documents import to_document
 from captum_spectral.studies import Explanation, ExplanationSettings
 
-__all__ = ["summary", "to_json", "to_text"]
+__all__ = ["figure", "summary", "to_json", "to_text"]
 
 
 def summary(explained: Explanation) -> str:
@@ -73,21 +74,35 @@ def to_json(
     explained: Explanation,
     settings: ExplanationSettings,
     *,
-    image: str,
-    image_size: tuple[int, int],
-    model: str,
-    weights: str | None,
-    device: str,
+    image: str | None = None,
+    image_size: tuple[int, int] | None = None,
+    model: str | None = None,
+    weights: str | None = None,
+    device: str | None = None,
 ) -> str:
-    """Tell everything about an explanation as a JSON document; numbers as they are, in logits."""
+    """Tell everything about an explanation as a JSON document; numbers as they are, in logits.
+
+    Args:
+        explained: The explanation.
+        settings: How it was made.
+        image: File of the photograph. Default: None
+        image_size: Its width and height. Default: None
+        model: Name of the model. Default: None
+        weights: File of the model's weights. Default: None
+        device: Where it was computed. None: the device of the inputs. Default: None
+
+    Returns:
+        The document, with a newline at its end.
+    """
+    width, height = (None, None) if image_size is None else image_size
     errors = [None] * settings.num_bands if explained.errors is None else explained.errors.tolist()
     document: dict[str, Any] = {
-        "image": {"file": image, "width": image_size[0], "height": image_size[1]},
+        "image": {"file": image, "width": width, "height": height},
         "model": {
             "name": model,
             "weights": weights,
             "input_shape": list(explained.inputs.shape[1:]),
-            "device": device,
+            "device": str(explained.inputs.device) if device is None else device,
         },
         "class": {
             "id": explained.target,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -58,8 +57,18 @@ def table(scored: Sequence[StudiedModel]) -> str:
     return "\n".join([f"Values in {results[0].unit}, mean ± standard error", *aligned(rows)])
 
 
-def to_text(scored: Sequence[StudiedModel], pictures: Pictures, views_of_few: bool) -> str:
-    """Tell the table, and in sentences what it says."""
+def to_text(scored: Sequence[StudiedModel], pictures: Pictures, views_of_few: bool = False) -> str:
+    """Tell the table, and in sentences what it says.
+
+    Args:
+        scored: The models, all over the same pictures with the same bands.
+        pictures: The data set.
+        views_of_few: Whether the pictures are views of a few photographs, which resemble each
+            other. Default: False
+
+    Returns:
+        Lines, the last one with a newline.
+    """
     parts = [f"Spectral importance on {pictures.name}", "", table(scored), ""]
     parts += [_reading(s) for s in scored]
     parts += ["", *remarks(scored, views_of_few)]
@@ -101,13 +110,30 @@ def remarks(scored: Sequence[StudiedModel], views_of_few: bool) -> list[str]:
 def to_json(
     scored: Sequence[StudiedModel],
     settings: ImportanceSettings,
-    refused: Sequence[tuple[str, str]],
+    pictures: Pictures,
     *,
-    data: dict[str, Any],
-    device: str,
-    processes: int,
+    device: str = "cpu",
+    processes: int = 1,
 ) -> str:
-    """Tell everything about a study as a JSON document."""
+    """Tell everything about a study as a JSON document; numbers as they are.
+
+    Args:
+        scored: The models.
+        settings: Those of the study.
+        pictures: The data set.
+        device: Where it was computed. Default: "cpu"
+        processes: How many shared the work. Default: 1
+
+    Returns:
+        The document; ``models[i]["result"]`` is what ``ImportanceResult.from_dict`` reads.
+    """
+    data = {
+        "name": pictures.name,
+        "num_pictures": len(pictures),
+        "num_classes": None if pictures.classes is None else len(pictures.classes),
+        "fingerprint": pictures.fingerprint(),
+    }
+    skipped = _skipped(scored, pictures.skipped)
     document = {
         "method": "I-ASIDE",
         "data": data,
@@ -125,14 +151,22 @@ def to_json(
             }
             for s in scored
         ],
-        "skipped": [{"name": name, "reason": reason} for name, reason in _skipped(scored, refused)],
+        "skipped": [{"name": name, "reason": reason} for name, reason in skipped],
         "versions": all_versions(),
     }
     return to_document(document)
 
 
 def figure(scored: Sequence[StudiedModel], title: str) -> dict[str, bytes]:
-    """Draw the values of the bands, and their shares from low to high frequencies: PNG and SVG."""
+    """Draw the values of the bands, and their shares from low to high frequencies.
+
+    Args:
+        scored: The models, at most 7, all with the same bands.
+        title: Title of the figure.
+
+    Returns:
+        "png" and "svg" to the contents of the files.
+    """
     results = [s.result for s in scored]
     values = torch.stack([result.attributions for result in results])
     errors = torch.stack([result.standard_error for result in results])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -129,7 +130,7 @@ class ImportanceStudy:
         pictures: Pictures,
         settings: ImportanceSettings | None = None,
         *,
-        checkpoint: Path | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         device: torch.device | str = "cpu",
         label_map: dict[str, int] | None = None,
         workers: int = 0,
@@ -137,7 +138,8 @@ class ImportanceStudy:
     ) -> None:
         self.model, self.pictures = model, pictures
         self.settings = ImportanceSettings() if settings is None else settings
-        self.checkpoint, self.device = checkpoint, torch.device(device)
+        self.checkpoint = None if checkpoint is None else Path(checkpoint)
+        self.device = torch.device(device)
         self.label_map, self.workers, self.save_every = label_map, workers, save_every
         self._run: _Run | None = None
 
@@ -165,18 +167,27 @@ class ImportanceStudy:
 
         Args:
             processes: Who takes part. None: this process alone. Default: None
-            resume: Go on where ``checkpoint`` is, if it is there. Default: False
+            resume: Go on where ``checkpoint`` is, if it is there; a finished one gives its result
+                again. Default: False
             show_progress: Show a progress bar, in pictures. Default: False
 
         Returns:
             A :class:`StudiedModel`.
 
         Raises:
+            FileExistsError: There is a state of an earlier run, and ``resume`` is False.
             OSError: The state cannot be saved or opened.
             ValueError: No picture can be read, labels that do not fit the model, a model that
                 fails, a state that is damaged or of another run (the message says what differs).
         """
-        self._run = _Run(self, Processes.alone() if processes is None else processes)
+        processes = Processes.alone() if processes is None else processes
+        path = self.checkpoint
+        if processes.from_first(not resume and path is not None and path.exists()):
+            raise FileExistsError(
+                f"{path} is the state of an earlier run; resume=True goes on with it, or remove it "
+                "to start from the beginning"
+            )
+        self._run = _Run(self, processes)
         if resume:
             self._run.resume()
         return self._run.to_the_end(show_progress)

@@ -70,6 +70,22 @@ def test_processes_are_summed(tmp_path):
         assert (tmp_path / f"data.pt.{rank}.own").read_text() == str(own)
 
 
+def test_what_others_have_measured_is_added_to_the_same_bits():
+    images, labels = images_and_labels(count=7)
+    options = {"num_bands": 4, "n_samples": 1, "num_classes": 5}
+    here, there, alone = (SpectralImportance(tiny_cnn(), **options) for _ in range(3))
+    seen = []
+    for part, (x, y) in enumerate(batches_of(images, labels, 2)):
+        records = (here, there)[part % 2].measure(x, y)
+        assert not there.moments.any()  # measuring takes nothing in
+        here.add(records)
+        alone.update(x, y)
+        seen.append(here.compute().num_examples)  # not the result of before
+        assert here.compute() == alone.compute()
+    assert seen == [2, 4, 6, 7]
+    assert here.result() == here.compute()
+
+
 def test_forward_gives_the_batch_and_keeps_the_whole():
     images, labels = images_and_labels()
     importance = SpectralImportance(tiny_cnn(), num_bands=4, n_samples=1)

@@ -16,6 +16,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+import captum_spectral.report
+import captum_spectral.sources.datasets
+import captum_spectral.sources.models  # noqa: F401  (so that no child has to)
 from captum_spectral.cli import main
 from captum_spectral.sources.checkpoints import read_checkpoint
 
