@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import torch
 
 import captum_spectral
 from captum_spectral.cli.options import (
+    SEED,
     device_option,
     existing_file,
     load,
@@ -58,6 +62,10 @@ def main() -> None:
     are the players of a game whose payoff is the logit of a class, and their Shapley values say
     what each adds to it.
     """
+    # What a terminal or a file of another encoding cannot show must not end a run.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @main.command(
@@ -119,7 +127,7 @@ def main() -> None:
 )
 @click.option(
     "--seed",
-    type=click.IntRange(min=0),
+    type=SEED,
     default=0,
     show_default=True,
     metavar="N",
@@ -170,7 +178,7 @@ def explain(
             f"{64 * (bands - 1) + 2} rows) or use fewer --bands"
         )
     with one_line():
-        _check_outputs(image, out, json_file)
+        _check_outputs((image, weights), out, json_file)
         photograph = load_photograph(image)
         model = load(name, weights, device)
         explained = studies.explain(model, photograph, settings, target, device)
@@ -180,9 +188,6 @@ def explain(
         click.echo(f"model   {name}, with an input of {shape}")
         click.echo(f"class   {report.summary(explained)}")
         click.echo(f"\n{report.to_text(explained)}")
-        if out is not None:
-            title = f"{click.format_filename(image.name)}: {report.summary(explained)}"
-            write(out, figure_of_explanation(explained, title, suffix(out)))
         if json_file is not None:
             document = report.to_json(
                 explained,
@@ -194,6 +199,9 @@ def explain(
                 device=str(device),
             )
             write(json_file, document.encode())
+        if out is not None:
+            title = f"{click.format_filename(image.name)}: {report.summary(explained)}"
+            write(out, figure_of_explanation(explained, title, suffix(out)))
     for path in filter(None, (out, json_file)):
         click.echo(f"written {click.format_filename(path)}")
 
@@ -229,7 +237,7 @@ def demo(out: Path, device: torch.device, progress: bool | None) -> None:
         demonstration.run(model, out, device, settings)
 
 
-def _check_outputs(image: Path, out: Path | None, json_file: Path | None) -> None:
+def _check_outputs(inputs: Sequence[Path | None], out: Path | None, json_file: Path | None) -> None:
     """Doubts about the files to write, before anything is computed."""
     from captum_spectral.report.figures import FORMATS
     from captum_spectral.studies.files import check_folder
@@ -237,7 +245,9 @@ def _check_outputs(image: Path, out: Path | None, json_file: Path | None) -> Non
     if out is not None and suffix(out) not in FORMATS:
         raise click.UsageError(f"--out {out} must end in one of .{', .'.join(FORMATS)}")
     paths = [path for path in (out, json_file) if path is not None]
-    if len({path.resolve() for path in (*paths, image)}) <= len(paths):
-        raise click.UsageError("IMAGE, --out and --json must be different files")
+    read = {path.resolve() for path in inputs if path is not None}
+    written = {path.resolve() for path in paths}
+    if read & written or len(written) < len(paths):
+        raise click.UsageError("IMAGE, --weights, --out and --json must be different files")
     for path in paths:
         check_folder(path.parent)

@@ -13,10 +13,13 @@ import click
 import torch
 from torch import nn
 
+from captum_spectral.sources.documents import printable
+
 if TYPE_CHECKING:
     from captum_spectral.sources.models import LoadedModel
 
 __all__ = [
+    "SEED",
     "device_option",
     "existing_file",
     "load",
@@ -26,6 +29,9 @@ __all__ = [
     "shown",
     "suffix",
 ]
+
+
+SEED = click.IntRange(0, 2**64 - 1)  # what the generators of PyTorch take
 
 
 def existing_file() -> click.Path:
@@ -100,6 +106,6 @@ def one_line() -> Iterator[None]:
     except BrokenPipeError:  # the reader of our output left, which click knows how to take
         raise
     except (ValueError, TypeError, OSError, ImportError) as error:
-        raise click.ClickException(" ".join(str(error).split())) from error
+        raise click.ClickException(printable(" ".join(str(error).split()))) from error
     except (RuntimeError, MemoryError) as error:  # of PyTorch: out of memory, no such kernel
         raise click.ClickException(f"the computation failed: {_first_line(error)}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import re
@@ -15,6 +16,7 @@ import click
 import torch
 
 from captum_spectral.cli.options import (
+    SEED,
     device_option,
     existing_file,
     load,
@@ -172,7 +174,7 @@ def _baseline(value: str) -> str | float:
 )
 @click.option(
     "--seed",
-    type=click.IntRange(min=0),
+    type=SEED,
     default=0,
     show_default=True,
     metavar="N",
@@ -262,7 +264,7 @@ def score(
             for left in out.glob(f".{_CHECKPOINT}*"):  # of a process that was killed while it wrote
                 left.unlink(missing_ok=True)
         if workers is None:
-            workers = 0 if device.type == "cpu" else min(8, (os.cpu_count() or 1) // processes.here)
+            workers = 0 if device.type == "cpu" else min(8, _cores() // processes.here)
         paths = [out / f"{_CHECKPOINT}{_slug(name)}.safetensors" for name in names]
         _check_old_state(paths, resume)
         scored = []
@@ -291,6 +293,13 @@ def score(
             for path in paths:
                 path.unlink(missing_ok=True)
         processes.leave()
+
+
+def _cores() -> int:
+    """Count the cores that this process may use: in a container or a job fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _open(data: str | None, root: Path | None) -> Pictures:
@@ -362,4 +371,6 @@ def _write(
 
 
 def _slug(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)
+    """Return a name of letters that any file system takes, one for every name."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)
+    return plain if name.isascii() else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

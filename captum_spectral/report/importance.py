@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from captum_spectral.importance import Estimate
 from captum_spectral.report.layout import aligned, all_versions, as_file
-from captum_spectral.sources.documents import to_document
+from captum_spectral.sources.documents import printable, to_document
 from captum_spectral.sources.pictures import Pictures
 from captum_spectral.studies import ImportanceSettings, StudiedModel
 from captum_spectral.visualization import visualize_band_attr, visualize_cumulative_shares
@@ -75,7 +75,7 @@ def to_text(scored: Sequence[StudiedModel], pictures: Pictures, views_of_few: bo
     skipped = _skipped(scored, pictures.skipped)
     if skipped:
         parts += ["", f"Pictures that were not used ({len(skipped)}):"]
-        parts += [f"  {name}: {reason}" for name, reason in skipped[:_LISTED]]
+        parts += ["  " + printable(f"{name}: {reason}") for name, reason in skipped[:_LISTED]]
         if len(skipped) > _LISTED:
             parts.append(f"  and {len(skipped) - _LISTED} more, see importance.json")
     return "\n".join(parts) + "\n"

@@ -19,7 +19,9 @@ from captum_spectral.sources.pictures import Pictures, shipped_views
 
 __all__ = ["Pictures", "open_folder", "open_torchvision", "shipped_views"]
 
-_LABELS = ("targets", "labels", "_labels")  # where torchvision's data sets keep theirs
+# Where torchvision's data sets keep their labels, or pairs of a picture and its label.
+_LABELS = ("targets", "labels", "_labels", "y")
+_PAIRS = ("samples", "_samples")
 _COMPARED = 8  # pictures of a data set whose content is in its fingerprint
 
 
@@ -226,6 +228,13 @@ def _labels(data: Any) -> list[int] | None:
             array = np.asarray(values)
             if array.size == len(data) and array.dtype.kind in "biu":  # a column of labels as well
                 return [int(value) for value in array.reshape(-1)]
+    for attribute in _PAIRS:
+        pairs = getattr(data, attribute, None)
+        if isinstance(pairs, (list, tuple)) and len(pairs) == len(data):
+            try:
+                return [_integer(label) for _, label in pairs]
+            except (TypeError, ValueError):
+                continue
     return None
 
 

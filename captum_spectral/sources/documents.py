@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["from_nulls", "to_document", "to_nulls"]
+__all__ = ["from_nulls", "printable", "to_document", "to_nulls"]
 
 
 def to_document(content: dict[str, Any]) -> str:
@@ -18,6 +18,19 @@ def to_document(content: dict[str, Any]) -> str:
         ValueError: A number that is NaN or infinite; see :func:`to_nulls`.
     """
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def printable(text: str) -> str:
+    r"""Return a text in which control characters are escaped, so that none acts on a terminal.
+
+    Example::
+
+        >>> print(printable("a" + chr(27) + "[2J" + chr(10) + "b"))
+        a\x1b[2J\nb
+    """
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
 
 
 def to_nulls(x: Any) -> Any:

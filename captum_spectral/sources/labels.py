@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["class_ids", "read_label_map"]
+__all__ = ["class_ids", "outputs_of_labels", "read_label_map"]
 
 _NAMED = 3  # how many classes an error names before it counts the rest
 # "folder,id", where the folder may hold blanks and commas, or "folder id"
@@ -83,6 +83,47 @@ def class_ids(
                 "or give a label map"
             )
     return list(range(num_classes))
+
+
+def outputs_of_labels(
+    labels: Iterable[int | None],
+    num_classes: int,
+    label_map: Mapping[str, int] | None = None,
+) -> dict[int, int]:
+    """Find the output of the model that each label of a data set without class names stands for.
+
+    The label map decides; without one, labels that run from 0 to the last output are the outputs.
+
+    Args:
+        labels: The labels of the pictures; None where one is not known.
+        num_classes: Number of the model's outputs.
+        label_map: Label, as text, to its output, see :func:`read_label_map`. Default: None
+
+    Returns:
+        The output of every label.
+
+    Raises:
+        ValueError: A label is not in the label map, an output does not exist, or the labels are not
+            exactly the outputs and there is no label map.
+
+    Example::
+
+        >>> outputs_of_labels([2, 0, 0, 1], 3)
+        {0: 0, 1: 1, 2: 2}
+        >>> outputs_of_labels([0, 1], 10, {"0": 7, "1": 8})
+        {0: 7, 1: 8}
+    """
+    found = sorted({label for label in labels if label is not None})
+    names = [str(label) for label in found]
+    if label_map is not None:
+        return dict(zip(found, _within(_mapped(names, label_map), names, num_classes), strict=True))
+    if found and found[-1] != num_classes - 1:
+        raise ValueError(
+            f"the classes of the data have no names and their labels go up to {found[-1]}, the "
+            f"{num_classes} outputs of the model to {num_classes - 1}; give a label map that says "
+            "which output a label is"
+        )
+    return {label: label for label in found}
 
 
 def read_label_map(path: str | os.PathLike[str]) -> dict[str, int]:

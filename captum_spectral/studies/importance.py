@@ -17,7 +17,7 @@ from captum_spectral._engine.chunk_size import first_guess
 from captum_spectral.importance import ImportanceResult, Records, SpectralImportance
 from captum_spectral.sources.checkpoints import Checkpoint, read_checkpoint, to_bytes
 from captum_spectral.sources.digests import digest_of
-from captum_spectral.sources.labels import class_ids
+from captum_spectral.sources.labels import class_ids, outputs_of_labels
 from captum_spectral.sources.models import LoadedModel
 from captum_spectral.sources.pictures import Pictures
 from captum_spectral.studies.files import write
@@ -241,7 +241,7 @@ class _Run:
             "outputs": some_of(logits),
             "prepared picture": digest_of([x]),
             "data": f"{self._pictures.name}, {self._pictures.fingerprint()[:16]}",
-            "labels": digest_of([torch.tensor(self._class_ids or [])]),
+            "labels": digest_of([torch.tensor(list((self._class_ids or {}).values()))]),
             "device": study.device.type,
             "moments": "centred",
             **asdict(settings),
@@ -317,12 +317,11 @@ class _Run:
         images = batch.images.to(self._study.device)
         return _Part(self._metric.measure(images, labels), batch.skipped)
 
-    def _labels_of(self, batch: Batch, outputs: list[int]) -> Tensor:
-        highest = max(batch.labels)
-        if highest >= len(outputs):
+    def _labels_of(self, batch: Batch, outputs: dict[int, int]) -> Tensor:
+        if unknown := [label for label in batch.labels if label not in outputs]:
             raise ValueError(
-                f"{self._pictures.name} has the label {highest}, but {self._model.name} has "
-                f"{len(outputs)} outputs"
+                f"{self._pictures.name} has the label {unknown[0]}, which is none of its "
+                f"{len(outputs)} classes"
             )
         return torch.tensor([outputs[label] for label in batch.labels])
 
@@ -390,17 +389,21 @@ class _Run:
                 failed.append((self._pictures.name_of(i), str(error)))
         raise ValueError(_nothing_readable(self._pictures, failed))
 
-    def _outputs_of_classes(self, num_classes: int) -> list[int] | None:
+    def _outputs_of_classes(self, num_classes: int) -> dict[int, int] | None:
         """Find the output of each class of the data; None for data without labels."""
-        if self._pictures.classes is not None:
+        pictures, label_map = self._pictures, self._study.label_map
+        if pictures.classes is not None:
             categories = self._model.categories
-            names = self._pictures.classes
-            return class_ids(names, num_classes, categories, self._study.label_map)
-        try:
-            labelled = self._pictures.label(0) is not None
-        except (OSError, ValueError):
-            labelled = False
-        return list(range(num_classes)) if labelled else None
+            return dict(enumerate(class_ids(pictures.classes, num_classes, categories, label_map)))
+        labels = []
+        for i in range(len(pictures)):
+            try:
+                labels.append(pictures.label(i))
+            except (OSError, ValueError):
+                continue  # the picture will be skipped
+            if labels == [None]:
+                return None
+        return outputs_of_labels(labels, num_classes, label_map) or None
 
     def _logits(self, x: Tensor) -> Tensor:
         """Return what the model makes of an input, ``(1, classes)``."""

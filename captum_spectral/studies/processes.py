@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 __all__ = ["Processes"]
 
 T = TypeVar("T")
+
+_MEETING = timedelta(minutes=3)
 
 
 class Processes:
@@ -36,7 +40,27 @@ class Processes:
         if self.count > 1:
             # What is exchanged lies on the CPU; NCCL is there for a model that wants it.
             backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-            dist.init_process_group(backend)
+            # One process may work on a large batch while the others wait for it; if one fails,
+            # torchrun ends the others. That all are there is seen much earlier.
+            dist.init_process_group(
+                backend,
+                store=self._meet(),
+                rank=self.rank,
+                world_size=self.count,
+                timeout=timedelta(days=7),
+            )
+
+    def _meet(self) -> Any:
+        """Wait for the other processes that the environment announces; return their store."""
+        try:
+            store, *_ = next(rendezvous("env://", timeout=_MEETING))
+        except (dist.DistError, ValueError) as error:
+            raise ValueError(
+                f"WORLD_SIZE={self.count} announces {self.count} processes, and they did not meet "
+                f"within {_MEETING.total_seconds():.0f} seconds; start them with torchrun, or "
+                "unset RANK and WORLD_SIZE where there is one"
+            ) from error
+        return store
 
     @classmethod
     def alone(cls) -> Processes:

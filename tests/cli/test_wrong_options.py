@@ -1,6 +1,7 @@
 """Wrong options, files and models are one clear line."""
 
 import os
+from pathlib import Path
 
 import pytest
 from explained import explain, run
@@ -17,6 +18,7 @@ from captum_spectral.studies import files
         (["--model", "{net}:net", "--bands", "40", "--samples", "2"], "at most num_bands="),
         (["--model", "{net}:net", "--bands", "17"], "2^17 model rows; add --samples 32 (at most 1"),
         (["--model", "{net}:net", "--samples", "1"], "--samples"),
+        (["--model", "{net}:net", "--seed", str(2**64)], "0<=x<=18446744073709551615"),
         (["--model", "{net}:net", "--norm", "l3"], "--norm"),
         (["--model", "{net}:net", "--device", "quantum"], "'quantum' cannot be used here"),
         (["--model", "{net}:net", "--device", "meta"], "'meta' cannot be used here"),
@@ -60,10 +62,12 @@ def test_wrong_options_are_one_line(place, options, message):
         (["--json", "photo.png/x.json"], "nothing can be written in photo.png: it is not a folder"),
         (["--out", "."], "'.' is a directory"),
         (["--json", "photo.png"], "must be different files"),
+        (["--json", "net.py", "--weights", "./net.py"], "must be different files"),
         (["--out", "x.png", "--json", "./x.png"], "must be different files"),
     ],
 )
 def test_doubts_about_the_outputs_come_before_the_model(place, options, message):
+    Path("net.py").touch()
     result = run("explain", "photo.png", "--model", f"{place}:never", *options)
     assert result.exit_code != 0
     assert message in result.stderr.splitlines()[-1]

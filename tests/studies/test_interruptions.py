@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from scores import SMALL, fails, in_two_processes, photograph, score, scored
 
 from captum_spectral import ImportanceResult
 from captum_spectral.sources.checkpoints import read_checkpoint
+from captum_spectral.studies import processes
 
 # -------------------------------------------------------------------- interruptions
 
@@ -151,6 +153,15 @@ def test_what_a_killed_process_left_half_written_is_removed(nets):
     Path("report/.checkpoint-x.safetensors.abc").write_bytes(b"half")
     scored("--model", f"{nets}:net", "--data", "data", *SMALL)
     assert not list(Path("report").glob(".*"))
+
+
+def test_processes_that_never_come_are_an_error(nets, monkeypatch):
+    monkeypatch.setattr(processes, "_MEETING", timedelta(seconds=1))
+    for name, value in {"RANK": 0, "WORLD_SIZE": 2, "MASTER_ADDR": "localhost"}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setenv("MASTER_PORT", "0")
+    printed = fails("--model", f"{nets}:net", "--data", "data", *SMALL)
+    assert "WORLD_SIZE=2 announces 2 processes, and they did not meet within 1 seconds" in printed
 
 
 def test_an_interruption_before_anything_is_done(nets, monkeypatch):

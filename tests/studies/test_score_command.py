@@ -1,6 +1,9 @@
 """captum-spectral score: whole data sets."""
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +99,40 @@ def test_a_torchvision_data_set(nets, tmp_path):
     torch.testing.assert_close(mean, result.attributions)
 
 
+@pytest.fixture
+def signs(nets):
+    """Six traffic signs of three classes without names."""
+    folder = Path("root/gtsrb/GTSRB/Final_Test/Images")
+    folder.mkdir(parents=True)
+    rows = ["Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"]
+    for i in range(6):
+        photograph(folder / f"{i:05d}.ppm", seed=i)
+        rows.append(f"{i:05d}.ppm;50;40;0;0;50;40;{i % 3}")
+    Path("root/gtsrb/GT-final_test.csv").write_text("\n".join(rows))
+    return nets
+
+
+def test_a_label_map_holds_for_classes_without_names(signs):
+    Path("map.json").write_text(json.dumps({"0": 5, "1": 6, "2": 7}))
+    result, document, _ = scored(
+        "--model", f"{signs}:ten", "--data", "GTSRB", "--root", "root",
+        "--label-map", "map.json", "--per-class", *SMALL,
+    )  # fmt: skip
+    assert document["models"][0]["labels"] == "data"
+    assert sorted(result.per_class) == [5, 6, 7]
+
+
+def test_classes_without_names_are_the_outputs_or_need_a_label_map(signs):
+    printed = fails("--model", f"{signs}:ten", "--data", "GTSRB", "--root", "root", *SMALL)
+    assert "labels go up to 2, the 10 outputs of the model to 9; give a label map" in printed
+    Path("map.json").write_text(json.dumps({"0": 5, "1": 6}))
+    printed = fails(
+        "--model", f"{signs}:ten", "--data", "GTSRB", "--root", "root",
+        "--label-map", "map.json", *SMALL,
+    )  # fmt: skip
+    assert "the label map has no entry for the class 2" in printed
+
+
 def test_a_label_map_says_which_output_a_folder_is(nets):
     Path("map.txt").write_text("b 2\nc 1\nd 7\n")
     mapped, _, _ = scored(
@@ -171,6 +208,7 @@ def test_a_sample_of_the_data_is_a_random_one():
         (["--per-class"], "are of no use without --data"),
         (["--data", "flat", "--per-class"], "has no labels, so --label-map and --per-class"),
         (["--data", "data", "--baseline", "donor", "--batch-size", "1"], "a larger --batch-size"),
+        (["--data", "data", "--seed", str(2**64)], "0<=x<=18446744073709551615"),
         (["--data", "data", "--samples", "0"], "neither a positive number nor 'exact'"),
         (["--data", "data", "--baseline", "blur"], "neither a number nor 'noise' or 'donor'"),
         (["--data", "data", "--baseline", "nan"], "neither a number nor"),
@@ -203,3 +241,44 @@ def test_bad_models_are_one_clear_line(nets, tmp_path, models, message):
         Path("w.pt").touch()
         args += ["--weights", "w.pt"]
     assert message in fails(*args, "--data", "data", "--bands", 3, "--batch-size", 13)
+
+
+# ----------------------------------------------------------------------------- surroundings
+
+
+@pytest.mark.parametrize(
+    ("encoding", "written", "name"),
+    [
+        ("cp1252", "cp1252", r"\u0441\u043d\u0438\u043c\u043e\u043a.png"),
+        ("ascii", "utf-8", "снимок.png"),  # which click takes for a terminal that is not set up
+    ],
+)
+def test_a_terminal_of_another_encoding_shows_what_it_can(nets, tmp_path, encoding, written, name):
+    photograph(tmp_path / "flat" / "0.png")
+    (tmp_path / "flat" / "снимок.png").write_bytes(b"not a picture")
+    run = subprocess.run(
+        [sys.executable, "-m", "captum_spectral", "score", "--model", f"{nets}:net",
+         "--data", "flat", *map(str, SMALL)],
+        env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
+        capture_output=True,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert name in run.stdout.decode(written)
+    assert not list(Path("report").glob("checkpoint*"))
+
+
+def test_names_of_files_do_not_act_on_the_terminal(nets, tmp_path):
+    photograph(tmp_path / "flat" / "0.png")
+    (tmp_path / "flat" / "a\x1b[2J\nok.png").write_bytes(b"not a picture")
+    *_, printed = scored("--model", f"{nets}:net", "--data", "flat", *SMALL)
+    assert r"  a\x1b[2J\nok.png: " in printed
+    assert "\x1b" not in Path("report/summary.txt").read_text()
+
+
+def test_models_whose_names_differ_in_other_letters_keep_states_of_their_own(nets, tmp_path):
+    source = (tmp_path / f"{nets}.py").read_text()
+    (tmp_path / f"{nets}.py").write_text(source + "\nмодель, сеть = net, other\n")
+    result = scored(
+        "--model", f"{nets}:модель", "--model", f"{nets}:сеть", "--data", "data", *SMALL
+    )
+    assert len(result[1]["models"]) == 2
