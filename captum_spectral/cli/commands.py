@@ -240,7 +240,7 @@ def demo(out: Path, device: torch.device, progress: bool | None) -> None:
 def _check_outputs(inputs: Sequence[Path | None], out: Path | None, json_file: Path | None) -> None:
     """Doubts about the files to write, before anything is computed."""
     from captum_spectral.report.figures import FORMATS
-    from captum_spectral.studies.files import check_folder
+    from captum_spectral.studies.files import check_file
 
     if out is not None and suffix(out) not in FORMATS:
         raise click.UsageError(f"--out {out} must end in one of .{', .'.join(FORMATS)}")
@@ -250,4 +250,4 @@ def _check_outputs(inputs: Sequence[Path | None], out: Path | None, json_file: P
     if read & written or len(written) < len(paths):
         raise click.UsageError("IMAGE, --weights, --out and --json must be different files")
     for path in paths:
-        check_folder(path.parent)
+        check_file(path)

@@ -7,7 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
-__all__ = ["check_folder", "make_folder", "write"]
+__all__ = ["check_file", "check_folder", "make_folder", "write"]
 
 
 def make_folder(folder: Path) -> None:
@@ -39,23 +39,50 @@ def check_folder(folder: Path) -> None:
         raise OSError(f"nothing can be written in {folder}: {error.strerror or error}") from error
 
 
+def check_file(path: Path) -> None:
+    """See that a file can be written: in its folder, or where it is a pipe or a device, into it.
+
+    Raises:
+        OSError: It cannot; the message names the file or its folder and the reason.
+    """
+    if not _is_stream(path):
+        check_folder(path.parent)
+        check_folder(path.resolve().parent)
+    elif not os.access(path, os.W_OK):
+        raise PermissionError(f"{path} cannot be written")
+
+
 def write(path: Path, content: bytes) -> None:
-    """Write a file so that its name never stands for half of it."""
+    """Write a file so that its name never stands for half of it.
+
+    A link goes on to lead where it led; a pipe or a device gets the content.
+    """
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        if _is_stream(path):
+            with path.open("ab") as stream:
+                stream.write(content)
+            return
+        target = path.resolve()
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())  # or a power cut may leave the name and no content
             os.chmod(name, 0o666 & ~_umask())  # mkstemp lets nobody else read
-            os.replace(name, path)
+            os.replace(name, target)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(name)
             raise
     except OSError as error:
         raise OSError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _is_stream(path: Path) -> bool:
+    """Return whether a path is something to write into, as /dev/stdout is, also when redirected."""
+    absolute = os.path.abspath(path)
+    return absolute.startswith(("/dev/std", "/dev/fd/", "/proc/")) or (path.exists() and not path.is_file())
 
 
 def _umask() -> int:
