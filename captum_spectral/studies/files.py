@@ -82,7 +82,9 @@ def write(path: Path, content: bytes) -> None:
 def _is_stream(path: Path) -> bool:
     """Return whether a path is something to write into, as /dev/stdout is, also when redirected."""
     absolute = os.path.abspath(path)
-    return absolute.startswith(("/dev/std", "/dev/fd/", "/proc/")) or (path.exists() and not path.is_file())
+    return absolute.startswith(("/dev/std", "/dev/fd/", "/proc/")) or (
+        path.exists() and not path.is_file()
+    )
 
 
 def _umask() -> int:
