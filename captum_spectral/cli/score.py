@@ -252,7 +252,7 @@ def score(
         per_class=per_class,
     )
     with one_line():
-        pictures = _open(data, root)
+        pictures = _open(data, root, out)
         ids = None if label_map is None else read_label_map(label_map)
         if (ids is not None or per_class) and pictures.label(0) is None:
             raise ValueError(
@@ -302,7 +302,7 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _open(data: str | None, root: Path | None) -> Pictures:
+def _open(data: str | None, root: Path | None, out: Path) -> Pictures:
     from captum_spectral.sources.datasets import open_folder, open_torchvision, shipped_views
 
     if data is None:
@@ -311,9 +311,9 @@ def _open(data: str | None, root: Path | None) -> Pictures:
         return open_torchvision(data, root)
     from torchvision import datasets
 
-    if data in datasets.__all__ and not Path(data).exists():
+    if data.partition(":")[0] in datasets.__all__ and not Path(data).exists():
         raise ValueError(f"{data} is a data set of torchvision; say with --root where it is")
-    return open_folder(Path(data))
+    return open_folder(Path(data), leave_out=out)
 
 
 def _check_old_state(paths: Sequence[Path], resume: bool) -> None:

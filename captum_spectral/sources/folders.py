@@ -22,7 +22,9 @@ _PART = re.compile(
 )
 
 
-def open_folder(path: str | os.PathLike[str]) -> Pictures:
+def open_folder(
+    path: str | os.PathLike[str], leave_out: str | os.PathLike[str] | None = None
+) -> Pictures:
     """List the images in a folder; its sub folders, if they hold the images, are the classes.
 
     A file is an image if its extension is that of a format that is read here. One that may be a
@@ -39,6 +41,8 @@ def open_folder(path: str | os.PathLike[str]) -> Pictures:
         path: The folder. It holds either the images themselves, which then have no labels, or one
             folder for each class, with its images anywhere below. Classes are sorted by name. A
             class without images stays a class.
+        leave_out: A folder directly below ``path`` that is none of the data, as that of a report.
+            Default: None
 
     Returns:
         The :class:`Pictures`, sorted; the name of each is its path below ``path``. The fingerprint
@@ -64,6 +68,9 @@ def open_folder(path: str | os.PathLike[str]) -> Pictures:
     path = os.fspath(path)
     lister = Lister(os.path.realpath(path) if path else path)
     flat, folders = lister.scan("")
+    if leave_out is not None:
+        other = os.path.realpath(leave_out)
+        folders = [f for f in folders if os.path.join(lister.root, f) != other]
     if flat and (below := next((f for f in folders if any(lister.walk(f))), None)):
         raise ValueError(
             f"{path} holds images ({flat[0].name}) and folders with images ({below}): for pictures "

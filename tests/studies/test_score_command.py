@@ -282,3 +282,14 @@ def test_models_whose_names_differ_in_other_letters_keep_states_of_their_own(net
         "--model", f"{nets}:модель", "--model", f"{nets}:сеть", "--data", "data", *SMALL
     )
     assert len(result[1]["models"]) == 2
+
+
+def test_a_report_below_the_pictures_is_none_of_them(nets, tmp_path):
+    for i in range(3):
+        photograph(tmp_path / "flat" / f"{i}.png", seed=i)
+    for folder, count in (("flat", 3), ("data", 12)):
+        for _ in range(2):
+            args = ("--data", folder, "--out", f"{folder}/report")
+            document = scored("--model", f"{nets}:net", *args, *SMALL)[1]
+            assert document["data"]["num_pictures"] == count
+            assert document["data"]["num_classes"] == (3 if folder == "data" else None)
