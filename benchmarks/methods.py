@@ -135,7 +135,7 @@ def suppression(
     return FeatureSuppression(network).attribute(
         x,
         target,
-        network.absent,
+        baselines=network.absent,
         domain=domain,
         n_samples=SAMPLES,
         suppress=ratio,
