@@ -5,6 +5,8 @@ release of Captum can break one short file at most. The names have been stable s
 contract tests run against the oldest and the newest supported release.
 """
 
+from typing import Any
+
 from captum._utils.common import (
     _format_additional_forward_args as format_additional_forward_args,
 )
@@ -26,7 +28,12 @@ __all__ = [
     "format_output",
     "is_tuple",
     "log_usage",
-    "progress",
+    "progress_bar",
     "run_forward",
     "select_targets",
 ]
+
+
+def progress_bar(shown: bool, title: str, total: int | None) -> Any:
+    """Return a progress bar of Captum's, or one that shows nothing."""
+    return progress(desc=title, total=total) if shown else NullProgress()

@@ -16,7 +16,7 @@ from captum_spectral._arguments import (
     format_examples,
     format_inputs,
 )
-from captum_spectral._captum import BaselineType, NullProgress, TargetType, progress
+from captum_spectral._captum import BaselineType, TargetType, progress_bar
 from captum_spectral._engine.chunk_size import ChunkSize, FixedSize, automatic_size
 from captum_spectral._engine.evaluation import Coalitions, Evaluation, RowLimit, Table
 from captum_spectral._engine.forward import Forward, as_results
@@ -346,8 +346,8 @@ class Game:
         self, evaluation: Evaluation, num_coalitions: int, show_progress: bool, description: str
     ) -> None:
         total = self.num_examples * num_coalitions
-        bar = progress(desc=description, total=total) if show_progress else NullProgress()
         # Values and parts outlive the call; tensors of inference mode are of no use outside of it.
+        bar = progress_bar(show_progress, description, total)
         with bar, torch.inference_mode(False), torch.no_grad():
             if evaluation.remaining < total:
                 bar.update(total - evaluation.remaining)

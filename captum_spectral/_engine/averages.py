@@ -111,7 +111,7 @@ class GradientAverage(OfCoalitions):
         leaves = tuple(s.detach().requires_grad_() for s in signals)
         with torch.enable_grad():
             # A copy: a first layer may work in place, which autograd forbids on a leaf.
-            outputs = self._forward.outputs(tuple(leaf * 1 for leaf in leaves), chunk.examples)
+            outputs = self._forward.outputs(tuple(leaf.clone() for leaf in leaves), chunk.examples)
             values = self._one_per_row(self._forward.at_target(outputs, chunk.examples), chunk)
         confidence = self._confidence_of(outputs, chunk) if self._confident else None
         slopes = gradients(values, leaves)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from captum_spectral._arguments import detached
-from captum_spectral._captum import NullProgress, TargetType, is_tuple, progress
+from captum_spectral._captum import TargetType, is_tuple, progress_bar
 from captum_spectral.boundary.batches import Batches
 from captum_spectral.boundary.classifier import Classifier
 from captum_spectral.boundary.nearest import Nearest
@@ -115,7 +115,7 @@ class AtBoundary:
         # it is explained.
         stages = self._points_from.stages if isinstance(self._points_from, Nearest) else 1
         total = len(self.inputs) * (stages + 1)
-        with progress(desc=title, total=total) if show_progress else NullProgress() as bar:
+        with progress_bar(show_progress, title, total) as bar:
             points, classes = self._points(bar)
             scored = Scored(self._classifier, classes, self._score)
 

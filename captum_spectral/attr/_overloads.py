@@ -17,34 +17,30 @@ Yes: TypeAlias = Literal[True]
 No: TypeAlias = Literal[False]
 
 
-class ShapleyOptions(TypedDict, total=False):
-    """Arguments of ``SpectralShapley.attribute`` that do not change the kind of its result."""
-
+class _Options(TypedDict, total=False):
     baselines: BaselineType
     additional_forward_args: Any
     feature_mask: Tensor | tuple[Tensor, ...] | None
     num_bands: int | None
-    spectral_dims: int | tuple[int, ...]
     features: Features | tuple[Features, ...] | None
-    n_samples: int | None
-    perturbations_per_eval: int | None
     generator: torch.Generator | None
     show_progress: bool
 
 
-class SuppressionOptions(TypedDict, total=False):
+class ShapleyOptions(_Options, total=False):
+    """Arguments of ``SpectralShapley.attribute`` that do not change the kind of its result."""
+
+    spectral_dims: int | tuple[int, ...]
+    n_samples: int | None
+    perturbations_per_eval: int | None
+
+
+class SuppressionOptions(_Options, total=False):
     """Arguments of ``FeatureSuppression.attribute`` that do not change the kind of its result."""
 
-    baselines: BaselineType
-    additional_forward_args: Any
-    feature_mask: Tensor | tuple[Tensor, ...] | None
     domain: Literal["pixel", "frequency"]
-    num_bands: int | None
     spectral_dims: int | tuple[int, ...] | None
-    features: Features | tuple[Features, ...] | None
     n_samples: int
     suppress: float | tuple[float, float]
     absolute: bool
     internal_batch_size: int | None
-    generator: torch.Generator | None
-    show_progress: bool

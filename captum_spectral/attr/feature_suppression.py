@@ -13,12 +13,11 @@ from torch import Tensor
 from captum_spectral._arguments import check_count
 from captum_spectral._captum import (
     BaselineType,
-    NullProgress,
     TargetType,
     format_output,
     is_tuple,
     log_usage,
-    progress,
+    progress_bar,
 )
 from captum_spectral._engine.averages import GradientAverage
 from captum_spectral._engine.evaluation import Evaluation, RowLimit
@@ -305,8 +304,7 @@ class FeatureSuppression(GradientAttribution):  # type: ignore[misc]
                 RowLimit("internal_batch_size", internal_batch_size, whole=None),
             )
             title = f"{self.get_name()} attribution"
-            total = evaluation.remaining
-            with progress(desc=title, total=total) if show_progress else NullProgress() as bar:
+            with progress_bar(show_progress, title, evaluation.remaining) as bar:
                 evaluation.run(bar)
         moments = average.moments
         results = [format_output(is_tuple(inputs), tuple(m.mean() for m in moments))]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_spectral._captum import NullProgress, TargetType, is_tuple, progress
+from captum_spectral._captum import TargetType, is_tuple, progress_bar
 from captum_spectral.boundary.batches import Batches
 from captum_spectral.boundary.box import Clip
 from captum_spectral.boundary.classifier import Classifier
@@ -176,7 +176,6 @@ def find_boundary(
         batches = Batches(classifier.inputs, internal_batch_size)
         nearest = Nearest(search, classifier)
         total = nearest.stages * len(classifier.inputs)
-        title = "Boundary search"
-        with progress(desc=title, total=total) if show_progress else NullProgress() as bar:
+        with progress_bar(show_progress, "Boundary search", total) as bar:
             crossings = nearest.crossings(batches, bar)
         return as_boundary(crossings, search.on_missing, is_tuple(inputs))

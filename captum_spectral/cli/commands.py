@@ -13,13 +13,14 @@ import torch
 
 import captum_spectral
 from captum_spectral.cli.options import (
-    SEED,
+    bands_option,
     device_option,
     existing_file,
     load,
     new_file,
     one_line,
     progress_option,
+    seed_option,
     shown,
     suffix,
 )
@@ -95,14 +96,7 @@ def main() -> None:
     metavar="ID",
     help="Class to explain.  [default: the model's prediction]",
 )
-@click.option(
-    "--bands",
-    type=click.IntRange(min=1),
-    default=8,
-    show_default=True,
-    metavar="M",
-    help="How many bands.",
-)
+@bands_option(at_least=1)
 @click.option(
     "--norm",
     type=click.Choice(["linf", "l2", "l1"]),
@@ -125,14 +119,7 @@ def main() -> None:
     "standard errors: at most 2 N (M - 1) + 2 model rows.  [default: exact values from "
     "2^M rows]",
 )
-@click.option(
-    "--seed",
-    type=SEED,
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Seed of --samples.",
-)
+@seed_option("Seed of --samples.")
 @click.option(
     "--out",
     type=new_file(),

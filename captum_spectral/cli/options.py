@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import torch
@@ -18,20 +18,44 @@ from captum_spectral.sources.documents import printable
 if TYPE_CHECKING:
     from captum_spectral.sources.models import LoadedModel
 
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
 __all__ = [
-    "SEED",
+    "bands_option",
     "device_option",
     "existing_file",
     "load",
     "new_file",
     "one_line",
     "progress_option",
+    "seed_option",
     "shown",
     "suffix",
 ]
 
 
-SEED = click.IntRange(0, 2**64 - 1)  # what the generators of PyTorch take
+def bands_option(at_least: int) -> Callable[[_Command], _Command]:
+    """Return the option of how many bands there are."""
+    return click.option(
+        "--bands",
+        type=click.IntRange(min=at_least),
+        default=8,
+        show_default=True,
+        metavar="M",
+        help="How many bands.",
+    )
+
+
+def seed_option(description: str) -> Callable[[_Command], _Command]:
+    """Return the option of a seed, of the numbers that PyTorch's generators take."""
+    return click.option(
+        "--seed",
+        type=click.IntRange(0, 2**64 - 1),
+        default=0,
+        show_default=True,
+        metavar="N",
+        help=description,
+    )
 
 
 def existing_file() -> click.Path:

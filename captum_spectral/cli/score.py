@@ -16,12 +16,13 @@ import click
 import torch
 
 from captum_spectral.cli.options import (
-    SEED,
+    bands_option,
     device_option,
     existing_file,
     load,
     one_line,
     progress_option,
+    seed_option,
     shown,
 )
 
@@ -108,14 +109,7 @@ def _baseline(value: str) -> str | float:
     show_default=True,
     help="Folder for importance.json, importance.png, importance.svg and summary.txt.",
 )
-@click.option(
-    "--bands",
-    type=click.IntRange(min=2),
-    default=8,
-    show_default=True,
-    metavar="M",
-    help="How many bands.",
-)
+@bands_option(at_least=2)
 @click.option(
     "--samples",
     type=_samples,
@@ -172,14 +166,7 @@ def _baseline(value: str) -> str | float:
     help="Processes that read pictures ahead.  [default: 0 on the CPU, else as many as there are "
     "cores for this process, up to 8]",
 )
-@click.option(
-    "--seed",
-    type=SEED,
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Seed of the order of the pictures and of all that is drawn.",
-)
+@seed_option("Seed of the order of the pictures and of all that is drawn.")
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run was.")
 @click.option(
     "--save-every",

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from torchmetrics import Metric
 
 from captum_spectral._arguments import check_count
-from captum_spectral._captum import BaselineType, NullProgress, progress
+from captum_spectral._captum import BaselineType, progress_bar
 from captum_spectral.importance.measurement import Measurement
 from captum_spectral.importance.moments import (
     Records,
@@ -308,9 +308,8 @@ class SpectralImportance(Metric):
             )
         device = _device_of(self._measurement.forward_func)
         total = _length(dataloader, max_examples)
-        bar = progress(desc=type(self).__name__, total=total) if show_progress else NullProgress()
         seen = 0
-        with bar:
+        with progress_bar(show_progress, type(self).__name__, total) as bar:
             for batch in dataloader:
                 images, labels = _pair(batch)
                 if max_examples is not None and seen + len(images) > max_examples:

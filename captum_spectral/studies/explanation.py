@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +13,7 @@ from torch import Tensor
 from captum_spectral.features.band_mask import Norm, Spacing, band_frequencies, band_mask
 from captum_spectral.game import BandGame
 from captum_spectral.sources.models import LoadedModel
+from captum_spectral.studies.logits import failures_of, logits_of
 
 __all__ = ["Explanation", "ExplanationSettings", "band_integrated_gradients", "explain"]
 
@@ -102,13 +101,13 @@ def explain(
     settings = ExplanationSettings() if settings is None else settings
     x = model.prepare(image).to(device)
     mask = band_mask(x.shape[-2:], settings.num_bands, settings.norm, settings.spacing)
-    logits = _logits(model, x)
+    logits = _checked(model, logits_of(model, x))
     predicted = int(logits.argmax())
     chosen = predicted if target is None else target
     if not 0 <= chosen < len(logits):
         raise ValueError(f"{model.name} has the classes 0 to {len(logits) - 1}, and no {target}")
     generator = torch.Generator().manual_seed(settings.seed)
-    with _failures_of(model, x):
+    with failures_of(model, x):
         game = BandGame(model.module, x, chosen, feature_mask=mask)
         estimate = game.solve(
             game.estimator(settings.n_samples, generator),
@@ -169,18 +168,8 @@ def band_integrated_gradients(
     return attributions[0].detach().cpu()
 
 
-def _logits(model: LoadedModel, x: Tensor) -> Tensor:
-    """Return the logits ``(classes,)`` of the whole input, in float64 on the CPU."""
-    with _failures_of(model, x), torch.no_grad():
-        logits = model.module(x)
-    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != 1:
-        got = (
-            f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
-        )
-        raise ValueError(
-            f"{model.name} must give one logit per class, (B, classes), and gives outputs of {got} "
-            "for one image"
-        )
+def _checked(model: LoadedModel, logits: Tensor) -> Tensor:
+    """Return logits ``(1, classes)`` as ``(classes,)`` in float64 on the CPU."""
     if logits.shape[1] < 2:
         raise ValueError(
             f"{model.name} gives one output per image, and classes are told apart by at least two; "
@@ -201,16 +190,3 @@ def _check_repeats(model: LoadedModel, first: float, again: float, logits: Tenso
             "it is random, also in eval mode, and so would the values be; look for dropout without "
             "training=self.training, or noise"
         )
-
-
-@contextlib.contextmanager
-def _failures_of(model: LoadedModel, x: Tensor) -> Iterator[None]:
-    """Turn whatever a model fails with into one clear error."""
-    try:
-        yield
-    except Exception as error:
-        reason = (str(error).strip().splitlines() or [""])[0]
-        raise ValueError(
-            f"{model.name} fails on an input of shape {tuple(x.shape)} with "
-            f"{type(error).__name__}: {reason}"
-        ) from error

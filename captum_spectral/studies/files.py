@@ -46,8 +46,7 @@ def check_file(path: Path) -> None:
         OSError: It cannot; the message names the file or its folder and the reason.
     """
     if not _is_stream(path):
-        check_folder(path.parent)
-        check_folder(path.resolve().parent)
+        check_folder((path.resolve() if path.is_symlink() else path).parent)
     elif not os.access(path, os.W_OK):
         raise PermissionError(f"{path} cannot be written")
 

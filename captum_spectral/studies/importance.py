@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from dataclasses import asdict, dataclass
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from captum_spectral._arguments import check_count
-from captum_spectral._captum import NullProgress, progress
+from captum_spectral._captum import progress_bar
 from captum_spectral._engine.chunk_size import first_guess
 from captum_spectral.importance import ImportanceResult, Records, SpectralImportance
 from captum_spectral.sources.checkpoints import Checkpoint, read_checkpoint, to_bytes
@@ -24,6 +25,7 @@ from captum_spectral.studies.files import write
 from captum_spectral.studies.identity import check_same, digest_of_module, some_of, versions
 from captum_spectral.studies.interrupts import undisturbed
 from captum_spectral.studies.loading import Batch, Plan, batches
+from captum_spectral.studies.logits import logits_of
 from captum_spectral.studies.processes import Processes
 
 __all__ = ["ImportanceSettings", "ImportanceStudy", "StudiedModel"]
@@ -216,13 +218,13 @@ class _Run:
         self._model, self._pictures, self._settings = study.model, study.pictures, study.settings
         settings = study.settings
         x = self._first_input()
-        logits = self._logits(x)
-        self._class_ids = self._outputs_of_classes(logits.shape[1])
+        logits = logits_of(self._model, x)
+        self._output_of = self._outputs_of_labels(logits.shape[1])
         rows = first_guess((x,))
         self.batch_size = settings.batch_size or max(2, min(rows, 32))
         self.per_eval = settings.perturbations_per_eval or max(1, rows // self.batch_size)
         self.plan = Plan(len(self._pictures), settings.max_examples, self.batch_size, settings.seed)
-        by_class = settings.per_class and self._class_ids is not None
+        by_class = settings.per_class and self._output_of is not None
         self._metric = SpectralImportance(
             self._model.module,
             num_bands=settings.num_bands,
@@ -241,7 +243,7 @@ class _Run:
             "outputs": some_of(logits),
             "prepared picture": digest_of([x]),
             "data": f"{self._pictures.name}, {self._pictures.fingerprint()[:16]}",
-            "labels": digest_of([torch.tensor(list((self._class_ids or {}).values()))]),
+            "labels": digest_of([torch.tensor(list((self._output_of or {}).values()))]),
             "device": study.device.type,
             "moments": "centred",
             **asdict(settings),
@@ -279,7 +281,7 @@ class _Run:
         return StudiedModel(
             model=self._model.name,
             result=result,
-            labels="predictions" if self._class_ids is None else "data",
+            labels="predictions" if self._output_of is None else "data",
             skipped=skipped,
             batch_size=self.batch_size,
             perturbations_per_eval=self.per_eval,
@@ -289,12 +291,11 @@ class _Run:
     def _loop(self, show_progress: bool) -> None:
         rank, count = self._processes.rank, self._processes.count
         mine = self.plan.batches[self._state.done + rank :: count]
-        labelled = self._class_ids is not None
+        labelled = self._output_of is not None
         coming = batches(self._pictures, self._model, mine, labelled, self._study.workers)
-        shown, total = show_progress and self._processes.is_first, self.plan.num_examples
-        bar = progress(desc=self._model.name, total=total) if shown else NullProgress()
+        shown = show_progress and self._processes.is_first
         self._metric.moments = self._state.moments
-        with bar:
+        with progress_bar(shown, self._model.name, self.plan.num_examples) as bar:
             bar.update(self.num_done)
             while not self._metric.is_precise and self._state.done < len(self.plan.batches):
                 batch = next(coming, None)
@@ -313,17 +314,18 @@ class _Run:
             reason = "no other picture of its batch could be read to be its donor"
             name = self._pictures.name_of(batch.indices[0])
             return _Part(None, [*batch.skipped, (name, reason)])
-        labels = None if self._class_ids is None else self._labels_of(batch, self._class_ids)
+        labels = None if self._output_of is None else self._outputs_of(batch, self._output_of)
         images = batch.images.to(self._study.device)
         return _Part(self._metric.measure(images, labels), batch.skipped)
 
-    def _labels_of(self, batch: Batch, outputs: dict[int, int]) -> Tensor:
-        if unknown := [label for label in batch.labels if label not in outputs]:
+    def _outputs_of(self, batch: Batch, output_of: dict[int, int]) -> Tensor:
+        """Return the outputs of the model that the labels of a batch stand for."""
+        if unknown := [label for label in batch.labels if label not in output_of]:
             raise ValueError(
                 f"{self._pictures.name} has the label {unknown[0]}, which is none of its "
-                f"{len(outputs)} classes"
+                f"{len(output_of)} classes"
             )
-        return torch.tensor([outputs[label] for label in batch.labels])
+        return torch.tensor([output_of[label] for label in batch.labels])
 
     def _add(self, parts: list[_Part]) -> None:
         """Take in a round, batch by batch, up to where one process alone would have stopped."""
@@ -389,40 +391,19 @@ class _Run:
                 failed.append((self._pictures.name_of(i), str(error)))
         raise ValueError(_nothing_readable(self._pictures, failed))
 
-    def _outputs_of_classes(self, num_classes: int) -> dict[int, int] | None:
-        """Find the output of each class of the data; None for data without labels."""
+    def _outputs_of_labels(self, num_classes: int) -> dict[int, int] | None:
+        """Map each label of the data to its output; None for data without labels."""
         pictures, label_map = self._pictures, self._study.label_map
         if pictures.classes is not None:
             categories = self._model.categories
             return dict(enumerate(class_ids(pictures.classes, num_classes, categories, label_map)))
-        labels = []
+        labels: list[int | None] = []
         for i in range(len(pictures)):
-            try:
+            with contextlib.suppress(OSError, ValueError):  # the picture will be skipped
                 labels.append(pictures.label(i))
-            except (OSError, ValueError):
-                continue  # the picture will be skipped
-            if labels == [None]:
+            if labels == [None]:  # no label is known, then; reading on could mean every picture
                 return None
         return outputs_of_labels(labels, num_classes, label_map) or None
-
-    def _logits(self, x: Tensor) -> Tensor:
-        """Return what the model makes of an input, ``(1, classes)``."""
-        name = self._model.name
-        try:
-            with torch.no_grad():
-                logits = self._model.module(x)
-        except Exception as error:
-            reason = (str(error).strip().splitlines() or [""])[0]
-            raise ValueError(
-                f"{name} fails on an input of shape {tuple(x.shape)} with {type(error).__name__}: "
-                f"{reason}"
-            ) from error
-        if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != 1:
-            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise ValueError(
-                f"{name} must give one logit per class, (B, classes), and gives {got} for one image"
-            )
-        return logits
 
 
 def _nothing_readable(pictures: Pictures, skipped: list[tuple[str, str]]) -> str:

@@ -54,11 +54,11 @@ class Processes:
         """Wait for the other processes that the environment announces; return their store."""
         try:
             store, *_ = next(rendezvous("env://", timeout=_MEETING))
-        except (dist.DistError, ValueError) as error:
+        except dist.DistError as error:
             raise ValueError(
                 f"WORLD_SIZE={self.count} announces {self.count} processes, and they did not meet "
                 f"within {_MEETING.total_seconds():.0f} seconds; start them with torchrun, or "
-                "unset RANK and WORLD_SIZE where there is one"
+                f"unset RANK and WORLD_SIZE where there is one ({str(error).splitlines()[0]})"
             ) from error
         return store
 
