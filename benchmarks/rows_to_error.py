@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from captum_spectral import BandGame, SpectralImportance
 from captum_spectral.coalitions import OwnOrderings, all_coalitions, shapley_from_table
-from captum_spectral.importance.draws import ImageDraws
+from captum_spectral._engine.draws import ImageDraws
 
 PHOTOGRAPHS, FASHION = "EfficientNet-Lite0, views of photographs", "CNN, Fashion-MNIST"
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from captum_spectral._captum import BaselineType
-from captum_spectral.importance.draws import ImageDraws
+from captum_spectral._engine.draws import ImageDraws
 
 __all__ = ["Baselines"]
 

@@ -19,7 +19,7 @@ from captum_spectral.features.fourier import FourierBands
 from captum_spectral.features.pixels import Pixels
 from captum_spectral.game import Game
 from captum_spectral.importance.baselines import Baselines
-from captum_spectral.importance.draws import ImageDraws
+from captum_spectral._engine.draws import ImageDraws
 from captum_spectral.importance.moments import merge, num_examples, record_of, statistics
 from captum_spectral.importance.result import ImportanceResult
 from captum_spectral.importance.values import Value, ValueOfRows, format_value

@@ -2,7 +2,6 @@
 
 import gc
 import inspect
-import sys
 from dataclasses import FrozenInstanceError
 
 import pytest
@@ -11,6 +10,7 @@ from classifiers import BOTH, OR_NAN, SEARCHES, Linear, decided, images
 from helpers import tiny_cnn
 from torch import nn
 
+from captum_spectral import _captum
 from captum_spectral.attr import BoundaryIntegratedGradients, BoundarySaliency
 from captum_spectral.boundary import BoundarySearch, find_boundary
 
@@ -152,13 +152,8 @@ class TestMemoryThatRunsOut:
                 told.append(count)
 
         totals = []
-        module = {"saliency": "attr._at_boundary", "integrated": "attr._at_boundary"}.get(
-            name, "boundary.find_boundary"
-        )
         monkeypatch.setattr(
-            sys.modules[f"captum_spectral.{module}"],
-            "progress",
-            lambda desc, total: totals.append(total) or Bar(),
+            _captum, "progress", lambda desc, total: totals.append(total) or Bar()
         )
         model = Faulty(tiny_cnn(1, seed=4), lambda call, rows: call % k == 0 and rows > 1)
         seeded(RUNS[name], model, images(5), show_progress=True)

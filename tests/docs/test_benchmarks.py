@@ -94,6 +94,9 @@ def test_rows_to_error(run, fashion, tmp_path):
     assert [row["rows per image"] for row in record["rows"][:2]] == [4, 6]
     assert [row["band 0"] for row in record["rows"][:2]] == [1.0, 0.7]
     _, again = run("rows_to_error", *options)
+    for row in (*record["rows"], *again["rows"]):
+        # Values of the metric depend on the chunk, which is measured, in the last bits.
+        row.pop("off the table by")
     assert again["rows"] == record["rows"]
 
 

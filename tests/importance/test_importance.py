@@ -15,7 +15,7 @@ from importance_cases import (
 )
 
 from captum_spectral import SpectralImportance, band_mask, split_bands
-from captum_spectral.importance.draws import ImageDraws
+from captum_spectral._engine.draws import ImageDraws
 
 # -------------------------------------------------------------------- correct
 

@@ -9,7 +9,7 @@ from helpers import Counting, tiny_cnn
 from importance_cases import Recording, batches_of, images_and_labels, oracle
 
 from captum_spectral import SpectralImportance, band_mask, split_bands
-from captum_spectral.importance.draws import ImageDraws
+from captum_spectral._engine.draws import ImageDraws
 from captum_spectral.importance.measurement import Measurement
 
 # -------------------------------------------------------------------- what must not matter

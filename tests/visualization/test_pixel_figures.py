@@ -32,6 +32,7 @@ def curves(fractions=X, values=None, **options):
 def test_pyplot_is_left_alone_or_shows_the_figure(monkeypatch):
     shown = []
     monkeypatch.setattr(plt, "show", lambda: shown.append(1))
+    plt.close("all")  # of tests before this one
     maps()
     curves()
     assert plt.get_fignums() == []

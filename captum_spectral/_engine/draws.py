@@ -19,32 +19,37 @@ class ImageDraws:
     Args:
         images: ``(B, ...)`` floating.
         seed: Another seed gives every image other numbers.
+        purpose: So does another purpose. Default: ""
+
+    Attributes:
+        generators (list[torch.Generator]): One per image, on the CPU.
     """
 
-    def __init__(self, images: Tensor, seed: int) -> None:
-        self._generators = [
-            torch.Generator("cpu").manual_seed(_digest(key, seed)) for key in _keys(images)
+    def __init__(self, images: Tensor, seed: int, purpose: str = "") -> None:
+        self.generators = [
+            torch.Generator("cpu").manual_seed(_digest(key, seed, purpose))
+            for key in _keys(images)
         ]
 
     def orderings(self, num_players: int, n_samples: int) -> Tensor:
         """Draw random orderings ``(B, n, M)``."""
         noise = [
             torch.rand(n_samples, num_players, generator=g, dtype=torch.float64, device="cpu")
-            for g in self._generators
+            for g in self.generators
         ]
         return torch.stack(noise).argsort(-1)  # the order of independent numbers is uniform
 
     def integers(self, limit: int) -> Tensor:
         """Draw integers ``(B,)`` from 0 to ``limit - 1``."""
         return torch.cat(
-            [torch.randint(limit, (1,), generator=g, device="cpu") for g in self._generators]
+            [torch.randint(limit, (1,), generator=g, device="cpu") for g in self.generators]
         )
 
     def normal(self, like: Tensor) -> Tensor:
         """Draw standard normal numbers of the shape and on the device of ``like (B, ...)``."""
         shape = like.shape[1:]
         return torch.stack(
-            [torch.randn(shape, generator=g, device="cpu") for g in self._generators]
+            [torch.randn(shape, generator=g, device="cpu") for g in self.generators]
         ).to(like)
 
 
@@ -63,7 +68,8 @@ def _keys(images: Tensor) -> list[int]:
     return keys
 
 
-def _digest(key: int, seed: int) -> int:
-    """Mix key and seed into 63 bits."""
-    digest = hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=8).digest()
+def _digest(key: int, seed: int, purpose: str) -> int:
+    """Mix key, seed and purpose into 63 bits."""
+    text = f"{seed}:{key}:{purpose}" if purpose else f"{seed}:{key}"
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
