@@ -1,1 +1,1 @@
-"""What the spectrum says about perturbations, and about what breaks a model."""
+"""Tell what spectra say about perturbations, and about what breaks a model."""
