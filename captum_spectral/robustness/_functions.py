@@ -7,7 +7,11 @@ the same.
 
 from __future__ import annotations
 
+import io
+
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 __all__ = [
@@ -63,16 +67,22 @@ def pixelate(x: Tensor, share: float, generator: torch.Generator) -> Tensor:
     return _by_rows_and_columns(x, *(_pixelate_matrix(n, share) for n in x.shape[-2:]))
 
 
-def jpeg(x: Tensor, quality: float, generator: torch.Generator) -> Tensor:
+def jpeg(x: Tensor, quality: int, generator: torch.Generator) -> Tensor:
     """Encode as JPEG and decode; grey is shown as three equal channels and stays grey."""
-    from torchvision.transforms.v2 import functional
-
     channels = x.shape[1]
     if channels not in (1, 3):
         raise ValueError(f"jpeg takes images of 1 or 3 channels, got {channels}")
-    levels = (x * 255).round().to("cpu", torch.uint8)  # torchvision encodes on the CPU alone
-    decoded: Tensor = functional.jpeg(levels.expand(-1, 3, -1, -1), quality=int(quality))
-    return decoded[:, :channels].to(x) / 255
+    levels = (x * 255).round().to("cpu", torch.uint8).expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
+    decoded = torch.stack([_through_jpeg(image, quality) for image in levels])
+    return decoded.permute(0, 3, 1, 2)[:, :channels].to(x) / 255
+
+
+def _through_jpeg(levels: Tensor, quality: int) -> Tensor:
+    """Encode and decode an image ``(H, W, 3)`` of bytes."""
+    file = io.BytesIO()
+    Image.fromarray(levels.numpy()).save(file, "JPEG", quality=quality)
+    with Image.open(file) as image:
+        return torch.from_numpy(np.array(image))
 
 
 def contrast(x: Tensor, factor: float, generator: torch.Generator) -> Tensor:
