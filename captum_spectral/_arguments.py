@@ -29,6 +29,7 @@ __all__ = [
     "format_baselines",
     "format_examples",
     "format_inputs",
+    "format_labels",
     "format_spectral_dims",
     "format_target",
     "warn",
@@ -199,6 +200,21 @@ def format_target(target: Any, num_examples: int) -> tuple[TargetType, int | Non
         in_tuple = "a tuple that holds " if isinstance(target, tuple) else ""
         raise _no_class(f"{in_tuple}{target!r}")
     return target, None
+
+
+def format_labels(labels: Any, num_images: int) -> Tensor:
+    """Return labels, one class per image, as ``(B,)`` int64 on the CPU."""
+    given: Tensor = torch.as_tensor(labels, device="cpu").detach()
+    if given.dtype.is_floating_point or given.dtype.is_complex or given.dtype is torch.bool:
+        raise TypeError(f"labels must be integers, one class per image, got dtype {given.dtype}")
+    if tuple(given.shape) != (num_images,):
+        raise ValueError(
+            f"labels must be ({num_images},), one class per image, got shape {tuple(given.shape)}"
+        )
+    given = given.long()  # unsigned ones have no minimum
+    if int(given.min()) < 0:
+        raise ValueError(f"labels must count classes from 0, got {int(given.min())}")
+    return given
 
 
 def _format_list(target: list[Any], num_examples: int) -> Tensor | list[Any]:

@@ -27,8 +27,7 @@ class ImageDraws:
 
     def __init__(self, images: Tensor, seed: int, purpose: str = "") -> None:
         self.generators = [
-            torch.Generator("cpu").manual_seed(_digest(key, seed, purpose))
-            for key in _keys(images)
+            torch.Generator("cpu").manual_seed(_digest(key, seed, purpose)) for key in _keys(images)
         ]
 
     def orderings(self, num_players: int, n_samples: int) -> Tensor:
@@ -44,6 +43,13 @@ class ImageDraws:
         return torch.cat(
             [torch.randint(limit, (1,), generator=g, device="cpu") for g in self.generators]
         )
+
+    def uniform(self, like: Tensor) -> Tensor:
+        """Draw numbers from 0 to 1 of the shape and on the device of ``like (B, ...)``."""
+        shape = like.shape[1:]
+        return torch.stack(
+            [torch.rand(shape, generator=g, device="cpu") for g in self.generators]
+        ).to(like)
 
     def normal(self, like: Tensor) -> Tensor:
         """Draw standard normal numbers of the shape and on the device of ``like (B, ...)``."""

@@ -140,6 +140,7 @@ class AtBoundary:
         given = self._points_from
         if isinstance(given, Tensor):
             return given.to(self.inputs), self._classes_across(given, bar)
+        self._classifier.check_decisions(self._batches)
         found = given.crossings(self._batches, bar)
         as_boundary(found, self._on_missing, self._in_tuple)  # raises where one must not be missing
         return found.points.to(self.inputs), found.classes

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from captum_spectral._arguments import detached
 
-__all__ = ["Box", "Clip", "check_pair"]
+__all__ = ["ROUNDING", "Box", "Clip", "check_pair"]
 
 NEWTON_STEPS = 8
 # How far, in units of rounding, pixels may be from the range that they were normalised with.
@@ -29,9 +29,12 @@ class Box:
             inputs. Where both are equal nothing may change.
         inputs: ``(B, ...)``, must lie inside to rounding.
         dtype: The inputs' own; the bounds are rounded to it so that no point rounds out of them.
+        name: Of the user's argument that the inputs come from, for messages. Default: "inputs"
     """
 
-    def __init__(self, clip: Clip | None, inputs: Tensor, dtype: torch.dtype) -> None:
+    def __init__(
+        self, clip: Clip | None, inputs: Tensor, dtype: torch.dtype, name: str = "inputs"
+    ) -> None:
         self._bounds: tuple[Tensor, Tensor] | None = None
         if clip is None:
             return
@@ -46,8 +49,8 @@ class Box:
                 for e in outside.nonzero().flatten().tolist()
             )
             raise ValueError(
-                f"inputs must lie inside clip={clip!r}, but these examples do not: {listed}; "
-                "give the range of the inputs as the model sees them, after normalisation"
+                f"{name} must lie inside clip={clip!r}, but these examples do not: {listed}; "
+                f"give the range of the {name} as the model sees them, after normalisation"
             )
         self._bounds = low, high
 

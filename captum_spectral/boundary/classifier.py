@@ -27,6 +27,8 @@ class Classifier:
         inputs: One tensor ``(B, ...)``, or a tuple of it.
         target: One class per example.
         additional_forward_args: Further arguments of the model. Default: None
+        names: Of the user's arguments that ``inputs`` and ``target`` come from, for messages.
+            Default: ("inputs", "target")
 
     Attributes:
         inputs (Tensor): ``(B, ...)`` the examples, in the precision in which points are moved.
@@ -45,12 +47,14 @@ class Classifier:
         inputs: Tensor | tuple[Tensor, ...],
         target: TargetType,
         additional_forward_args: Any = None,
+        names: tuple[str, str] = ("inputs", "target"),
     ) -> None:
-        tensors = format_inputs(inputs)
+        self._names = names
+        tensors = format_inputs(inputs, names[0])
         if len(tensors) != 1:
             raise ValueError(
-                "inputs must be one tensor, or a tuple of one, because the distance to a boundary "
-                f"is measured in one space; got a tuple of {len(tensors)}"
+                f"{names[0]} must be one tensor, or a tuple of one, because the distance to a "
+                f"boundary is measured in one space; got a tuple of {len(tensors)}"
             )
         (x,) = tensors
         self.dtype = x.dtype
@@ -87,8 +91,8 @@ class Classifier:
         highest = self._forward.highest_class
         if highest is not None and highest >= logits.shape[1]:
             raise ValueError(
-                f"target {highest} does not exist: forward_func returns {logits.shape[1]} outputs "
-                f"per example, 0..{logits.shape[1] - 1}"
+                f"{self._names[1]} {highest} does not exist: forward_func returns "
+                f"{logits.shape[1]} outputs per example, 0..{logits.shape[1] - 1}"
             )
         logits = logits.to(points.device)
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
@@ -115,10 +119,13 @@ class Classifier:
         return self.of_target(logits, examples) - self.others(logits, examples).amax(1)
 
     @torch.no_grad()
-    def check_decisions(self, batches: Batches) -> None:
-        """Check that the targets are predicted, from finite outputs, and keep the margins.
+    def decide(self, batches: Batches) -> Tensor:
+        """Return the classes ``(B,)`` predicted at the examples, and keep the margins.
 
         Cost: a model row per example.
+
+        Raises:
+            ValueError: Outputs that are not finite.
         """
 
         def decide(examples: Tensor) -> tuple[Tensor, ...]:
@@ -133,6 +140,11 @@ class Classifier:
                 "forward_func gave values that are not finite (NaN or infinite) for the examples "
                 f"{infinite}; their decisions have no boundary"
             )
+        return predicted
+
+    def check_decisions(self, batches: Batches) -> None:
+        """Check that the targets are predicted, from finite outputs, and keep the margins."""
+        predicted = self.decide(batches)
         wrong = (predicted != self.target).nonzero().flatten().tolist()
         if wrong:
             listed = ", ".join(

@@ -175,6 +175,7 @@ def find_boundary(
         classifier = Classifier(forward_func, inputs, target, additional_forward_args)
         batches = Batches(classifier.inputs, internal_batch_size)
         nearest = Nearest(search, classifier)
+        classifier.check_decisions(batches)
         total = nearest.stages * len(classifier.inputs)
         with progress_bar(show_progress, "Boundary search", total) as bar:
             crossings = nearest.crossings(batches, bar)

@@ -15,7 +15,7 @@ from captum_spectral.boundary.deepfool import deepfool
 from captum_spectral.boundary.pgd import pgd
 from captum_spectral.boundary.search import BoundarySearch
 
-__all__ = ["Nearest"]
+__all__ = ["Nearest", "as_candidates"]
 
 
 class Nearest:
@@ -24,19 +24,21 @@ class Nearest:
     Args:
         search: How it is looked for.
         classifier: The model and its examples.
+        box: Where points may lie; None: the ``clip`` of the search, checked. Default: None
 
     Attributes:
         stages (int): How often each example is counted on a progress bar.
     """
 
-    def __init__(self, search: BoundarySearch, classifier: Classifier) -> None:
+    def __init__(
+        self, search: BoundarySearch, classifier: Classifier, box: Box | None = None
+    ) -> None:
         self._search, self._classifier = search, classifier
-        self._box = Box(search.clip, classifier.inputs, classifier.dtype)
+        self._box = box or Box(search.clip, classifier.inputs, classifier.dtype)
         self.stages = 3 * (1 + search.num_restarts)
 
     def crossings(self, batches: Batches, bar: Any) -> Crossing:
-        """Check the decisions, and return the closest crossing of each example."""
-        self._classifier.check_decisions(batches)
+        """Return the closest crossing of each example, whose decisions were checked."""
         # Once, and not for each batch: a batch may be repeated, or cut elsewhere.
         directions = [
             self._direction(self._classifier.inputs) for _ in range(self._search.num_restarts)
@@ -90,7 +92,7 @@ class Nearest:
             )
         with torch.enable_grad():
             given = search.method(starts.to(classifier.dtype, copy=True), classifier.target.clone())
-        return _check_candidates(given, starts)
+        return as_candidates(given, starts, "method")
 
     def _direction(self, x: Tensor) -> Tensor:
         """Draw a direction ``(1, ...)`` of length 1, for all examples."""
@@ -109,12 +111,13 @@ def _around(x: Tensor, distances: Tensor, direction: Tensor) -> Tensor:
     return x + length.reshape(-1, *[1] * (x.dim() - 1)) * direction
 
 
-def _check_candidates(candidates: Any, starts: Tensor) -> Tensor:
+def as_candidates(candidates: Any, starts: Tensor, name: str) -> Tensor:
+    """Return what the user's own search, the argument ``name``, gave for ``starts (R, ...)``."""
     if not isinstance(candidates, Tensor):
-        raise TypeError(f"method must return a torch.Tensor, got {type(candidates).__name__}")
+        raise TypeError(f"{name} must return a torch.Tensor, got {type(candidates).__name__}")
     if candidates.shape != starts.shape:
         raise ValueError(
-            f"method must return one point per example, {tuple(starts.shape)}, got shape "
+            f"{name} must return one point per example, {tuple(starts.shape)}, got shape "
             f"{tuple(candidates.shape)}"
         )
     detached: Tensor = candidates.detach().to(starts)

@@ -1,4 +1,4 @@
-"""An l2 sweep: projected gradient steps inside balls of growing radius, until one holds a flip."""
+"""Projected gradient steps inside a ball, and an l2 sweep over balls until one holds a flip."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from captum_spectral._engine.forward import gradients
+from captum_spectral.boundary.balls import Ball, ball_of
 from captum_spectral.boundary.box import Box
 from captum_spectral.boundary.classifier import Classifier
 
-__all__ = ["pgd"]
+__all__ = ["climb", "pgd"]
 
 
-@torch.enable_grad()
 def pgd(
     classifier: Classifier,
     box: Box,
@@ -45,42 +45,70 @@ def pgd(
     found = starts.clone()
     remaining = classifier.examples  # (R,) those that crossed in no smaller ball
     for radius in sorted(radii):
-        points = _into_ball(classifier, box, starts, classifier.examples, radius)
-        active, missing = remaining, torch.ones_like(classifier.examples, dtype=torch.bool)
-        for step in range(max_steps + 1):
-            leaf, logits = classifier.differentiable(points[active], active)
-            crossed = classifier.crossed(logits, active)
-            found[active[crossed]] = points[active[crossed]]
-            missing[active[crossed]] = False
-            if step == max_steps or crossed.all():
-                break
-            (gradient,) = gradients(-classifier.margin(logits, active), (leaf,))
-            free = box.of(active).without_blocked(points[active], gradient.to(points))
-            direction = _unit(free)
-            moving = ~crossed & (direction != 0).flatten(1).any(1)
-            active = active[moving]
-            if not len(active):
-                break
-            moved = points[active] + 2 * radius / max_steps * direction[moving]
-            points[active] = _into_ball(classifier, box, moved, active, radius)
-        remaining = remaining[missing[remaining]]
+        points, crossed = climb(
+            classifier,
+            box,
+            starts[remaining],
+            remaining,
+            ball=ball_of("l2"),
+            radius=radius,
+            max_steps=max_steps,
+            step=2 * radius / max_steps,
+        )
+        found[remaining[crossed]] = points[crossed]
+        remaining = remaining[~crossed]
         if not len(remaining):
             break
     return found
 
 
-def _into_ball(
-    classifier: Classifier, box: Box, points: Tensor, examples: Tensor, radius: float
-) -> Tensor:
-    """Draw points to their examples, to a radius, and into the box, which holds those."""
-    center = classifier.inputs[examples]
-    offset = points - center
-    length = offset.flatten(1).norm(dim=1).reshape(-1, *[1] * (points.dim() - 1))
-    return box.of(examples).clamp(center + offset * (radius / length).clamp(max=1))
+@torch.enable_grad()
+def climb(
+    classifier: Classifier,
+    box: Box,
+    starts: Tensor,
+    examples: Tensor,
+    *,
+    ball: Ball,
+    radius: float,
+    max_steps: int,
+    step: float,
+) -> tuple[Tensor, Tensor]:
+    """Take projected steps up the margin of the other classes, in one ball around each example.
 
+    A row stops where it has crossed, which is looked at before every step and after the last, and
+    where there is no way up.
 
-def _unit(direction: Tensor) -> Tensor:
-    """Scale rows ``(R, ...)`` to length 1; those without a direction become 0."""
-    length = direction.flatten(1).norm(dim=1).reshape(-1, *[1] * (direction.dim() - 1))
-    usable = (length > 0) & length.isfinite()
-    return torch.where(usable, direction / length, 0)
+    Args:
+        classifier: The model and its examples.
+        box: Where points may lie.
+        starts: ``(R, ...)``, projected into the balls.
+        examples: ``(R,)`` theirs.
+        ball: The norm of the ball, in which steps are the steepest, too.
+        radius: Its radius.
+        max_steps: Steps at most.
+        step: The norm of each.
+
+    Returns:
+        Points ``(R, ...)`` where each row stopped, and which crossed ``(R,)``.
+    """
+    center, box = classifier.inputs[examples], box.of(examples)
+    points = box.clamp(center + ball.nearest(starts - center, radius))
+    crossed = torch.zeros_like(examples, dtype=torch.bool)
+    active = torch.arange(len(examples), device=examples.device)  # (A,) rows that still move
+    for taken in range(max_steps + 1):
+        leaf, logits = classifier.differentiable(points[active], examples[active])
+        here = classifier.crossed(logits, examples[active])
+        crossed[active[here]] = True
+        if taken == max_steps or here.all():
+            break
+        (gradient,) = gradients(-classifier.margin(logits, examples[active]), (leaf,))
+        free = box.of(active).without_blocked(points[active], gradient.to(points))
+        direction = ball.steepest(free)
+        moving = ~here & (direction != 0).flatten(1).any(1)
+        active = active[moving]
+        if not len(active):
+            break
+        offset = points[active] + step * direction[moving] - center[active]
+        points[active] = box.of(active).clamp(center[active] + ball.nearest(offset, radius))
+    return points, crossed

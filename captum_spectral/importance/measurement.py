@@ -9,8 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_spectral._arguments import check_count, format_baselines, format_inputs
+from captum_spectral._arguments import (
+    check_count,
+    format_baselines,
+    format_inputs,
+    format_labels,
+)
 from captum_spectral._captum import BaselineType
+from captum_spectral._engine.draws import ImageDraws
 from captum_spectral._engine.forward import warn_if_training
 from captum_spectral.coalitions import Estimator, Exact, OwnOrderings, check_exact
 from captum_spectral.features.band_mask import DEFAULT_BANDS, band_frequencies
@@ -19,7 +25,6 @@ from captum_spectral.features.fourier import FourierBands
 from captum_spectral.features.pixels import Pixels
 from captum_spectral.game import Game
 from captum_spectral.importance.baselines import Baselines
-from captum_spectral._engine.draws import ImageDraws
 from captum_spectral.importance.moments import merge, num_examples, record_of, statistics
 from captum_spectral.importance.result import ImportanceResult
 from captum_spectral.importance.values import Value, ValueOfRows, format_value
@@ -232,16 +237,7 @@ def _format_labels(
     """Return labels as ``(B,)`` int64 on the CPU, or None."""
     if labels is None:
         return None
-    labels = torch.as_tensor(labels, device="cpu").detach()
-    if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype is torch.bool:
-        raise TypeError(f"labels must be integers, one class per image, got dtype {labels.dtype}")
-    if tuple(labels.shape) != (num_images,):
-        raise ValueError(
-            f"labels must be ({num_images},), one class per image, got shape {tuple(labels.shape)}"
-        )
-    labels = labels.long()  # unsigned ones have no minimum
-    if int(labels.min()) < 0:
-        raise ValueError(f"labels must count classes from 0, got {int(labels.min())}")
+    labels = format_labels(labels, num_images)
     _check_highest(labels, num_classes)
     return labels
 
