@@ -25,10 +25,12 @@ from captum_spectral._captum import BaselineType, TargetType, format_baseline
 __all__ = [
     "check_coalitions",
     "check_count",
+    "check_highest",
     "detached",
     "format_baselines",
     "format_examples",
     "format_inputs",
+    "format_labels",
     "format_spectral_dims",
     "format_target",
     "warn",
@@ -277,6 +279,32 @@ def format_examples(examples: object, num_rows: int, num_examples: int) -> Tenso
             f"{int(examples.min())}..{int(examples.max())}"
         )
     return examples.long().cpu()
+
+
+def format_labels(
+    labels: Tensor | None, num_images: int, num_classes: int | None = None
+) -> Tensor | None:
+    """Return labels as ``(B,)`` int64 on the CPU, or None."""
+    if labels is None:
+        return None
+    labels = torch.as_tensor(labels, device="cpu").detach()
+    if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype is torch.bool:
+        raise TypeError(f"labels must be integers, one class per image, got dtype {labels.dtype}")
+    if tuple(labels.shape) != (num_images,):
+        raise ValueError(
+            f"labels must be ({num_images},), one class per image, got shape {tuple(labels.shape)}"
+        )
+    labels = labels.long()  # unsigned ones have no minimum
+    if int(labels.min()) < 0:
+        raise ValueError(f"labels must count classes from 0, got {int(labels.min())}")
+    check_highest(labels, num_classes)
+    return labels
+
+
+def check_highest(labels: Tensor, num_classes: int | None) -> None:
+    """Raise if a label is no class of so many."""
+    if num_classes is not None and int(labels.max()) >= num_classes:
+        raise ValueError(f"labels reach {int(labels.max())}, but num_classes={num_classes}")
 
 
 def warn(message: str) -> None:

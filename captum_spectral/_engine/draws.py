@@ -27,23 +27,27 @@ class ImageDraws:
 
     def __init__(self, images: Tensor, seed: int, purpose: str = "") -> None:
         self.generators = [
-            torch.Generator("cpu").manual_seed(_digest(key, seed, purpose))
-            for key in _keys(images)
+            torch.Generator("cpu").manual_seed(_digest(key, seed, purpose)) for key in _keys(images)
         ]
 
     def orderings(self, num_players: int, n_samples: int) -> Tensor:
         """Draw random orderings ``(B, n, M)``."""
-        noise = [
-            torch.rand(n_samples, num_players, generator=g, dtype=torch.float64, device="cpu")
-            for g in self.generators
-        ]
-        return torch.stack(noise).argsort(-1)  # the order of independent numbers is uniform
+        noise = self.uniform(n_samples, num_players)
+        return noise.argsort(-1)  # the order of independent numbers is uniform
 
     def integers(self, limit: int) -> Tensor:
         """Draw integers ``(B,)`` from 0 to ``limit - 1``."""
         return torch.cat(
             [torch.randint(limit, (1,), generator=g, device="cpu") for g in self.generators]
         )
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Draw numbers ``(B, *shape)`` between 0 and 1, float64, on the CPU."""
+        drawn = [
+            torch.rand(shape, generator=g, dtype=torch.float64, device="cpu")
+            for g in self.generators
+        ]
+        return torch.stack(drawn)
 
     def normal(self, like: Tensor) -> Tensor:
         """Draw standard normal numbers of the shape and on the device of ``like (B, ...)``."""

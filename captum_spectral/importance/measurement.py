@@ -9,9 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_spectral._arguments import check_count, format_baselines, format_inputs
+from captum_spectral._arguments import (
+    check_count,
+    check_highest,
+    format_baselines,
+    format_inputs,
+    format_labels,
+)
 from captum_spectral._captum import BaselineType
+from captum_spectral._engine.draws import ImageDraws
 from captum_spectral._engine.forward import warn_if_training
+from captum_spectral._engine.values import Value, ValueOfRows, format_value
 from captum_spectral.coalitions import Estimator, Exact, OwnOrderings, check_exact
 from captum_spectral.features.band_mask import DEFAULT_BANDS, band_frequencies
 from captum_spectral.features.features import assign
@@ -19,10 +27,8 @@ from captum_spectral.features.fourier import FourierBands
 from captum_spectral.features.pixels import Pixels
 from captum_spectral.game import Game
 from captum_spectral.importance.baselines import Baselines
-from captum_spectral._engine.draws import ImageDraws
 from captum_spectral.importance.moments import merge, num_examples, record_of, statistics
 from captum_spectral.importance.result import ImportanceResult
-from captum_spectral.importance.values import Value, ValueOfRows, format_value
 
 __all__ = ["Measurement"]
 
@@ -148,7 +154,7 @@ class Measurement:
                 "for each of a batch"
             )
         self._check_bands(mask)
-        known = _format_labels(labels, len(x), self._num_classes)
+        known = format_labels(labels, len(x), self._num_classes)
         warn_if_training(self.forward_func)
         draws = ImageDraws(x, self._seed)
         starts = format_baselines(
@@ -157,7 +163,7 @@ class Measurement:
         wanted = known
         if wanted is None:
             wanted = self._predictions(x)
-            _check_highest(wanted, self._num_classes)
+            check_highest(wanted, self._num_classes)
         arguments = wanted.to(x.device), int(wanted.max())
         game = Game.of_checked(self._rows.of, inputs, starts, placed, arguments)
         estimator = self._estimator(len(game.players), draws)
@@ -224,28 +230,3 @@ def _bands_of(feature_mask: Tensor) -> tuple[int, int]:
         )
     ids = feature_mask.long().unique()
     return int(ids[-1]) + 1, len(ids)
-
-
-def _format_labels(
-    labels: Tensor | None, num_images: int, num_classes: int | None
-) -> Tensor | None:
-    """Return labels as ``(B,)`` int64 on the CPU, or None."""
-    if labels is None:
-        return None
-    labels = torch.as_tensor(labels, device="cpu").detach()
-    if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype is torch.bool:
-        raise TypeError(f"labels must be integers, one class per image, got dtype {labels.dtype}")
-    if tuple(labels.shape) != (num_images,):
-        raise ValueError(
-            f"labels must be ({num_images},), one class per image, got shape {tuple(labels.shape)}"
-        )
-    labels = labels.long()  # unsigned ones have no minimum
-    if int(labels.min()) < 0:
-        raise ValueError(f"labels must count classes from 0, got {int(labels.min())}")
-    _check_highest(labels, num_classes)
-    return labels
-
-
-def _check_highest(labels: Tensor, num_classes: int | None) -> None:
-    if num_classes is not None and int(labels.max()) >= num_classes:
-        raise ValueError(f"labels reach {int(labels.max())}, but num_classes={num_classes}")
