@@ -25,6 +25,7 @@ from captum_spectral._captum import BaselineType, TargetType, format_baseline
 __all__ = [
     "check_coalitions",
     "check_count",
+    "check_highest",
     "detached",
     "format_baselines",
     "format_examples",
@@ -202,21 +203,6 @@ def format_target(target: Any, num_examples: int) -> tuple[TargetType, int | Non
     return target, None
 
 
-def format_labels(labels: Any, num_images: int) -> Tensor:
-    """Return labels, one class per image, as ``(B,)`` int64 on the CPU."""
-    given: Tensor = torch.as_tensor(labels, device="cpu").detach()
-    if given.dtype.is_floating_point or given.dtype.is_complex or given.dtype is torch.bool:
-        raise TypeError(f"labels must be integers, one class per image, got dtype {given.dtype}")
-    if tuple(given.shape) != (num_images,):
-        raise ValueError(
-            f"labels must be ({num_images},), one class per image, got shape {tuple(given.shape)}"
-        )
-    given = given.long()  # unsigned ones have no minimum
-    if int(given.min()) < 0:
-        raise ValueError(f"labels must count classes from 0, got {int(given.min())}")
-    return given
-
-
 def _format_list(target: list[Any], num_examples: int) -> Tensor | list[Any]:
     """Return integers as a tensor, tuples as they are; one for each example."""
     if len(target) != num_examples:
@@ -293,6 +279,28 @@ def format_examples(examples: object, num_rows: int, num_examples: int) -> Tenso
             f"{int(examples.min())}..{int(examples.max())}"
         )
     return examples.long().cpu()
+
+
+def format_labels(given: Any, num_images: int, num_classes: int | None = None) -> Tensor:
+    """Return labels, one class per image, as ``(B,)`` int64 on the CPU."""
+    labels: Tensor = torch.as_tensor(given, device="cpu").detach()
+    if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype is torch.bool:
+        raise TypeError(f"labels must be integers, one class per image, got dtype {labels.dtype}")
+    if tuple(labels.shape) != (num_images,):
+        raise ValueError(
+            f"labels must be ({num_images},), one class per image, got shape {tuple(labels.shape)}"
+        )
+    labels = labels.long()  # unsigned ones have no minimum
+    if int(labels.min()) < 0:
+        raise ValueError(f"labels must count classes from 0, got {int(labels.min())}")
+    check_highest(labels, num_classes)
+    return labels
+
+
+def check_highest(labels: Tensor, num_classes: int | None) -> None:
+    """Raise if a label is no class of so many."""
+    if num_classes is not None and int(labels.max()) >= num_classes:
+        raise ValueError(f"labels reach {int(labels.max())}, but num_classes={num_classes}")
 
 
 def warn(message: str) -> None:

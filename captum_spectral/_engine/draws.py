@@ -32,11 +32,8 @@ class ImageDraws:
 
     def orderings(self, num_players: int, n_samples: int) -> Tensor:
         """Draw random orderings ``(B, n, M)``."""
-        noise = [
-            torch.rand(n_samples, num_players, generator=g, dtype=torch.float64, device="cpu")
-            for g in self.generators
-        ]
-        return torch.stack(noise).argsort(-1)  # the order of independent numbers is uniform
+        noise = self.uniform(n_samples, num_players)
+        return noise.argsort(-1)  # the order of independent numbers is uniform
 
     def integers(self, limit: int) -> Tensor:
         """Draw integers ``(B,)`` from 0 to ``limit - 1``."""
@@ -44,12 +41,13 @@ class ImageDraws:
             [torch.randint(limit, (1,), generator=g, device="cpu") for g in self.generators]
         )
 
-    def uniform(self, like: Tensor) -> Tensor:
-        """Draw numbers from 0 to 1 of the shape and on the device of ``like (B, ...)``."""
-        shape = like.shape[1:]
-        return torch.stack(
-            [torch.rand(shape, generator=g, device="cpu") for g in self.generators]
-        ).to(like)
+    def uniform(self, *shape: int) -> Tensor:
+        """Draw numbers ``(B, *shape)`` between 0 and 1, float64, on the CPU."""
+        drawn = [
+            torch.rand(shape, generator=g, dtype=torch.float64, device="cpu")
+            for g in self.generators
+        ]
+        return torch.stack(drawn)
 
     def normal(self, like: Tensor) -> Tensor:
         """Draw standard normal numbers of the shape and on the device of ``like (B, ...)``."""

@@ -15,7 +15,16 @@ from captum_spectral._engine.memory import is_out_of_memory, release, what_it_sa
 from captum_spectral._engine.rows import Chunk, Walk
 from captum_spectral._engine.signals import Signals
 
-__all__ = ["Coalitions", "Evaluation", "OfCoalitions", "RowLimit", "Table", "TableError", "Work"]
+__all__ = [
+    "Coalitions",
+    "Evaluation",
+    "OfCoalitions",
+    "OneByOne",
+    "RowLimit",
+    "Table",
+    "TableError",
+    "Work",
+]
 
 
 class Work(ABC):
@@ -201,6 +210,23 @@ class Coalitions(Protocol):
         """Return the coalitions of slices, on the device of the signals."""
 
 
+class OneByOne:
+    """Coalitions of one player each, and of nobody, as numbers: no matrix is made of them.
+
+    Args:
+        members: ``(K,)`` int64 columns of the players; -1 for nobody.
+        num_players: ``P``.
+    """
+
+    def __init__(self, members: Tensor, num_players: int) -> None:
+        self._members = members
+        self.shape = (len(members), num_players)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        """Return the members of a slice of coalitions."""
+        return self._members[index]
+
+
 class OfCoalitions(Work):
     """Work on the signals of coalitions.
 
@@ -228,7 +254,7 @@ class OfCoalitions(Work):
             raise
 
     def members(self, examples: slice, coalitions: slice) -> Tensor:
-        """Return the coalitions of a tile, ``(k, P)`` or ``(b, k, P)``."""
+        """Return the coalitions of a tile, ``(k, P)`` or ``(b, k, P)``; ``(k,)`` if by number."""
         if len(self._coalitions.shape) == 2:
             return self._coalitions[coalitions]
         return self._coalitions[examples, coalitions]

@@ -3,7 +3,8 @@
 There are two ways to make them, which agree to rounding. MIX splits an example into the parts of
 its players once; every coalition is then a sum of parts, a row of a matrix product. MASK keeps some
 coefficients and transforms back, once per row; for pixels it is a choice. MIX is cheaper where
-players are few, but holds a signal for each.
+players are few, but holds a signal for each. Of plane waves, a coalition of one player is made
+from products of a column and a row.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor
 from captum_spectral._engine.rows import Tile
 from captum_spectral._engine.synthesis import synthesize, synthesize_rows
 from captum_spectral.features.features import Features, signal_dtype, split
+from captum_spectral.features.plane_waves import PlaneWaves, Waves
 
 __all__ = ["Buffer", "Layout", "Signals"]
 
@@ -71,11 +73,18 @@ class Signals:
 
         Args:
             tile: Which examples and coalitions.
-            coalitions: Boolean ``(k, P)``, or ``(b, k, P)``, those of the tile.
+            coalitions: Boolean ``(k, P)``, or ``(b, k, P)``, those of the tile; or int64 ``(k,)``,
+                the column of the only member of each, below 0 for nobody.
             rows: ``(rows of the chunk, D)`` for each input, as :meth:`empty` gives.
         """
         for parts, into in zip(self._of(tile.examples), rows, strict=True):
-            parts.write(coalitions, tile.view(into))
+            if coalitions.dtype is torch.bool:
+                parts.write(coalitions, tile.view(into))
+            elif isinstance(parts, _WaveParts):
+                parts.write_single(coalitions, tile.view(into))
+            else:
+                everyone = torch.arange(len(self.players), device=coalitions.device)
+                parts.write(coalitions[:, None] == everyone, tile.view(into))
 
     def weighted(self, weights: Tensor, examples: Tensor) -> tuple[Tensor, ...]:
         """Make the signals of real weights, differentiable in them; parts are kept for next time.
@@ -334,6 +343,54 @@ class _MaskedParts(NamedTuple):
         return part + _rows_of(self.baseline, examples)
 
 
+class _Waved(_Masked):
+    def __init__(
+        self, x: Tensor, baseline: Tensor, features: Features, ids: Tensor, players: Tensor
+    ) -> None:
+        super().__init__(x, baseline, features, ids, players)
+        assert isinstance(features, PlaneWaves)
+        self._waves = features.waves(self._baseline)
+        self._first = int(torch.searchsorted(players, ids.min().cpu()))
+
+    def parts(self, examples: slice) -> _Parts:
+        masked = super().parts(examples)
+        assert isinstance(masked, _MaskedParts)
+        return _WaveParts(masked, self._waves, self._first)
+
+
+class _WaveParts(NamedTuple):
+    masked: _MaskedParts
+    waves: Waves
+    first: int  # the column of the first wave among all players
+
+    def of(self, examples: slice) -> _Parts:
+        masked = self.masked.of(examples)
+        assert isinstance(masked, _MaskedParts)
+        return self._replace(masked=masked)
+
+    def write(self, coalitions: Tensor, out: Tensor) -> None:
+        self.masked.write(coalitions, out)
+
+    def write_single(self, members: Tensor, out: Tensor) -> None:
+        """Write the signals ``(b, k, D)`` of coalitions with one member ``(k,)``, or none."""
+        own = members - self.first
+        own = torch.where(own < len(self.waves.places), own, -1)  # those of other inputs
+        columns, rows = self.waves.factors(self.masked.coefficients, own)
+        signals = self.masked.layout.unflatten(out)  # (b, k, *signal)
+        baseline = self.masked.baseline[:, None]
+        direct = out.dtype is baseline.dtype
+        made = signals if direct else torch.empty_like(signals, dtype=baseline.dtype)
+        beside = [len(members), *[1] * (signals.dim() - 3), -1]  # (k, ..., 1, W)
+        products = [(c[..., None], r.reshape(beside)) for c, r in zip(columns, rows, strict=True)]
+        torch.addcmul(baseline, *products[0], out=made)
+        made.addcmul_(*products[1])
+        if not direct:
+            signals.copy_(made)
+
+    def weighted(self, weights: Tensor, examples: Tensor) -> Tensor:
+        return self.masked.weighted(weights, examples)
+
+
 class _ChosenParts(NamedTuple):
     x: Tensor  # (b, *signal)
     baseline: Tensor  # (b or 1, *signal)
@@ -358,6 +415,8 @@ class _ChosenParts(NamedTuple):
 def _source(
     x: Tensor, baseline: Tensor, features: Features, ids: Tensor, players: Tensor
 ) -> _Source:
+    if isinstance(features, PlaneWaves):
+        return _Waved(x, baseline, features, ids, players)
     masked = features.pixelwise or len(ids.unique()) > MOST_MIXED
     return (_Masked if masked else _Mixed)(x, baseline, features, ids, players)
 

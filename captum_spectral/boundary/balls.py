@@ -60,7 +60,7 @@ class Euclidean(Ball):
     def random(self, draws: ImageDraws, like: Tensor) -> Tensor:
         """Draw directions of the sphere, and radii whose D-th power is uniform."""
         direction = self.steepest(draws.normal(like))
-        share = draws.uniform(like[:, :1].flatten(1)[:, :1])[:, 0]
+        share = draws.uniform().to(like)
         return direction * _wide(share ** (1 / like[0].numel()), like)
 
 
@@ -82,7 +82,7 @@ class Maximum(Ball):
 
     def random(self, draws: ImageDraws, like: Tensor) -> Tensor:
         """Draw every coordinate from -1 to 1."""
-        return 2 * draws.uniform(like) - 1
+        return 2 * draws.uniform(*like.shape[1:]).to(like) - 1
 
 
 _BALLS: dict[Norm, Ball] = {"l2": Euclidean(), "linf": Maximum()}

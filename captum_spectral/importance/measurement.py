@@ -11,6 +11,7 @@ from torch import Tensor
 
 from captum_spectral._arguments import (
     check_count,
+    check_highest,
     format_baselines,
     format_inputs,
     format_labels,
@@ -18,6 +19,7 @@ from captum_spectral._arguments import (
 from captum_spectral._captum import BaselineType
 from captum_spectral._engine.draws import ImageDraws
 from captum_spectral._engine.forward import warn_if_training
+from captum_spectral._engine.values import Value, ValueOfRows, format_value
 from captum_spectral.coalitions import Estimator, Exact, OwnOrderings, check_exact
 from captum_spectral.features.band_mask import DEFAULT_BANDS, band_frequencies
 from captum_spectral.features.features import assign
@@ -27,7 +29,6 @@ from captum_spectral.game import Game
 from captum_spectral.importance.baselines import Baselines
 from captum_spectral.importance.moments import merge, num_examples, record_of, statistics
 from captum_spectral.importance.result import ImportanceResult
-from captum_spectral.importance.values import Value, ValueOfRows, format_value
 
 __all__ = ["Measurement"]
 
@@ -153,7 +154,9 @@ class Measurement:
                 "for each of a batch"
             )
         self._check_bands(mask)
-        known = _format_labels(labels, len(x), self._num_classes)
+        known = None
+        if labels is not None:
+            known = format_labels(labels, len(x), self._num_classes)
         warn_if_training(self.forward_func)
         draws = ImageDraws(x, self._seed)
         starts = format_baselines(
@@ -162,7 +165,7 @@ class Measurement:
         wanted = known
         if wanted is None:
             wanted = self._predictions(x)
-            _check_highest(wanted, self._num_classes)
+            check_highest(wanted, self._num_classes)
         arguments = wanted.to(x.device), int(wanted.max())
         game = Game.of_checked(self._rows.of, inputs, starts, placed, arguments)
         estimator = self._estimator(len(game.players), draws)
@@ -229,19 +232,3 @@ def _bands_of(feature_mask: Tensor) -> tuple[int, int]:
         )
     ids = feature_mask.long().unique()
     return int(ids[-1]) + 1, len(ids)
-
-
-def _format_labels(
-    labels: Tensor | None, num_images: int, num_classes: int | None
-) -> Tensor | None:
-    """Return labels as ``(B,)`` int64 on the CPU, or None."""
-    if labels is None:
-        return None
-    labels = format_labels(labels, num_images)
-    _check_highest(labels, num_classes)
-    return labels
-
-
-def _check_highest(labels: Tensor, num_classes: int | None) -> None:
-    if num_classes is not None and int(labels.max()) >= num_classes:
-        raise ValueError(f"labels reach {int(labels.max())}, but num_classes={num_classes}")

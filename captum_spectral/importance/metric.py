@@ -12,6 +12,7 @@ from torchmetrics import Metric
 
 from captum_spectral._arguments import check_count
 from captum_spectral._captum import BaselineType, progress_bar
+from captum_spectral._engine.values import Value
 from captum_spectral.importance.measurement import Measurement
 from captum_spectral.importance.moments import (
     Records,
@@ -22,7 +23,6 @@ from captum_spectral.importance.moments import (
     num_examples,
 )
 from captum_spectral.importance.result import ImportanceResult
-from captum_spectral.importance.values import Value
 
 __all__ = ["SpectralImportance"]
 

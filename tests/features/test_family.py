@@ -3,11 +3,15 @@
 import pytest
 import torch
 from captum.attr import ShapleyValues
-from features_case import FeaturesCase, close, normal
+from features_case import FeaturesCase, close, normal, shapes
 from helpers import Quadratic, tiny_cnn
 
 from captum_spectral import BandGame, Game, SpectralShapley, band_mask
+from captum_spectral._engine.rows import Tile
+from captum_spectral._engine.signals import Signals
 from captum_spectral.features import Features, FourierBands, Pixels
+from captum_spectral.features.features import assign
+from captum_spectral.features.plane_waves import PlaneWaves
 
 
 class TestFourierBands(FeaturesCase):
@@ -138,3 +142,32 @@ def test_features_and_a_mask_are_one_too_many():
             features=Pixels(),
             feature_mask=band_mask((8, 8), 2),
         )
+
+
+class TestPlaneWaves(FeaturesCase):
+    few_players = False
+
+    def create(self):
+        return PlaneWaves()
+
+    @shapes
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+    def test_single_waves_are_those_of_their_inverse_transform(self, shape, dtype):
+        # The parts of two inputs: players of the second come after those of the first.
+        x, other = normal(shape).to(dtype), normal(shape, 1).to(dtype)
+        baselines = normal((1, *shape[1:]), 2).to(dtype), torch.zeros_like(other)
+        each, ids = assign(PlaneWaves(), (x, other))
+        signals = Signals((x, other), baselines, each, ids)
+        num_players = len(signals.players)
+        members = torch.tensor([-1, 0, num_players - 1, 3, num_players // 2, 1])
+        made = []
+        for coalitions in (members, members[:, None] == torch.arange(num_players)):
+            rows = signals.empty(len(members) * len(x))
+            tile = Tile(slice(0, len(x)), slice(0, 6), slice(0, 6 * len(x)), True)
+            signals.write(tile, coalitions, rows)
+            made.append([rows.clone() for rows in signals.as_inputs(rows)])
+        for by_product, by_transform in zip(*made, strict=True):
+            tolerance = {torch.float64: 1e-13, torch.float32: 1e-5, torch.bfloat16: 0.05}[dtype]
+            close(by_product, by_transform, atol=tolerance)
+        clean = made[0][0].unflatten(0, (len(x), 6))[:, 0]
+        assert torch.equal(clean, baselines[0].expand_as(clean))

@@ -119,7 +119,7 @@ class ValueOfRows:
                 f"value must return one number per row, shape {tuple(labels.shape)}, got "
                 f"{_describe(values)}"
             )
-        return values.detach().to(torch.promote_types(values.dtype, torch.float32))
+        return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def _is_logits(outputs: Any, images: Tensor) -> bool:
