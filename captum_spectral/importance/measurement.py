@@ -11,6 +11,7 @@ from torch import Tensor
 
 from captum_spectral._arguments import check_count, format_baselines, format_inputs
 from captum_spectral._captum import BaselineType
+from captum_spectral._engine.draws import ImageDraws
 from captum_spectral._engine.forward import warn_if_training
 from captum_spectral.coalitions import Estimator, Exact, OwnOrderings, check_exact
 from captum_spectral.features.band_mask import DEFAULT_BANDS, band_frequencies
@@ -19,7 +20,6 @@ from captum_spectral.features.fourier import FourierBands
 from captum_spectral.features.pixels import Pixels
 from captum_spectral.game import Game
 from captum_spectral.importance.baselines import Baselines
-from captum_spectral._engine.draws import ImageDraws
 from captum_spectral.importance.moments import merge, num_examples, record_of, statistics
 from captum_spectral.importance.result import ImportanceResult
 from captum_spectral.importance.values import Value, ValueOfRows, format_value
