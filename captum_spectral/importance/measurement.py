@@ -11,6 +11,7 @@ from torch import Tensor
 
 from captum_spectral._arguments import check_count, format_baselines, format_inputs
 from captum_spectral._captum import BaselineType
+from captum_spectral._engine.draws import ImageDraws
 from captum_spectral._engine.forward import warn_if_training
 from captum_spectral.coalitions import Estimator, Exact, OwnOrderings, check_exact
 from captum_spectral.features.band_mask import DEFAULT_BANDS, band_frequencies
@@ -19,7 +20,6 @@ from captum_spectral.features.fourier import FourierBands
 from captum_spectral.features.pixels import Pixels
 from captum_spectral.game import Game
 from captum_spectral.importance.baselines import Baselines
-from captum_spectral._engine.draws import ImageDraws
 from captum_spectral.importance.moments import merge, num_examples, record_of, statistics
 from captum_spectral.importance.result import ImportanceResult
 from captum_spectral.importance.values import Value, ValueOfRows, format_value
@@ -98,8 +98,14 @@ class Measurement:
         count = 1 if isinstance(dims, int) else len(dims)
         return band_frequencies(mask, range(-count, 0))
 
-    def result(self, moments: Tensor, by_class: bool) -> ImportanceResult:
-        """Return what moments ``(G, V, V)`` hold; ``by_class``: each group is a class."""
+    def result(self, moments: Tensor, by_class: bool, table: Tensor) -> ImportanceResult:
+        """Return what moments ``(Y, V, V)`` hold, of images in the groups of a table.
+
+        Args:
+            moments: One matrix per class.
+            by_class: Whether there are classes.
+            table: ``(K, 3 + M)``, see ``groups``; empty if the images are independent.
+        """
         if not num_examples(moments):
             raise ValueError("there are no images yet: update must come before compute")
 
@@ -108,9 +114,11 @@ class Measurement:
         frequencies = self.frequencies[:fit]
 
         def one(
-            part: Tensor, per_class: Mapping[int, ImportanceResult] | None = None
+            part: Tensor,
+            number: int | None = None,
+            per_class: Mapping[int, ImportanceResult] | None = None,
         ) -> ImportanceResult:
-            found = statistics(part)
+            found = statistics(part, table, number)
             return ImportanceResult(
                 **found._replace(
                     attributions=found.attributions[:fit], covariance=found.covariance[:fit, :fit]
@@ -122,8 +130,8 @@ class Measurement:
 
         per_class = None
         if by_class:
-            per_class = {c: one(part) for c, part in enumerate(moments) if num_examples(part)}
-        return one(whole, per_class)
+            per_class = {c: one(part, c) for c, part in enumerate(moments) if num_examples(part)}
+        return one(whole, per_class=per_class)
 
     def forget(self) -> None:
         """Begin a new data set."""
