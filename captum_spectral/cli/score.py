@@ -89,7 +89,7 @@ def _baseline(value: str) -> str | float:
     metavar="DIR|NAME",
     help="A folder whose sub folders are classes, a flat folder of pictures (the label of each is "
     "then the model's prediction), or the name of a torchvision data set, with --root.  [default: "
-    "views of the photographs in scikit-image and scikit-learn]",
+    "the 87 photographs that come along]",
 )
 @click.option(
     "--root",
@@ -113,10 +113,11 @@ def _baseline(value: str) -> str | float:
 @click.option(
     "--samples",
     type=_samples,
+    default="1",
+    show_default=True,
     metavar="N|exact",
     help="Random orderings of the bands per picture, each with its reverse: 2 N (M - 1) + 2 model "
-    "rows; or exact: 2^M rows. Over many pictures 1 has the smallest errors for its cost.  "
-    "[default: 1; exact without --data]",
+    "rows; or exact: 2^M rows. Over many pictures 1 has the smallest errors for its cost.",
 )
 @click.option(
     "--baseline",
@@ -186,7 +187,7 @@ def score(
     label_map: Path | None,
     out: Path,
     bands: int,
-    samples: int | None,
+    samples: int,
     baseline: str | float,
     max_examples: int | None,
     tolerance: float | None,
@@ -224,8 +225,6 @@ def score(
         raise click.UsageError(
             "--baseline donor takes another picture of the batch; use a larger --batch-size"
         )
-    if samples is None:
-        samples = 0 if data is None else 1
     settings = ImportanceSettings(
         num_bands=bands,
         n_samples=samples or None,
@@ -273,7 +272,6 @@ def score(
                 scored,
                 settings,
                 pictures,
-                is_default=data is None,
                 device=str(device),
                 processes=processes.count,
             )
@@ -290,10 +288,10 @@ def _cores() -> int:
 
 
 def _open(data: str | None, root: Path | None, out: Path) -> Pictures:
-    from captum_spectral.sources.datasets import open_folder, open_torchvision, shipped_views
+    from captum_spectral.sources.datasets import open_folder, open_torchvision, shipped_photographs
 
     if data is None:
-        return shipped_views()
+        return shipped_photographs()
     if root is not None:
         return open_torchvision(data, root)
     from torchvision import datasets
@@ -337,7 +335,6 @@ def _write(
     settings: ImportanceSettings,
     pictures: Pictures,
     *,
-    is_default: bool,
     device: str,
     processes: int,
 ) -> None:
@@ -351,7 +348,7 @@ def _write(
     for file_format, content in report.figure(scored, title).items():
         write(out / f"importance.{file_format}", content)
     # Names of files may hold bytes that are no text.
-    text = report.to_text(scored, pictures, is_default).encode(errors="backslashreplace")
+    text = report.to_text(scored, pictures).encode(errors="backslashreplace")
     write(out / "summary.txt", text)
     click.echo(text.decode())
     click.echo(f"written {click.format_filename(out)}: importance.json, .png, .svg, summary.txt")

@@ -104,8 +104,14 @@ class Measurement:
         count = 1 if isinstance(dims, int) else len(dims)
         return band_frequencies(mask, range(-count, 0))
 
-    def result(self, moments: Tensor, by_class: bool) -> ImportanceResult:
-        """Return what moments ``(G, V, V)`` hold; ``by_class``: each group is a class."""
+    def result(self, moments: Tensor, by_class: bool, table: Tensor) -> ImportanceResult:
+        """Return what moments ``(Y, V, V)`` hold, of images in the groups of a table.
+
+        Args:
+            moments: One matrix per class.
+            by_class: Whether there are classes.
+            table: ``(K, 3 + M)``, see ``groups``; empty if the images are independent.
+        """
         if not num_examples(moments):
             raise ValueError("there are no images yet: update must come before compute")
 
@@ -114,9 +120,11 @@ class Measurement:
         frequencies = self.frequencies[:fit]
 
         def one(
-            part: Tensor, per_class: Mapping[int, ImportanceResult] | None = None
+            part: Tensor,
+            number: int | None = None,
+            per_class: Mapping[int, ImportanceResult] | None = None,
         ) -> ImportanceResult:
-            found = statistics(part)
+            found = statistics(part, table, number)
             return ImportanceResult(
                 **found._replace(
                     attributions=found.attributions[:fit], covariance=found.covariance[:fit, :fit]
@@ -128,8 +136,8 @@ class Measurement:
 
         per_class = None
         if by_class:
-            per_class = {c: one(part) for c, part in enumerate(moments) if num_examples(part)}
-        return one(whole, per_class)
+            per_class = {c: one(part, c) for c, part in enumerate(moments) if num_examples(part)}
+        return one(whole, per_class=per_class)
 
     def forget(self) -> None:
         """Begin a new data set."""

@@ -13,12 +13,14 @@ from torchmetrics import Metric
 from captum_spectral._arguments import check_count
 from captum_spectral._captum import BaselineType, progress_bar
 from captum_spectral._engine.values import Value
+from captum_spectral.importance.groups import append_rows, combine, empty_table, format_groups
 from captum_spectral.importance.measurement import Measurement
 from captum_spectral.importance.moments import (
     Records,
     Tolerance,
     add_records,
     empty_moments,
+    group_rows,
     merge,
     num_examples,
 )
@@ -116,6 +118,7 @@ class SpectralImportance(Metric):
     full_state_update = False
 
     moments: Tensor
+    grouped: list[Tensor]  # parts of a table of groups, see ``groups``; empty without groups
     _batch: Records  # the last one
 
     def __init__(
@@ -155,25 +158,37 @@ class SpectralImportance(Metric):
             dist_reduce_fx=merge,
             persistent=True,
         )
+        self.add_state("grouped", [], dist_reduce_fx="cat")
+        self._take_table(None)
 
-    def update(self, images: Tensor, labels: Tensor | None = None) -> None:
+    def update(
+        self, images: Tensor, labels: Tensor | None = None, groups: Tensor | None = None
+    ) -> None:
         """Take in a batch.
 
         Args:
             images: ``(B, ..., H, W)`` as the model wants them, on its device.
             labels: ``(B,)`` class of every image. None: what the model predicts for the full image,
                 1 more model row per image. Default: None
+            groups: ``(B,)`` integers: the id of the picture, patient or film that each image is
+                of. Images of a group may resemble each other; standard errors and intervals are
+                then clustered by group, over all updates. Give it with every update or with none.
+                Default: None, all images are independent
 
         Raises:
-            TypeError: Images or labels of a wrong kind.
+            TypeError: Images, labels or groups of a wrong kind.
             ValueError: Shapes or labels that do not fit, non-finite images or outputs, a donor for
-                the first image when it is alone.
+                the first image when it is alone, groups in some updates only.
 
-        If it raises, the batch is not counted.
+        If it raises, the batch is not counted. Memory grows with the number of groups (by
+        ``3 + M`` numbers, for each of its classes with ``num_classes``), not with that of images.
         """
-        self.add(self.measure(images, labels))
+        self._check_groups(groups is not None)
+        self.add(self.measure(images, labels, groups))
 
-    def measure(self, images: Tensor, labels: Tensor | None = None) -> Records:
+    def measure(
+        self, images: Tensor, labels: Tensor | None = None, groups: Tensor | None = None
+    ) -> Records:
         """Run the model on a batch, and take nothing in.
 
         What several processes have measured can be gathered and added everywhere in one order, so
@@ -182,6 +197,7 @@ class SpectralImportance(Metric):
         Args:
             images: As in :meth:`update`.
             labels: As in :meth:`update`. Default: None
+            groups: As in :meth:`update`. Default: None
 
         Returns:
             What :meth:`add` takes.
@@ -189,13 +205,25 @@ class SpectralImportance(Metric):
         Raises:
             TypeError, ValueError: As :meth:`update`.
         """
+        ids = None if groups is None else format_groups(groups, len(images))
         values, classes = self._measurement.records(images, labels)
-        return Records(values, torch.zeros_like(classes) if self._num_classes is None else classes)
+        by_class = torch.zeros_like(classes) if self._num_classes is None else classes
+        return Records(values, by_class, ids)
 
     def add(self, records: Records) -> None:
-        """Take in what :meth:`measure` gave; image after image, so that batches do not matter."""
+        """Take in what :meth:`measure` gave; image after image, so that batches do not matter.
+
+        Args:
+            records: Of a batch.
+
+        Raises:
+            ValueError: Groups in some updates only.
+        """
+        self._check_groups(records.groups is not None)
         self._batch = records
-        self.moments = add_records(self.moments, *records)
+        self.moments = add_records(self.moments, records.values, records.classes)
+        if records.groups is not None:
+            self.grouped = append_rows(self._tables(), group_rows(records))
         # torchmetrics knows of update alone, and would go on with the result of before.
         self._computed = None
         self._update_count = max(self._update_count, 1)
@@ -203,7 +231,9 @@ class SpectralImportance(Metric):
     @property
     def is_precise(self) -> bool:
         """True if the images so far meet the ``tolerance``; False without one."""
-        return self._tolerance is not None and self._tolerance.is_reached(merge(self.moments))
+        if self._tolerance is None:
+            return False
+        return self._tolerance.is_reached(merge(self.moments), combine(self._tables()))
 
     def result(self) -> ImportanceResult:
         """Return the result over the images that this process has taken in.
@@ -214,14 +244,18 @@ class SpectralImportance(Metric):
         Raises:
             ValueError: There are no images yet.
         """
-        return self._measurement.result(self.moments, by_class=self._num_classes is not None)
+        by_class, table = self._num_classes is not None, combine(self._tables())
+        return self._measurement.result(self.moments, by_class, table)
 
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> ImportanceResult:
+    def forward(
+        self, images: Tensor, labels: Tensor | None = None, groups: Tensor | None = None
+    ) -> ImportanceResult:
         """Take in a batch and give the result of the batch alone, of this process.
 
         Args:
             images: As in :meth:`update`.
             labels: As in :meth:`update`. Default: None
+            groups: As in :meth:`update`. Default: None
 
         Returns:
             An :class:`~captum_spectral.ImportanceResult`.
@@ -230,9 +264,13 @@ class SpectralImportance(Metric):
             TypeError, ValueError: As :meth:`update`.
         """
         # That of torchmetrics forgets the images before if the batch fails.
-        self.update(images, labels)
-        moments = add_records(torch.zeros_like(self.moments), *self._batch)
-        return self._measurement.result(moments, by_class=self._num_classes is not None)
+        self.update(images, labels, groups)
+        batch = self._batch
+        moments = add_records(torch.zeros_like(self.moments), batch.values, batch.classes)
+        table = empty_table(self._measurement.num_bands)
+        if batch.groups is not None:
+            table = combine([group_rows(batch)])
+        return self._measurement.result(moments, self._num_classes is not None, table)
 
     def compute(self) -> ImportanceResult:
         """Return the result over all images so far, of all processes where there are several.
@@ -248,7 +286,27 @@ class SpectralImportance(Metric):
     def reset(self) -> None:
         """Forget all images."""
         super().reset()
+        self._take_table(None)
         self._measurement.forget()
+
+    def _tables(self) -> list[Tensor]:
+        """Return the parts of the table of groups; processes that have met hold it in one."""
+        return [self.grouped] if isinstance(self.grouped, Tensor) else self.grouped
+
+    def _take_table(self, table: Tensor | None) -> None:
+        """Hold a table of groups, and without one an empty one: processes must all have some."""
+        held = empty_table(self._measurement.num_bands) if table is None else table
+        self.grouped = [held.to(self.moments.device, torch.float64)]
+
+    def _check_groups(self, given: bool) -> None:
+        """Raise if a batch has groups and the images before had none, or the other way round."""
+        before = any(map(len, self._tables()))
+        if given != before and num_examples(self.moments):
+            has, had = ("has", "had none") if given else ("has none", "had them")
+            raise ValueError(
+                f"groups must be given with every update or with none: this batch {has} and those "
+                f"before {had}; reset begins anew"
+            )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> Any:
         """Move to where ``fn`` puts tensors; sums over many images need all digits of float64."""
@@ -259,8 +317,23 @@ class SpectralImportance(Metric):
 
         return super()._apply(move, *args, **kwargs)
 
+    def state_dict(  # type: ignore[override]
+        self,
+        destination: dict[str, Any] | None = None,
+        prefix: str = "",
+        keep_vars: bool = False,
+    ) -> dict[str, Any]:
+        """Return the state of the metric; tensors alone, and no table where there are no groups."""
+        state: dict[str, Any] = super().state_dict(destination, prefix, keep_vars)
+        state.pop(f"{prefix}grouped", None)
+        table = combine(self._tables())
+        if len(table) and f"{prefix}moments" in state:
+            state[f"{prefix}grouped"] = table.to(self.moments.device)
+        return state
+
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         saved, errors = state_dict.get(f"{prefix}moments"), args[-1]
+        table = state_dict.pop(f"{prefix}grouped", None)
         if isinstance(saved, Tensor) and saved.shape != self.moments.shape:
             errors.append(
                 f"moments of shape {tuple(saved.shape)} are of other num_bands or num_classes than "
@@ -271,6 +344,8 @@ class SpectralImportance(Metric):
         device = self.moments.device
         super()._load_from_state_dict(state_dict, prefix, *args)
         self.moments = self.moments.to(device, torch.float64)
+        if saved is not None:
+            self._take_table(table)
         self._computed = None
         self._update_count = max(self._update_count, int(num_examples(self.moments) > 0))
 
@@ -283,8 +358,9 @@ class SpectralImportance(Metric):
         """Take in the batches of a data loader and compute.
 
         Args:
-            dataloader: Anything that gives ``(images, labels)``, or images alone; a
-                ``torch.utils.data.DataLoader``, a list. Images go to the device of the model.
+            dataloader: Anything that gives ``(images, labels)``, ``(images, labels, groups)`` or
+                images alone; a ``torch.utils.data.DataLoader``, a list. Images go to the device of
+                the model.
             max_examples: Stop after so many images. Default: None
             show_progress: Show a progress bar, in images. Default: True
 
@@ -293,7 +369,7 @@ class SpectralImportance(Metric):
             Ctrl-C) the rest of the data can be given in another call.
 
         Raises:
-            TypeError: A data set in place of a loader, batches that are neither tensors nor pairs.
+            TypeError: A data set in place of a loader, batches of another form.
             ValueError: As :meth:`update`; no images at all.
 
         With several processes each runs over its own share of the data; ``max_examples`` and
@@ -311,11 +387,11 @@ class SpectralImportance(Metric):
         seen = 0
         with progress_bar(show_progress, type(self).__name__, total) as bar:
             for batch in dataloader:
-                images, labels = _pair(batch)
+                images, *others = _parts(batch)
                 if max_examples is not None and seen + len(images) > max_examples:
-                    images = images[: max_examples - seen]
-                    labels = None if labels is None else labels[: max_examples - seen]
-                self.update(images if device is None else images.to(device), labels)
+                    left = max_examples - seen
+                    images, others = images[:left], [x if x is None else x[:left] for x in others]
+                self.update(images if device is None else images.to(device), *others)
                 seen += len(images)
                 bar.update(len(images))
                 if seen == max_examples or self.is_precise:
@@ -331,15 +407,15 @@ def _device_of(forward_func: Callable[..., Any]) -> torch.device | None:
     return None
 
 
-def _pair(batch: Any) -> tuple[Tensor, Tensor | None]:
-    """Images and labels of what a data loader gave."""
+def _parts(batch: Any) -> tuple[Any, ...]:
+    """Return images, and labels and groups if there are any, of what a data loader gave."""
     if isinstance(batch, Tensor):
-        return batch, None
-    if isinstance(batch, (tuple, list)) and 1 <= len(batch) <= 2 and isinstance(batch[0], Tensor):
-        return batch[0], batch[1] if len(batch) == 2 else None
+        return (batch,)
+    if isinstance(batch, (tuple, list)) and 1 <= len(batch) <= 3 and isinstance(batch[0], Tensor):
+        return tuple(batch)
     raise TypeError(
-        "dataloader must give a tensor of images or a pair (images, labels), got "
-        f"{type(batch).__name__}"
+        "dataloader must give a tensor of images, (images, labels) or (images, labels, groups), "
+        f"got {type(batch).__name__}"
         + (f" of {len(batch)}" if isinstance(batch, (tuple, list)) else "")
     )
 
@@ -354,7 +430,7 @@ def _length(dataloader: Iterable[Any], max_examples: int | None) -> int | None:
             if dataloader.drop_last:
                 count -= count % cast(int, dataloader.batch_size)
     elif isinstance(dataloader, (list, tuple)):
-        count = sum(len(_pair(batch)[0]) for batch in dataloader)
+        count = sum(len(_parts(batch)[0]) for batch in dataloader)
     if count is None or max_examples is None:
         return max_examples if count is None and max_examples else count
     return min(count, max_examples)

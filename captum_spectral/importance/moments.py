@@ -17,12 +17,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from captum_spectral.importance.groups import clustered_covariance, num_images, of_class, rows_of
+
 __all__ = [
     "Records",
     "Statistics",
     "Tolerance",
     "add_records",
     "empty_moments",
+    "group_rows",
     "merge",
     "num_examples",
     "record_of",
@@ -39,17 +42,25 @@ class Records(NamedTuple):
 
     Args:
         values: ``(B, V)`` records, on the CPU.
-        groups: ``(B,)`` the group that each belongs to, such as its class.
+        classes: ``(B,)`` the class whose moments each is added to.
+        groups: ``(B,)`` ids of the picture that each is a view of; None: all are independent.
     """
 
     values: Tensor
-    groups: Tensor
+    classes: Tensor
+    groups: Tensor | None = None
 
 
-def empty_moments(num_bands: int, groups: int = 1) -> Tensor:
-    """Return the moments of no images: zeros ``(groups, V, V)``."""
+def empty_moments(num_bands: int, classes: int = 1) -> Tensor:
+    """Return the moments of no images: zeros ``(Y, V, V)``."""
     size = _BANDS + num_bands
-    return torch.zeros(groups, size, size, dtype=torch.float64, device="cpu")
+    return torch.zeros(classes, size, size, dtype=torch.float64, device="cpu")
+
+
+def group_rows(records: Records) -> Tensor:
+    """Return the rows ``(B, 3 + M)`` that records with groups add to a table of groups."""
+    assert records.groups is not None
+    return rows_of(records.values[:, _BANDS:], records.classes, records.groups)
 
 
 def record_of(
@@ -63,20 +74,20 @@ def record_of(
     return torch.cat([scalars, phi.to("cpu", torch.float64)], 1)
 
 
-def add_records(moments: Tensor, records: Tensor, groups: Tensor) -> Tensor:
-    """Add records ``(B, V)`` of groups ``(B,)`` to moments ``(G, V, V)``; return the sum.
+def add_records(moments: Tensor, records: Tensor, classes: Tensor) -> Tensor:
+    """Add records ``(B, V)`` of classes ``(B,)`` to moments ``(Y, V, V)``; return the sum.
 
     Images are added one after the other, so that the result does not depend on how they were cut
     into batches, to the last bit.
     """
     total = moments.to(torch.float64, copy=True)
-    for group, record in zip(groups.tolist(), records.to(moments.device), strict=True):
-        total[group] = _merge(total[group], _of_one(record))
+    for number, record in zip(classes.tolist(), records.to(moments.device), strict=True):
+        total[number] = _merge(total[number], _of_one(record))
     return total
 
 
 def merge(moments: Tensor) -> Tensor:
-    """Merge the moments ``(G, ...)`` of G sets of images, one after the other."""
+    """Merge the moments ``(Y, ...)`` of Y sets of images, one after the other."""
     merged = moments[0]
     for part in moments[1:]:
         merged = _merge(merged, part)
@@ -119,16 +130,42 @@ class Statistics(NamedTuple):
     empty_value: float
     attributions: Tensor
     covariance: Tensor
+    num_groups: int | None
 
 
-def statistics(moments: Tensor) -> Statistics:
-    """Read the means off one matrix ``(V, V)`` of moments, and the covariance of the mean."""
+def statistics(
+    moments: Tensor, table: Tensor | None = None, number: int | None = None
+) -> Statistics:
+    """Read the means off one matrix ``(V, V)`` of moments, and the covariance of the mean.
+
+    Args:
+        moments: Of all images, or of those of one class.
+        table: The groups that all images come in, see ``groups``; None or empty: they are
+            independent. Default: None
+        number: Which class the moments are of. Default: None, all
+
+    Raises:
+        ValueError: Some of the images are in no group.
+    """
     moments = moments.to("cpu", torch.float64)
     count = float(moments[_ONE, _ONE])
     mean = moments[_ONE]
     bands = slice(_BANDS, None)
     scatter = moments[bands, bands]
-    covariance = scatter / (count - 1) / count if count > 1 else torch.full_like(scatter, torch.nan)
+    num_groups = None
+    if table is not None and len(table):
+        table = of_class(table, number)
+        num_groups = len(table)
+        if num_images(table) != round(count):
+            raise ValueError(
+                f"{num_images(table)} of {round(count)} images have groups; groups must be given "
+                "with every update or with none"
+            )
+        covariance = clustered_covariance(table, mean[bands])
+    elif count > 1:
+        covariance = scatter / (count - 1) / count
+    else:
+        covariance = torch.full_like(scatter, torch.nan)
     labelled = float(mean[_LABELLED])
     return Statistics(
         num_examples=round(count),
@@ -138,6 +175,7 @@ def statistics(moments: Tensor) -> Statistics:
         empty_value=float(mean[_EMPTY]),
         attributions=mean[bands].clone(),
         covariance=covariance,
+        num_groups=num_groups,
     )
 
 
@@ -165,10 +203,12 @@ class Tolerance:
         self._relative = float(relative)
         self._widths = NormalDist().inv_cdf((1 + confidence) / 2)
 
-    def is_reached(self, moments: Tensor) -> bool:
-        """Say whether the images of moments ``(V, V)`` suffice."""
+    def is_reached(self, moments: Tensor, table: Tensor | None = None) -> bool:
+        """Say whether the images of moments ``(V, V)``, in the groups of a table, suffice."""
         if num_examples(moments) < MIN_EXAMPLES:
             return False
-        found = statistics(moments)
+        found = statistics(moments, table)
+        if found.num_groups is not None and found.num_groups < MIN_EXAMPLES:
+            return False
         half_width = self._widths * float(found.covariance.diagonal().max().sqrt())
         return half_width <= self._relative * float(found.attributions.abs().max())

@@ -36,6 +36,7 @@ _FIELDS = (
     "frequencies",
     "unit",
     "per_class",
+    "num_groups",
 )
 
 
@@ -46,7 +47,8 @@ class ImportanceResult:
 
     Args:
         attributions: ``(M,)`` mean Shapley values of the bands, low frequencies first.
-        covariance: ``(M, M)`` of ``attributions``, over images; NaN for a single image.
+        covariance: ``(M, M)`` of ``attributions``, over images, clustered by group where there are
+            groups; NaN for a single image or group.
         full_value: Mean value of the whole images, ``v(full)``.
         empty_value: Mean value of the baselines, ``v(empty)``.
         num_examples: How many images.
@@ -56,6 +58,8 @@ class ImportanceResult:
         frequencies: ``(M, 2)`` where every band begins and ends, in cycles/pixel. Default: None
         unit: Unit of the values. Default: "nats"
         per_class: Class to the result of its images alone. Default: None
+        num_groups: How many groups the images come in, such as pictures of which they are views;
+            None: every image is independent of the others. Default: None
 
     Attributes:
         standard_error (Tensor): ``(M,)`` of ``attributions``, over images.
@@ -97,6 +101,7 @@ class ImportanceResult:
         frequencies: Tensor | None = None,
         unit: str = "nats",
         per_class: Mapping[int, ImportanceResult] | None = None,
+        num_groups: int | None = None,
     ) -> None:
         self.attributions, self.covariance = _float64(attributions), _float64(covariance)
         size = len(self.attributions)
@@ -112,7 +117,7 @@ class ImportanceResult:
             )
         self.full_value, self.empty_value = full_value, empty_value
         self.num_examples, self.num_rows, self.accuracy = num_examples, num_rows, accuracy
-        self.unit = unit
+        self.unit, self.num_groups = unit, num_groups
         self.per_class = None if per_class is None else dict(per_class)
         self._frozen = True
 
@@ -269,6 +274,7 @@ class ImportanceResult:
             "empty_value": self.empty_value,
             "efficiency_gap": self.efficiency_gap,
             "num_examples": self.num_examples,
+            "num_groups": self.num_groups,
             "num_rows": self.num_rows,
             "accuracy": self.accuracy,
             "covariance": to_nulls(self.covariance),
@@ -308,13 +314,13 @@ class ImportanceResult:
             ValueError: It is no such dictionary; the message says what is missing.
         """
         missing = (
-            [name for name in _FIELDS if name not in content]
+            [name for name in _FIELDS if name not in {**content, "num_groups": None}]
             if isinstance(content, Mapping)
             else list(_FIELDS)
-        )
+        )  # documents of before there were groups have no number of them
         if missing:
             raise ValueError(f"an ImportanceResult needs {', '.join(missing)}")
-        fields = {name: content[name] for name in _FIELDS}
+        fields: dict[str, Any] = {name: content.get(name) for name in _FIELDS}
         for name in ("attributions", "covariance", "frequencies"):
             if fields[name] is not None:
                 fields[name] = torch.tensor(
@@ -364,6 +370,8 @@ class ImportanceResult:
     def __repr__(self) -> str:
         unit = self.unit
         images = f"{self.num_examples} image{'s' if self.num_examples > 1 else ''}"
+        if self.num_groups is not None:
+            images += f" in {self.num_groups} group{'s' if self.num_groups > 1 else ''}"
         lines = [f"ImportanceResult over {images}, {self.num_rows} model rows, in {unit}"]
         for band, (value, error) in enumerate(
             zip(self.attributions.tolist(), self.standard_error.tolist(), strict=True)

@@ -57,21 +57,19 @@ def table(scored: Sequence[StudiedModel]) -> str:
     return "\n".join([f"Values in {results[0].unit}, mean ± standard error", *aligned(rows)])
 
 
-def to_text(scored: Sequence[StudiedModel], pictures: Pictures, views_of_few: bool = False) -> str:
+def to_text(scored: Sequence[StudiedModel], pictures: Pictures) -> str:
     """Tell the table, and in sentences what it says.
 
     Args:
         scored: The models, all over the same pictures with the same bands.
         pictures: The data set.
-        views_of_few: Whether the pictures are views of a few photographs, which resemble each
-            other. Default: False
 
     Returns:
         Lines, the last one with a newline.
     """
     parts = [f"Spectral importance on {pictures.name}", "", table(scored), ""]
     parts += [_reading(s) for s in scored]
-    parts += ["", *remarks(scored, views_of_few)]
+    parts += ["", *remarks(scored)]
     skipped = _skipped(scored, pictures.skipped)
     if skipped:
         parts += ["", f"Pictures that were not used ({len(skipped)}):"]
@@ -81,7 +79,7 @@ def to_text(scored: Sequence[StudiedModel], pictures: Pictures, views_of_few: bo
     return "\n".join(parts) + "\n"
 
 
-def remarks(scored: Sequence[StudiedModel], views_of_few: bool) -> list[str]:
+def remarks(scored: Sequence[StudiedModel]) -> list[str]:
     """Remark on all that a reader must know to read the numbers rightly."""
     lines = [
         "Signed score: 1 all power in the lowest band, 0 an even spread, negative: high "
@@ -94,10 +92,11 @@ def remarks(scored: Sequence[StudiedModel], views_of_few: bool) -> list[str]:
             "The data has no labels, so the label of a picture is the model's own prediction: the "
             "values say what its decisions rest on, not whether they are right."
         )
-    if views_of_few:
+    groups = next((s.result.num_groups for s in scored if s.result.num_groups), None)
+    if groups is not None:
         lines.append(
-            "The pictures are views of seven photographs and resemble each other: standard errors "
-            "over them are too small. Use --data for a claim about a model."
+            f"The pictures come in {groups} groups, such as views of one photograph, and resemble "
+            "each other within a group: standard errors are clustered by group."
         )
     lines += [
         f"{s.model}: stopped when the tolerance was reached, before the end of the data."

@@ -15,9 +15,15 @@ from PIL import Image
 
 from captum_spectral.sources.decoding import to_rgb
 from captum_spectral.sources.folders import open_folder
-from captum_spectral.sources.pictures import Pictures, shipped_views
+from captum_spectral.sources.pictures import Pictures, shipped_photographs, shipped_views
 
-__all__ = ["Pictures", "open_folder", "open_torchvision", "shipped_views"]
+__all__ = [
+    "Pictures",
+    "open_folder",
+    "open_torchvision",
+    "shipped_photographs",
+    "shipped_views",
+]
 
 # Where torchvision's data sets keep their labels, or pairs of a picture and its label.
 _LABELS = ("targets", "labels", "_labels", "y")

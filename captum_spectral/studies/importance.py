@@ -16,6 +16,7 @@ from captum_spectral._arguments import check_count
 from captum_spectral._captum import progress_bar
 from captum_spectral._engine.chunk_size import first_guess
 from captum_spectral.importance import ImportanceResult, Records, SpectralImportance
+from captum_spectral.importance.groups import combine
 from captum_spectral.sources.checkpoints import Checkpoint, read_checkpoint, to_bytes
 from captum_spectral.sources.digests import digest_of
 from captum_spectral.sources.labels import class_ids, outputs_of_labels
@@ -98,7 +99,7 @@ class ImportanceStudy:
 
     :class:`~captum_spectral.SpectralImportance` measures; the study reads the pictures, keeps
     going, saves, resumes, and shares the work with other processes. Nothing is read or run before
-    :meth:`run`.
+    :meth:`run`. Where pictures are views of others (``Pictures.group``), errors are clustered.
 
     Args:
         model: The classifier, on ``device``; see :func:`captum_spectral.sources.models.load_model`.
@@ -117,12 +118,12 @@ class ImportanceStudy:
     Example::
 
         >>> import torch
-        >>> from captum_spectral.sources.datasets import shipped_views
+        >>> from captum_spectral.sources.datasets import shipped_photographs
         >>> from captum_spectral.sources.models import load_model
         >>> from captum_spectral.studies import ImportanceSettings, ImportanceStudy
         >>> settings = ImportanceSettings(n_samples=1, num_bands=2, max_examples=2)
-        >>> study = ImportanceStudy(load_model("efficientnet-lite0"), shipped_views(), settings)
-        >>> study.run().result.num_examples
+        >>> model = load_model("efficientnet-lite0")
+        >>> ImportanceStudy(model, shipped_photographs(), settings).run().result.num_examples
         2
     """
 
@@ -199,6 +200,7 @@ class _State(NamedTuple):
     """The state of a run; replaced as a whole, so that no exception leaves a part of it."""
 
     moments: Tensor
+    grouped: list[Tensor]  # see SpectralImportance
     skipped: list[tuple[str, str]]
     done: int  # batches
 
@@ -236,7 +238,7 @@ class _Run:
             confidence=settings.confidence,
             seed=settings.seed,
         )
-        self._state = _State(self._metric.moments, [], 0)
+        self._state = _State(self._metric.moments, self._metric.grouped, [], 0)
         self._fingerprint = {
             "model": self._model.name,
             "weights": digest_of_module(self._model.module),
@@ -245,7 +247,7 @@ class _Run:
             "data": f"{self._pictures.name}, {self._pictures.fingerprint()[:16]}",
             "labels": digest_of([torch.tensor(list((self._output_of or {}).values()))]),
             "device": study.device.type,
-            "moments": "centred",
+            "moments": "centred, with groups",
             **asdict(settings),
             "batch_size": self.batch_size,
             "perturbations_per_eval": self.per_eval,
@@ -272,8 +274,7 @@ class _Run:
             raise
         with undisturbed():
             self._save()
-        moments, skipped, done = self._state
-        self._metric.moments = moments
+        self._metric.moments, self._metric.grouped, skipped, done = self._state
         try:
             result = self._metric.result()
         except ValueError:
@@ -294,7 +295,7 @@ class _Run:
         labelled = self._output_of is not None
         coming = batches(self._pictures, self._model, mine, labelled, self._study.workers)
         shown = show_progress and self._processes.is_first
-        self._metric.moments = self._state.moments
+        self._metric.moments, self._metric.grouped = self._state[:2]
         with progress_bar(shown, self._model.name, self.plan.num_examples) as bar:
             bar.update(self.num_done)
             while not self._metric.is_precise and self._state.done < len(self.plan.batches):
@@ -316,7 +317,9 @@ class _Run:
             return _Part(None, [*batch.skipped, (name, reason)])
         labels = None if self._output_of is None else self._outputs_of(batch, self._output_of)
         images = batch.images.to(self._study.device)
-        return _Part(self._metric.measure(images, labels), batch.skipped)
+        groups = [self._pictures.group(i) for i in batch.indices]
+        known = None if groups[0] is None else torch.tensor(groups)
+        return _Part(self._metric.measure(images, labels, known), batch.skipped)
 
     def _outputs_of(self, batch: Batch, output_of: dict[int, int]) -> Tensor:
         """Return the outputs of the model that the labels of a batch stand for."""
@@ -330,11 +333,11 @@ class _Run:
     def _add(self, parts: list[_Part]) -> None:
         """Take in a round, batch by batch, up to where one process alone would have stopped."""
         for part in parts:
-            moments, skipped, done = self._state
-            self._metric.moments = moments
+            self._metric.moments, self._metric.grouped, skipped, done = self._state
             if part.records is not None:
                 self._metric.add(part.records)
-            self._state = _State(self._metric.moments, skipped + part.skipped, done + 1)
+            sums = self._metric.moments, self._metric.grouped
+            self._state = _State(*sums, skipped + part.skipped, done + 1)
             if self._metric.is_precise:
                 return
 
@@ -342,10 +345,11 @@ class _Run:
 
     def _save(self) -> None:
         """Write the state; the file on disk is the old or the new one at every moment."""
-        moments, skipped, done = self._state
+        moments, grouped, skipped, done = self._state
         if self._study.checkpoint is not None and self._processes.is_first and done:
             progress = {"done": done, "skipped": skipped}
-            checkpoint = Checkpoint(self._fingerprint, progress, {"moments": moments})
+            tensors = {"moments": moments, "grouped": combine(grouped)}
+            checkpoint = Checkpoint(self._fingerprint, progress, tensors)
             write(self._study.checkpoint, to_bytes(checkpoint))
         self._saved = time.monotonic()
 
@@ -359,7 +363,8 @@ class _Run:
             raise found
         if found is not None:
             skipped = [(name, reason) for name, reason in found.progress["skipped"]]
-            self._state = _State(found.tensors["moments"], skipped, found.progress["done"])
+            moments, grouped = found.tensors["moments"], [found.tensors["grouped"]]
+            self._state = _State(moments, grouped, skipped, found.progress["done"])
 
     def _read(self, path: Path) -> Checkpoint | Exception:
         """Read the state, or return why not, for all processes to raise."""

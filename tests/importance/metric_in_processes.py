@@ -15,10 +15,11 @@ from captum_spectral import SpectralImportance
 if __name__ == "__main__":
     dist.init_process_group("gloo")
     rank, count = dist.get_rank(), dist.get_world_size()
-    images, labels = torch.load(sys.argv[1], weights_only=True)
+    images, labels, *groups = torch.load(sys.argv[1], weights_only=True)
     importance = SpectralImportance(tiny_cnn(), num_bands=4, n_samples=1, num_classes=5)
     for start in range(2 * rank, len(images), 2 * count):
-        importance.update(images[start : start + 2], labels[start : start + 2])
+        batch = [x[start : start + 2] for x in (images, labels, *groups)]
+        importance.update(*batch)
     result = importance.compute()
     own = importance.result().num_examples  # what the sum took in is given back after it
     Path(f"{sys.argv[1]}.{rank}.json").write_text(result.to_json())

@@ -213,7 +213,7 @@ def test_nothing_to_compute():
 
 
 def test_a_loader_of_something_else():
-    with pytest.raises(TypeError, match=r"pair \(images, labels\), got dict"):
+    with pytest.raises(TypeError, match=r"\(images, labels, groups\), got dict"):
         SpectralImportance(tiny_cnn()).evaluate(iter([{"x": 1}]), show_progress=False)
 
 

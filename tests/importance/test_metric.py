@@ -45,9 +45,11 @@ def test_the_state_is_saved_and_the_model_is_no_part_of_it():
     assert importance.compute().num_examples == 6
 
 
-def test_processes_are_summed(tmp_path):
-    images, labels = images_and_labels(count=7)
-    torch.save((images, labels), tmp_path / "data.pt")
+@pytest.mark.parametrize("groups", [None, [5, 3, 5, 5, 9, 3, 9]])
+def test_processes_are_summed(tmp_path, groups):
+    data = list(images_and_labels(count=7))
+    data += [] if groups is None else [torch.tensor(groups)]
+    torch.save(data, tmp_path / "data.pt")
     script = Path(__file__).parent / "metric_in_processes.py"
     torchrun = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--rdzv-backend=c10d"]
     subprocess.run(
@@ -58,15 +60,16 @@ def test_processes_are_summed(tmp_path):
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     importance = SpectralImportance(tiny_cnn(), num_bands=4, n_samples=1, num_classes=5)
-    importance.update(images, labels)
+    importance.update(*data)
     alone = importance.compute()
+    assert alone.num_groups == (groups and 3)
     for rank, own in ((0, 4), (1, 3)):
         text = (tmp_path / f"data.pt.{rank}.json").read_text()
         together = ImportanceResult.from_json(text)
         torch.testing.assert_close(together.attributions, alone.attributions)
         torch.testing.assert_close(together.covariance, alone.covariance)
         assert sorted(together.per_class) == sorted(alone.per_class)
-        assert together.num_examples == 7
+        assert (together.num_examples, together.num_groups) == (7, alone.num_groups)
         assert (tmp_path / f"data.pt.{rank}.own").read_text() == str(own)
 
 

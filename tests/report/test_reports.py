@@ -66,7 +66,7 @@ def test_the_sentences_say_what_the_numbers_do():
     assert "net: a picture is worth +3.50 nats to it. 75% of that power sits in band 0" in text
     assert "(0.000 to 0.125 cycles/pixel) and 100% in the lower half of the bands" in text
     assert "Below 0 by more than two standard errors, and so harmful to it: band 3." in text
-    assert "views of seven photographs" not in text
+    assert "views of one photograph" not in text
     assert "no labels" not in text
     assert text.endswith("Pictures that were not used (1):\n  notes.txt: no picture\n")
 
@@ -79,12 +79,12 @@ def test_what_cannot_be_told_from_nothing_is_not_told():
 
 
 def test_each_remark_stands_where_it_belongs():
-    text = report.to_text(
-        [studied(labels="predictions", stopped_early=True)], PICTURES, views_of_few=True
-    )
+    model = studied(labels="predictions", stopped_early=True)
+    grouped = ImportanceResult.from_dict({**model.result.to_dict(), "num_groups": 9})
+    text = report.to_text([replace(model, result=grouped)], PICTURES)
     assert "the label of a picture is the model's own prediction" in text
     assert "net: stopped when the tolerance was reached, before the end of the data." in text
-    assert "views of seven photographs" in text
+    assert "The pictures come in 9 groups, such as views of one photograph" in text
 
 
 def test_a_picture_that_several_models_skipped_is_told_once_and_many_are_counted():

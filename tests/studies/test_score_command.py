@@ -64,10 +64,11 @@ def test_several_models_in_one_table_and_figure(nets):
 
 def test_without_data_it_takes_the_photographs_that_come_along(nets):
     result, document, printed = scored("--model", f"{nets}:net", "--bands", 2, "--max-examples", 10)
-    assert document["data"]["num_pictures"] == 35
-    assert document["settings"]["n_samples"] is None
-    assert result.num_rows == 10 * 5
-    assert "views of seven photographs" in printed
+    assert document["data"]["num_pictures"] == 87
+    assert document["settings"]["n_samples"] == 1
+    assert result.num_rows == 10 * 5  # with two bands an ordering and its reverse are exact
+    assert (result.num_examples, result.num_groups) == (10, None)
+    assert "in 10 groups" not in printed
     assert "the label of a picture is the model's own prediction" in printed
     assert result.accuracy is None
 

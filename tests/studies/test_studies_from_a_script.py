@@ -8,9 +8,9 @@ import pytest
 import torch
 from scores import photograph
 
-from captum_spectral import ImportanceResult
+from captum_spectral import ImportanceResult, SpectralImportance
 from captum_spectral.report import importance as report
-from captum_spectral.sources.datasets import open_folder
+from captum_spectral.sources.datasets import open_folder, shipped_views
 from captum_spectral.sources.models import load_model
 from captum_spectral.studies import ImportanceSettings, ImportanceStudy
 
@@ -75,6 +75,44 @@ def test_an_interrupted_study_goes_on_to_the_same_bits_and_is_not_written_over(n
     assert resumed == whole
     again = study_of(nets, "interrupt", "state", settings).run(resume=True)  # of the finished one
     assert again == whole
+
+
+def test_views_of_a_photograph_are_clustered(nets):
+    pictures, model = shipped_views(), load_model(f"{nets}:net")
+    study = ImportanceStudy(model, pictures, SETTINGS, checkpoint="state")
+    found = study.run()
+    images = torch.cat([model.prepare(pictures.load(i)) for i in range(35)])
+    importance = SpectralImportance(model.module, num_bands=3, n_samples=1)
+    importance.update(images, groups=torch.arange(35) // 5)
+    expected = importance.compute()
+    assert found.result.num_groups == 7
+    torch.testing.assert_close(found.result.covariance, expected.covariance, rtol=1e-4, atol=1e-9)
+    assert (
+        json.loads(report.to_json([found], SETTINGS, pictures))["models"][0]["result"]["num_groups"]
+        == 7
+    )
+    assert "The pictures come in 7 groups" in report.to_text([found], pictures)
+    again = ImportanceStudy(model, pictures, SETTINGS, checkpoint="state").run(resume=True)
+    assert again == found
+
+
+def test_an_interrupted_study_of_views_goes_on_to_the_same_bits(nets, monkeypatch):
+    pictures = shipped_views()
+
+    def study(checkpoint=None):
+        model = load_model(f"{nets}:interrupt")
+        settings = ImportanceSettings(3, batch_size=4, perturbations_per_eval=2)
+        return ImportanceStudy(model, pictures, settings, checkpoint=checkpoint)
+
+    whole = study().run()
+    monkeypatch.setenv("INTERRUPT", "yes")
+    first = study("state")
+    with pytest.raises(KeyboardInterrupt):
+        first.run()
+    assert 0 < first.num_done < 35
+    monkeypatch.setenv("INTERRUPT", "no")
+    assert study("state").run(resume=True) == whole
+    assert whole.result.num_groups == 7
 
 
 def test_a_study_can_be_run_again_and_keeps_nothing_of_the_run_before(nets):
