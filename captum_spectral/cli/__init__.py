@@ -1,11 +1,13 @@
-"""The command line: ``captum-spectral explain``, ``demo`` and ``score``.
+"""The command line: ``captum-spectral explain``, ``demo``, ``score`` and ``study``.
 
 It puts the API, a model and a photograph together, and does nothing that a script could not do.
 """
 
 from captum_spectral.cli.commands import main
 from captum_spectral.cli.score import score
+from captum_spectral.cli.study import study
 
 __all__ = ["main"]
 
 main.add_command(score)
+main.add_command(study)

@@ -211,6 +211,7 @@ def score(
     Ctrl-C and SIGTERM save the state, and it is saved once a minute; --resume goes on from there.
     Under torchrun the processes share the pictures and give the numbers of one.
     """
+    from captum_spectral.sources.datasets import open_data
     from captum_spectral.sources.labels import read_label_map
     from captum_spectral.studies import ImportanceSettings, ImportanceStudy, Processes
     from captum_spectral.studies.files import make_folder
@@ -238,7 +239,7 @@ def score(
         per_class=per_class,
     )
     with one_line():
-        pictures = _open(data, root, out)
+        pictures = open_data(data, root, leave_out=out)
         ids = None if label_map is None else read_label_map(label_map)
         if (ids is not None or per_class) and pictures.label(0) is None:
             raise ValueError(
@@ -285,20 +286,6 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _open(data: str | None, root: Path | None, out: Path) -> Pictures:
-    from captum_spectral.sources.datasets import open_folder, open_torchvision, shipped_photographs
-
-    if data is None:
-        return shipped_photographs()
-    if root is not None:
-        return open_torchvision(data, root)
-    from torchvision import datasets
-
-    if data.partition(":")[0] in datasets.__all__ and not Path(data).exists():
-        raise ValueError(f"{data} is a data set of torchvision; say with --root where it is")
-    return open_folder(Path(data), leave_out=out)
 
 
 def _check_old_state(paths: Sequence[Path], resume: bool) -> None:

@@ -19,6 +19,7 @@ from captum_spectral.sources.pictures import Pictures, shipped_photographs, ship
 
 __all__ = [
     "Pictures",
+    "open_data",
     "open_folder",
     "open_torchvision",
     "shipped_photographs",
@@ -29,6 +30,38 @@ __all__ = [
 _LABELS = ("targets", "labels", "_labels", "y")
 _PAIRS = ("samples", "_samples")
 _COMPARED = 8  # pictures of a data set whose content is in its fingerprint
+
+
+def open_data(
+    data: str | None,
+    root: str | os.PathLike[str] | None = None,
+    *,
+    leave_out: str | os.PathLike[str] | None = None,
+) -> Pictures:
+    """Open what a user calls the data.
+
+    Args:
+        data: A folder, see :func:`~captum_spectral.sources.folders.open_folder`; with ``root`` the
+            name of a data set, see :func:`open_torchvision`; None: the shipped photographs.
+        root: The folder in which torchvision looks. Default: None
+        leave_out: A folder below ``data`` that is none of the data. Default: None
+
+    Returns:
+        The :class:`Pictures`.
+
+    Raises:
+        ImportError, OSError, ValueError: As those functions; a data set of torchvision without
+            ``root``.
+    """
+    if data is None:
+        return shipped_photographs()
+    if root is not None:
+        return open_torchvision(data, root)
+    from torchvision import datasets
+
+    if data.partition(":")[0] in datasets.__all__ and not os.path.exists(data):
+        raise ValueError(f"{data} is a data set of torchvision; say with --root where it is")
+    return open_folder(data, leave_out=leave_out)
 
 
 def open_torchvision(name: str, root: str | os.PathLike[str]) -> Pictures:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from captum_spectral.sources.weights import load_weights, read_state_dict
 
-__all__ = ["LoadedModel", "apply_transform", "load_model"]
+__all__ = ["LoadedModel", "apply_transform", "in_pixels", "load_model"]
 
 Transform = Callable[[Image.Image], Tensor]
 
@@ -143,6 +143,57 @@ def load_model(name: str, weights: str | os.PathLike[str] | None = None) -> Load
     if isinstance(loaded.module, nn.Module):
         loaded.module.eval()
     return loaded
+
+
+def in_pixels(model: LoadedModel) -> LoadedModel:
+    """Return the same classifier for pixels from 0 to 1, with its normalisation inside.
+
+    What was the last normalising step of the transform becomes the first of the network, so that
+    noise, radii and distances mean the same for networks with other normalisations.
+
+    Args:
+        model: With a transform that has a step with a ``mean`` and a ``std``, as ``Normalize`` has;
+            one without gives pixels already, or another range.
+
+    Returns:
+        A :class:`LoadedModel` whose transform gives pixels.
+
+    Cost: no model rows.
+
+    Example::
+
+        >>> model = load_model("efficientnet-lite0")
+        >>> x = in_pixels(model).prepare(Image.new("RGB", (300, 200), "white"))
+        >>> float(x.min()), float(x.max())
+        (1.0, 1.0)
+    """
+    normalisation = next(_normalisations(model.transform), None)
+    if normalisation is None:
+        return model
+    mean, std = (torch.as_tensor(v, dtype=torch.float32).reshape(-1, 1, 1) for v in normalisation)
+
+    def transform(image: Image.Image) -> Tensor:
+        return (model.transform(image) * std + mean).clamp(0, 1)  # but for rounding it is inside
+
+    module = _Normalized(model.module, mean, std).eval()
+    return LoadedModel(model.name, module, transform, model.categories, lambda x: x.clamp(0, 1))
+
+
+class _Normalized(nn.Module):
+    """A network of normalised images as one of pixels."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: Callable[[Tensor], Tensor], mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise pixels and run the network."""
+        return self.network((x - self.mean) / self.std)
 
 
 def _efficientnet_lite(name: str, weights: str | os.PathLike[str] | None) -> LoadedModel:

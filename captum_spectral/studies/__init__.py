@@ -11,6 +11,13 @@ from captum_spectral.studies.explanation import (
 )
 from captum_spectral.studies.importance import ImportanceSettings, ImportanceStudy, StudiedModel
 from captum_spectral.studies.processes import Processes
+from captum_spectral.studies.robustness import (
+    RobustnessStudy,
+    StudiedModels,
+    StudyModel,
+    standard_measurements,
+)
+from captum_spectral.studies.table import StudyTable
 
 __all__ = [
     "Explanation",
@@ -18,7 +25,12 @@ __all__ = [
     "ImportanceSettings",
     "ImportanceStudy",
     "Processes",
+    "RobustnessStudy",
     "StudiedModel",
+    "StudiedModels",
+    "StudyModel",
+    "StudyTable",
     "band_integrated_gradients",
     "explain",
+    "standard_measurements",
 ]

@@ -20,7 +20,7 @@ from captum_spectral.sources.documents import to_document
 
 __all__ = ["Epoch", "ImportanceCallback", "evaluating"]
 
-_TAKEN = ("epoch", "band", "low", "high", "value", "standard_error", "share", "share_error")
+_TAKEN: tuple[str, ...] = ("epoch", "band", "low", "high", "value", "standard_error", "share", "share_error")
 _TAKEN += ("accuracy", "num_images", "model_rows")
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import captum_spectral
 from captum_spectral.sources.digests import digest_of
 
-__all__ = ["check_same", "digest_of_module", "some_of", "versions"]
+__all__ = ["check_same", "differences", "digest_of_module", "some_of", "versions"]
 
 
 def versions() -> dict[str, str]:
@@ -27,10 +27,14 @@ def check_same(there: dict[str, Any], here: dict[str, Any], where: str) -> None:
     Raises:
         ValueError: Something differs; the message names it.
     """
+    if different := differences(there, here):
+        raise ValueError(f"{where} is of another run and cannot be continued ({different})")
+
+
+def differences(there: dict[str, Any], here: dict[str, Any]) -> str:
+    """Say in which entries two fingerprints differ; "" where they are of the same."""
     keys = [key for key in {**there, **here} if not _agree(there.get(key), here.get(key))]
-    if keys:
-        differences = ", ".join(f"{k}: {there.get(k)} there, {here.get(k)} here" for k in keys)
-        raise ValueError(f"{where} is of another run and cannot be continued ({differences})")
+    return ", ".join(f"{k}: {there.get(k)} there, {here.get(k)} here" for k in keys)
 
 
 def _agree(there: Any, here: Any) -> bool:

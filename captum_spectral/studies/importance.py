@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from dataclasses import asdict, dataclass
@@ -19,7 +18,6 @@ from captum_spectral.importance import ImportanceResult, Records, SpectralImport
 from captum_spectral.importance.groups import combine
 from captum_spectral.sources.checkpoints import Checkpoint, read_checkpoint, to_bytes
 from captum_spectral.sources.digests import digest_of
-from captum_spectral.sources.labels import class_ids, outputs_of_labels
 from captum_spectral.sources.models import LoadedModel
 from captum_spectral.sources.pictures import Pictures
 from captum_spectral.studies.files import write
@@ -27,6 +25,7 @@ from captum_spectral.studies.identity import check_same, digest_of_module, some_
 from captum_spectral.studies.interrupts import undisturbed
 from captum_spectral.studies.loading import Batch, Plan, batches
 from captum_spectral.studies.logits import logits_of
+from captum_spectral.studies.outputs import outputs_of
 from captum_spectral.studies.processes import Processes
 
 __all__ = ["ImportanceSettings", "ImportanceStudy", "StudiedModel"]
@@ -221,7 +220,7 @@ class _Run:
         settings = study.settings
         x = self._first_input()
         logits = logits_of(self._model, x)
-        self._output_of = self._outputs_of_labels(logits.shape[1])
+        self._output_of = outputs_of(self._pictures, self._model, logits.shape[1], study.label_map)
         rows = first_guess((x,))
         self.batch_size = settings.batch_size or max(2, min(rows, 32))
         self.per_eval = settings.perturbations_per_eval or max(1, rows // self.batch_size)
@@ -395,20 +394,6 @@ class _Run:
                     raise
                 failed.append((self._pictures.name_of(i), str(error)))
         raise ValueError(_nothing_readable(self._pictures, failed))
-
-    def _outputs_of_labels(self, num_classes: int) -> dict[int, int] | None:
-        """Map each label of the data to its output; None for data without labels."""
-        pictures, label_map = self._pictures, self._study.label_map
-        if pictures.classes is not None:
-            categories = self._model.categories
-            return dict(enumerate(class_ids(pictures.classes, num_classes, categories, label_map)))
-        labels: list[int | None] = []
-        for i in range(len(pictures)):
-            with contextlib.suppress(OSError, ValueError):  # the picture will be skipped
-                labels.append(pictures.label(i))
-            if labels == [None]:  # no label is known, then; reading on could mean every picture
-                return None
-        return outputs_of_labels(labels, num_classes, label_map) or None
 
 
 def _nothing_readable(pictures: Pictures, skipped: list[tuple[str, str]]) -> str:

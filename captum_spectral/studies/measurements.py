@@ -1,0 +1,540 @@
+"""Measurements of a study: each a number or a few of one model over many images."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from captum_spectral._arguments import check_count
+from captum_spectral.importance import ImportanceResult, SpectralImportance
+from captum_spectral.importance.intervals import estimate_score
+from captum_spectral.importance.scores import normalize, signed_spectral_score, spectral_score
+from captum_spectral.robustness.attacks import robust_accuracy
+from captum_spectral.robustness.corruptions import Corruption
+from captum_spectral.robustness.cutoff import lowest_cutoff
+from captum_spectral.robustness.distances import boundary_distances, restricted_mean
+from captum_spectral.robustness.masking import random_noise_accuracy
+from captum_spectral.robustness.sensitivity import band_sensitivity
+from captum_spectral.studies.pixels import Images
+
+__all__ = [
+    "AttackAccuracy",
+    "CleanAccuracy",
+    "CorruptionAccuracy",
+    "CutoffOfPredictions",
+    "DistanceToBoundary",
+    "ImportanceOfBands",
+    "Measurement",
+    "NoiseAccuracy",
+    "Outcome",
+    "Quantity",
+    "SensitivityOfBands",
+    "Subject",
+]
+
+Model = Callable[[Tensor], Tensor]
+
+
+class Quantity(NamedTuple):
+    """A number of a cell, as it stands in the table."""
+
+    measurement: str
+    value: float
+    standard_error: float
+    num_images: int
+    perturbation: str = ""
+    severity: float | None = None
+
+
+class Outcome(NamedTuple):
+    """All that a cell gives.
+
+    Attributes:
+        quantities: Its numbers.
+        per_image: ``(N,)`` of what every image gave, from which ratios get their intervals later:
+            boolean for right or wrong, else floating. None where nothing is kept.
+    """
+
+    quantities: list[Quantity]
+    per_image: Tensor | None = None
+
+
+class Subject(NamedTuple):
+    """A model and its images.
+
+    Attributes:
+        model: Pixels ``(B, C, H, W)`` to logits ``(B, classes)``.
+        images: The images, with labels.
+        seed: Of everything random in the study.
+        per_eval: Rows that may share a forward pass; fixed, so that no clock decides last bits.
+    """
+
+    model: Model
+    images: Images
+    seed: int
+    per_eval: int
+
+
+@dataclass(frozen=True)
+class Measurement(ABC):
+    """Measures one model over images; a new kind of cell is a subclass of this.
+
+    It is a frozen dataclass, whose fields are all that goes into its numbers: they are compared
+    before a stored cell is used again.
+    """
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Its name among the cells of a model."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything that goes into its numbers, in JSON types."""
+        return {"kind": type(self).__name__, **asdict(self)}
+
+    @abstractmethod
+    def rows_per_image(self, shape: torch.Size) -> float:
+        """Estimate the model rows per image ``(C, H, W)``, to share the cells out."""
+
+    @abstractmethod
+    def of(self, subject: Subject) -> Outcome:
+        """Measure."""
+
+
+def share(measurement: str, bits: Tensor, **labels: Any) -> Quantity:
+    """Return the mean of bits ``(N,)`` with its binomial error, that of a mean over images."""
+    n, p = len(bits), float(bits.double().mean())
+    return Quantity(measurement, p, math.sqrt(p * (1 - p) / max(n - 1, 1)), n, **labels)
+
+
+def mean(measurement: str, x: Tensor, **labels: Any) -> Quantity:
+    """Return the mean of numbers ``(N,)`` with its standard error."""
+    x = x.double()
+    error = float(x.std() / math.sqrt(len(x))) if len(x) > 1 else math.nan
+    return Quantity(measurement, float(x.mean()), error, len(x), **labels)
+
+
+def is_right(model: Model, images: Tensor, labels: Tensor) -> Tensor:
+    """Return where the largest output is that of the label ``(B,)``; never of NaN."""
+    with torch.no_grad():
+        logits = model(images)
+    if not logits.isfinite().all():
+        raise ValueError("the model gave logits that are not finite (NaN or infinite)")
+    return (logits.argmax(1) == labels.to(logits.device)).cpu()
+
+
+@dataclass(frozen=True)
+class CleanAccuracy(Measurement):
+    """The share of the images whose label has the largest output.
+
+    Cost in model rows per image: 1.
+
+    Example::
+
+        >>> CleanAccuracy().name
+        'accuracy'
+    """
+
+    @property
+    def name(self) -> str:
+        """Its name among the cells of a model."""
+        return "accuracy"
+
+    def rows_per_image(self, shape: torch.Size) -> float:
+        """Estimate the model rows per image."""
+        return 1
+
+    def of(self, subject: Subject) -> Outcome:
+        """Measure."""
+        bits = torch.cat([is_right(subject.model, x, y) for x, y in subject.images.batches()])
+        return Outcome([share("accuracy", bits)], bits)
+
+
+@dataclass(frozen=True)
+class CorruptionAccuracy(Measurement):
+    """The same on corrupted images.
+
+    Args:
+        corruption: What is done to them.
+        severity: How strongly, from 1.
+
+    Cost in model rows per image: 1.
+
+    Example::
+
+        >>> from captum_spectral.robustness.corruptions import builtin_corruptions
+        >>> CorruptionAccuracy(builtin_corruptions("small")[0], severity=3).name
+        'corruption accuracy/gaussian_noise/3'
+    """
+
+    corruption: Corruption
+    severity: int
+
+    @property
+    def name(self) -> str:
+        """Its name among the cells of a model."""
+        return f"corruption accuracy/{self.corruption.name}/{self.severity}"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything that goes into its numbers; of a function only its name can be compared."""
+        c = self.corruption
+        return {
+            "kind": type(self).__name__,
+            "corruption": c.name,
+            "function": getattr(c.function, "__qualname__", type(c.function).__name__),
+            "value": c.severities[self.severity - 1],
+            "reproducible": c.reproducible,
+        }
+
+    def rows_per_image(self, shape: torch.Size) -> float:
+        """Estimate the model rows per image."""
+        return 1
+
+    def of(self, subject: Subject) -> Outcome:
+        """Measure."""
+        bits = torch.cat(
+            [
+                is_right(subject.model, x, y)
+                for x, y in subject.images.corrupted(self.corruption, self.severity, subject.seed)
+            ]
+        )
+        labels = {"perturbation": self.corruption.name, "severity": float(self.severity)}
+        return Outcome([share("corruption accuracy", bits, **labels)], bits)
+
+
+@dataclass(frozen=True)
+class AttackAccuracy(Measurement):
+    """The share of the images that no attack within a radius misleads; an upper bound.
+
+    Args:
+        norm: "linf" or "l2".
+        epsilon: The radius, in pixels from 0 to 1.
+        steps: Of the attack. Default: 20
+        restarts: How often it starts. Default: 1
+        max_images: Attack so many images at most. None: all. Default: None
+
+    Cost in model rows per image: up to ``restarts * (steps + 1)`` forward and as many backward.
+
+    Example::
+
+        >>> AttackAccuracy("linf", 0.03).name
+        'robust accuracy/linf/0.03'
+    """
+
+    norm: Literal["linf", "l2"]
+    epsilon: float
+    steps: int = 20
+    restarts: int = 1
+    max_images: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name among the cells of a model."""
+        return f"robust accuracy/{self.norm}/{self.epsilon:g}"
+
+    def rows_per_image(self, shape: torch.Size) -> float:
+        """Estimate the model rows per image."""
+        return 3.0 * self.steps * self.restarts
+
+    def of(self, subject: Subject) -> Outcome:
+        """Measure."""
+        bits = torch.cat(
+            [
+                robust_accuracy(
+                    subject.model,
+                    x,
+                    y,
+                    self.epsilon,
+                    norm=self.norm,
+                    steps=self.steps,
+                    restarts=self.restarts,
+                    seed=subject.seed,
+                ).bits
+                for x, y in subject.images.batches(self.max_images)
+            ]
+        )
+        labels = {"perturbation": self.norm, "severity": self.epsilon}
+        return Outcome([share("robust accuracy", bits, **labels)], bits)
+
+
+@dataclass(frozen=True)
+class NoiseAccuracy(Measurement):
+    """The control of an attack: the share that is right under random noise of the same norm.
+
+    Args:
+        norm: "linf" or "l2"; a point is drawn uniformly from its ball.
+        epsilon: The radius, in pixels from 0 to 1.
+        max_images: Show so many images at most. None: all. Default: None
+
+    Cost in model rows per image: 1.
+
+    Example::
+
+        >>> NoiseAccuracy("l2", 0.5).name
+        'noise accuracy/l2/0.5'
+    """
+
+    norm: Literal["linf", "l2"]
+    epsilon: float
+    max_images: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name among the cells of a model."""
+        return f"noise accuracy/{self.norm}/{self.epsilon:g}"
+
+    def rows_per_image(self, shape: torch.Size) -> float:
+        """Estimate the model rows per image."""
+        return 1
+
+    def of(self, subject: Subject) -> Outcome:
+        """Measure."""
+        bits = torch.cat(
+            [
+                random_noise_accuracy(
+                    subject.model, x, y, self.epsilon, self.norm, seed=subject.seed
+                ).bits
+                for x, y in subject.images.batches(self.max_images)
+            ]
+        )
+        labels = {"perturbation": self.norm, "severity": self.epsilon}
+        return Outcome([share("noise accuracy", bits, **labels)], bits)
+
+
+@dataclass(frozen=True)
+class DistanceToBoundary(Measurement):
+    """The l2 distance to the nearest point of another class, 0 for images that are wrong already.
+
+    Two numbers: the mean of ``min(d, cap)`` and the median. Never the mean over those found alone.
+
+    Args:
+        cap: Distances count up to here, in pixels from 0 to 1.
+        max_images: Search so many images at most. None: all. Default: None
+
+    Cost in model rows per image: see :func:`captum_spectral.find_boundary`, some 12.
+
+    Example::
+
+        >>> DistanceToBoundary(cap=5.0).name
+        'distance/l2/5'
+    """
+
+    cap: float
+    max_images: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name among the cells of a model."""
+        return f"distance/l2/{self.cap:g}"
+
+    def rows_per_image(self, shape: torch.Size) -> float:
+        """Estimate the model rows per image."""
+        return 40.0
+
+    def of(self, subject: Subject) -> Outcome:
+        """Measure."""
+        d = torch.cat(
+            [
+                boundary_distances(subject.model, x, y).distances
+                for x, y in subject.images.batches(self.max_images)
+            ]
+        )
+        restricted = restricted_mean(d, self.cap)
+        middle = float(d.double().median())
+        return Outcome(
+            [
+                Quantity("distance", restricted.value, restricted.standard_error, len(d), "l2",
+                         self.cap),
+                Quantity("median distance", middle, math.nan, len(d), "l2"),
+            ],
+            d,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ImportanceOfBands(Measurement):
+    """The spectral importance (I-ASIDE), and the scores made of it.
+
+    A row for each score and each band: ``importance score`` (the authors'), ``importance signed
+    score``, ``importance centroid`` (cycles/pixel, of positive shares), ``importance share of band
+    0``, ``importance high power`` (nats in bands from a quarter of the sampling rate on),
+    ``importance total power`` (nats) and ``importance band i`` (nats). The perturbation is the
+    baseline.
+
+    Args:
+        baseline: What an absent band holds: "mean" (the mean of the images per channel), "black",
+            or "noise" (with the energy of the image in each band). The sign of many conclusions
+            hangs on it.
+        num_bands: Equal-width bands. Default: 8
+        n_samples: Random orderings per image, each with its reverse; None: exact. Default: 1
+        max_images: Look at so many images at most. None: all. Default: None
+
+    Cost in model rows per image: ``2 n (M - 1) + 2``, or ``2^M``.
+
+    Example::
+
+        >>> ImportanceOfBands("mean").name
+        'importance/mean'
+    """
+
+    baseline: Literal["mean", "black", "noise"]
+    num_bands: int = 8
+    n_samples: int | None = 1
+    max_images: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name among the cells of a model."""
+        return f"importance/{self.baseline}"
+
+    def rows_per_image(self, shape: torch.Size) -> float:
+        """Estimate the model rows per image."""
+        n = self.n_samples
+        return 2**self.num_bands if n is None else 2 * n * (self.num_bands - 1) + 2
+
+    def of(self, subject: Subject) -> Outcome:
+        """Measure."""
+        baselines: Any = {"mean": subject.images.mean, "black": 0.0}.get(self.baseline, "noise")
+        metric = SpectralImportance(
+            subject.model,
+            num_bands=self.num_bands,
+            baselines=baselines,
+            n_samples=self.n_samples,
+            perturbations_per_eval=subject.per_eval,
+            seed=subject.seed,
+        )
+        for x, y in subject.images.batches(self.max_images):
+            metric.update(x, y)
+        return Outcome(list(_scores(metric.result(), self.baseline)))
+
+
+def _scores(result: ImportanceResult, baseline: str) -> list[Quantity]:
+    """Return the scores of a result and its bands as quantities."""
+    phi, covariance, ends = result.attributions, result.covariance, result.frequencies
+    assert ends is not None
+    centres, high = ends.mean(1), (ends[:, 0] >= 0.25 - 1e-9).double()
+
+    def shares(weights: Tensor) -> Callable[[Tensor], Tensor]:
+        return lambda x: normalize(x, "positive") @ weights
+
+    first = torch.zeros_like(phi)
+    first[0] = 1.0
+    functions = {
+        "score": (spectral_score, "min_shift"),
+        "signed score": (signed_spectral_score, "positive"),
+        "centroid": (shares(centres), "positive"),
+        "share of band 0": (shares(first), "positive"),
+    }
+    found = []
+    for name, (function, normalization) in functions.items():
+        estimate = estimate_score(function, phi, covariance, normalization, with_interval=False)
+        found.append((name, estimate.value, estimate.standard_error))
+    for name, w in (
+        ("high power", high),
+        ("total power", torch.ones_like(phi)),
+        *((f"band {i}", row) for i, row in enumerate(torch.eye(len(phi)).double())),
+    ):
+        found.append((name, float(phi @ w), float((w @ covariance @ w).clamp(min=0).sqrt())))
+    n = result.num_examples
+    return [Quantity(f"importance {name}", v, e, n, baseline) for name, v, e in found]
+
+
+@dataclass(frozen=True)
+class SensitivityOfBands(Measurement):
+    """The error rate under a random direction of one length inside each band.
+
+    Args:
+        norm: The length, in pixels from 0 to 1.
+        num_bands: Equal-width bands. Default: 8
+        max_images: Look at so many images at most. None: all. Default: None
+
+    Cost in model rows per image: ``M + 1``.
+
+    Example::
+
+        >>> SensitivityOfBands(4.0).name
+        'sensitivity/band/4'
+    """
+
+    norm: float
+    num_bands: int = 8
+    max_images: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name among the cells of a model."""
+        return f"sensitivity/band/{self.norm:g}"
+
+    def rows_per_image(self, shape: torch.Size) -> float:
+        """Estimate the model rows per image."""
+        return self.num_bands + 1
+
+    def of(self, subject: Subject) -> Outcome:
+        """Measure."""
+        x, y = subject.images.all(self.max_images)
+        found = band_sensitivity(
+            subject.model,
+            x,
+            y,
+            self.norm,
+            num_bands=self.num_bands,
+            perturbations_per_eval=subject.per_eval,
+            seed=subject.seed,
+        )
+        pairs = zip(found.value.tolist(), found.standard_error.tolist(), strict=True)
+        return Outcome(
+            [
+                Quantity(f"sensitivity of band {i}", value, error, len(x), "band", self.norm)
+                for i, (value, error) in enumerate(pairs)
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class CutoffOfPredictions(Measurement):
+    """The lowest cut-off from which on every wider low-pass keeps the prediction.
+
+    Args:
+        steps: How many cut-offs are tried. Default: 8
+        max_images: Look at so many images at most. None: all. Default: None
+
+    Cost in model rows per image: ``steps + 1``.
+
+    Example::
+
+        >>> CutoffOfPredictions().name
+        'lowest cut-off/low-pass/8'
+    """
+
+    steps: int = 8
+    max_images: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the count."""
+        check_count("steps", self.steps)
+
+    @property
+    def name(self) -> str:
+        """Its name among the cells of a model."""
+        return f"lowest cut-off/low-pass/{self.steps}"
+
+    def rows_per_image(self, shape: torch.Size) -> float:
+        """Estimate the model rows per image."""
+        return self.steps + 1
+
+    def of(self, subject: Subject) -> Outcome:
+        """Measure."""
+        x, _ = subject.images.all(self.max_images)
+        found = lowest_cutoff(
+            subject.model, x, steps=self.steps, perturbations_per_eval=subject.per_eval
+        )
+        stable = found.stable.cpu().nan_to_num(nan=1.0)  # the whole image keeps it
+        return Outcome([mean("lowest cut-off", stable, perturbation="low-pass")], stable)
