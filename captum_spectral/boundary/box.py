@@ -63,6 +63,13 @@ class Box:
         box._bounds = low, high
         return box
 
+    def width(self, like: Tensor) -> Tensor:
+        """Return how far pixels can move ``(1 or B, ...)``, infinite where nothing limits them."""
+        if self._bounds is None:
+            return torch.full_like(like, torch.inf)
+        low, high = self._bounds
+        return (high - low).expand(max(len(low), len(high)), *like.shape[1:])
+
     def clamp(self, points: Tensor) -> Tensor:
         """Move points ``(R, ...)`` to the nearest ones inside."""
         if self._bounds is None:
