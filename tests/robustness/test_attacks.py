@@ -103,7 +103,7 @@ class TestOtherAttacks:
 
     @CAPTUM_WARNS
     def test_captums_default_loss_overrates_robustness_on_logits(self, data):
-        """It is -log(output), which is NaN where a logit is negative."""
+        """It is -log(output), for probabilities, and sees no other class than the label."""
         model, x, y, ours = data
         pgd = PGD(model, None, 0, 1)
         theirs = robust_accuracy(
