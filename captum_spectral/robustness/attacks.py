@@ -228,9 +228,7 @@ class _Search:
         draws = ImageDraws(images, self.seed, purpose=f"attack, start {restart}")
         return self.ball.random(draws, images)
 
-    def _crossed(
-        self, data: Labelled, examples: Tensor, radius: float, unit: Tensor
-    ) -> Tensor:
+    def _crossed(self, data: Labelled, examples: Tensor, radius: float, unit: Tensor) -> Tensor:
         """Attack examples ``(R,)`` within a radius once; return which fell ``(R,)``.
 
         Args:

@@ -1,4 +1,4 @@
-"""Classifiers whose robust accuracy is known, and a trained one with images that it has not seen."""
+"""A classifier whose robust accuracy is known, and a trained one with images new to it."""
 
 import functools
 import sys

@@ -38,9 +38,9 @@ RUNS = {
     "noise": lambda model, x, y, **options: (
         random_noise_accuracy(model, x, y, [0.1, 0.5], **options).by_restart
     ),
-    "distances": lambda model, x, y, **options: (
-        boundary_distances(model, x, y, num_restarts=1, **options).distances[None]
-    ),
+    "distances": lambda model, x, y, **options: boundary_distances(
+        model, x, y, num_restarts=1, **options
+    ).distances[None],
 }
 EVERY = pytest.mark.parametrize("name", RUNS)
 
@@ -196,7 +196,7 @@ WRONG = [
     ({"epsilon": torch.inf}, ValueError, "epsilon must be finite"),
     ({"epsilon": []}, ValueError, r"epsilon must be a number or a sequence.*shape \(0,\)"),
     ({"epsilon": "8/255"}, TypeError, "epsilon must be a number.*'8/255'"),
-    ({"norm": "l1"}, ValueError, "norm must be \"linf\" or \"l2\", got 'l1'"),
+    ({"norm": "l1"}, ValueError, 'norm must be "linf" or "l2", got \'l1\''),
     ({"steps": 0}, ValueError, "steps must be at least 1, got 0"),
     ({"restarts": 1.5}, TypeError, "restarts must be an integer"),
     ({"images": X.long()}, TypeError, r"images must be a real floating tensor.*int64"),

@@ -55,7 +55,9 @@ class TestALinearClassifierIsExact:
             model.bias.fill_(0.2 * w.abs().sum())
         y = decided(model, x)
         epsilon = torch.linspace(0.01, 0.9, 40)
-        worst = torch.stack([(x - e * w.sign() * (2 * y - 1).reshape(-1, 1, 1, 1)) for e in epsilon])
+        worst = torch.stack(
+            [(x - e * w.sign() * (2 * y - 1).reshape(-1, 1, 1, 1)) for e in epsilon]
+        )
         expected = torch.stack([model.lead(z.clamp(0, 1), y) > 0 for z in worst])
         free = torch.stack([model.lead(z, y) > 0 for z in worst])
         assert (expected != free).sum() > 10  # the box matters

@@ -1,4 +1,4 @@
-"""What docs/measuring-robustness.md says of captum.robust.PGD, so that it is noticed if it changes."""
+"""The traps of captum.robust.PGD that docs/measuring-robustness.md names are still there."""
 
 import pytest
 import torch

@@ -64,8 +64,10 @@ def test_searches_that_still_help_are_told():
     x[:, 0, 0, 0] = 0.3
     checks = gradient_masking(narrow, x, torch.zeros(80, dtype=torch.long), 0.3, restarts=3)
     assert checks.gain > 0.01
-    assert any(f"the last of 3 searches still lowered robust accuracy by {checks.gain:.3f}" in s
-               for s in checks.failed)
+    assert any(
+        f"the last of 3 searches still lowered robust accuracy by {checks.gain:.3f}" in s
+        for s in checks.failed
+    )
 
 
 def test_a_weak_attack_of_the_users_is_shown_to_be_weak():

@@ -116,9 +116,7 @@ class TestIntervals:
         hits = 0
         for i in range(400):
             u = torch.rand(150, generator=generator)
-            result = paired_bootstrap(
-                ratio_of_one, u < 0.7, u < 0.5, num_resamples=200, seed=i
-            )
+            result = paired_bootstrap(ratio_of_one, u < 0.7, u < 0.5, num_resamples=200, seed=i)
             hits += bool(result.low <= 0.6 <= result.high)
         assert 0.91 <= hits / 400 <= 0.98
 
