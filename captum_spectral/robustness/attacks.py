@@ -262,12 +262,15 @@ class _Search:
         if there.any():
             inside = box.of(examples[there])
             valid = inside.clamp(points[there])
-            self._check_given(points[there], valid, x[there], radius)
+            precision = max(torch.finfo(d).eps for d in (classifier.dtype, torch.float32))
+            self._check_given(points[there], valid, x[there], radius, ROUNDING * precision)
             logits = classifier(valid, examples[there])
             crossed[there] = classifier.crossed(logits, examples[there])
         return crossed
 
-    def _check_given(self, points: Tensor, valid: Tensor, x: Tensor, radius: float) -> None:
+    def _check_given(
+        self, points: Tensor, valid: Tensor, x: Tensor, radius: float, precision: float
+    ) -> None:
         """Check that points of the user's attack are in the box and in the ball, up to rounding.
 
         Args:
@@ -275,8 +278,9 @@ class _Search:
             valid: The nearest ones in the box.
             x: The images.
             radius: Of the ball.
+            precision: The rounding of a pixel, as a share of it.
         """
-        rounding = ROUNDING * torch.finfo(points.dtype).eps * points.abs().maximum(x.abs()).max()
+        rounding = precision * points.abs().maximum(x.abs()).max()
         if float((points - valid).abs().max()) > rounding:
             raise ValueError(
                 "attack must return points inside clip, got pixels from "

@@ -34,16 +34,15 @@ def labels_for(model, x, wrong=4):
 
 class TestALinearClassifierIsExact:
     @NORMS
-    @pytest.mark.parametrize("steps", [20, 40])
-    def test_an_image_falls_just_where_its_distance_is_reached(self, norm, steps):
-        model, x = TwoClasses(), images(24)
+    def test_an_image_falls_just_where_its_distance_is_reached(self, norm):
+        model, x = TwoClasses(), images(12)
         y = labels_for(model, x)
         distances = model.lead(x, y) / torch.linalg.vector_norm(model.weight.detach(), DUAL[norm])
         right = distances > 0
-        assert 0 < right.sum() < 24
+        assert 0 < right.sum() < 12
         d = distances[right]
         epsilon = torch.cat([torch.zeros(1), d * (1 - 1e-6), d * REACHED])
-        result = robust_accuracy(model, x, y, epsilon, norm, steps=steps, clip=None)
+        result = robust_accuracy(model, x, y, epsilon, norm, clip=None)
         assert agree(result.bits, distances, epsilon, REACHED)
         assert torch.equal(result.correct, right)
 
@@ -54,23 +53,23 @@ class TestALinearClassifierIsExact:
         with torch.no_grad():
             model.bias.fill_(0.2 * w.abs().sum())
         y = decided(model, x)
-        epsilon = torch.linspace(0.01, 0.9, 40)
+        epsilon = torch.linspace(0.05, 0.8, 16)
         worst = torch.stack(
             [(x - e * w.sign() * (2 * y - 1).reshape(-1, 1, 1, 1)) for e in epsilon]
         )
         expected = torch.stack([model.lead(z.clamp(0, 1), y) > 0 for z in worst])
         free = torch.stack([model.lead(z, y) > 0 for z in worst])
-        assert (expected != free).sum() > 10  # the box matters
+        assert (expected != free).sum() > 5  # the box matters
         assert torch.equal(robust_accuracy(model, x, y, epsilon).bits, expected)
 
     @NORMS
     def test_of_several_other_classes_mostly_the_nearest_is_met(self, norm):
-        model, x = Linear(classes=5), images(40)
+        model, x = Linear(classes=5), images(20)
         y = decided(model, x)
         w, f = model.weight.detach(), model(x).detach()
         weights = torch.linalg.vector_norm(w[y][:, None] - w, DUAL[norm], dim=2)
         distances = (f.gather(1, y[:, None]) - f) / weights
-        distances[torch.arange(40), y] = torch.inf
+        distances[torch.arange(20), y] = torch.inf
         distances = distances.amin(1)
         epsilon = torch.cat([distances * (1 - 1e-6), distances * 1.05])
         bits = robust_accuracy(model, x, y, epsilon, norm, clip=None).bits
@@ -207,7 +206,7 @@ class TestWhatIsShownToTheModel:
         assert points.max() <= 0.7
         order = 2 if norm == "l2" else torch.inf
         apart = torch.cdist(points.flatten(1), x.flatten(1), p=order).amin(1)
-        assert apart.max() <= epsilon * (1 + 1e-5)
+        assert apart.max() <= epsilon * (1 + 1e-3)
         assert apart.max() > 0.9 * epsilon  # the ball is used
 
     def test_wrong_images_are_not_attacked(self):
