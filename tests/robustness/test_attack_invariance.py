@@ -16,7 +16,7 @@ from captum_spectral.robustness.attacks import robust_accuracy
 from captum_spectral.robustness.distances import boundary_distances
 from captum_spectral.robustness.masking import gradient_masking, random_noise_accuracy
 
-SIZES = [0.002, 0.01]
+SIZES = [0.02, 0.05]
 
 
 def labels_of(x):
@@ -92,19 +92,20 @@ class TestNothingElseMatters:
         torch.testing.assert_close(result, expected[name])
 
     def test_the_callers_modes_and_random_state(self, name, expected):
-        x, y = images(12), labels_of(images(12))
+        x, y, model = images(12), labels_of(images(12)), tiny_cnn(1, seed=4)
         before = torch.get_rng_state()
         with torch.no_grad():
-            torch.testing.assert_close(RUNS[name](tiny_cnn(1, seed=4), x, y), expected[name])
+            torch.testing.assert_close(RUNS[name](model, x, y), expected[name])
         with torch.inference_mode():
-            torch.testing.assert_close(RUNS[name](tiny_cnn(1, seed=4), x + 0, y), expected[name])
+            torch.testing.assert_close(RUNS[name](model, x + 0, y), expected[name])
         assert torch.equal(torch.get_rng_state(), before)
 
     def test_images_and_model_are_left_as_they_were(self, name, expected):
         x, y, model = images(12), labels_of(images(12)), tiny_cnn(1, seed=4)
         kept = x.clone()
         in_place = nn.Sequential(nn.Hardtanh(0, 1, inplace=True), model).eval()
-        torch.testing.assert_close(RUNS[name](in_place, x, y), expected[name])
+        # The slope at the bounds is another one.
+        torch.testing.assert_close(RUNS[name](in_place, x, y), expected[name], rtol=1e-3, atol=0)
         assert torch.equal(x, kept)
         assert all(p.grad is None for p in model.parameters())
 
