@@ -118,6 +118,14 @@ class Classifier:
         """Return how far the explained classes ``(R,)`` are ahead of all others, or behind."""
         return self.of_target(logits, examples) - self.others(logits, examples).amax(1)
 
+    def soft_margin(self, logits: Tensor, examples: Tensor) -> Tensor:
+        r"""Return :math:`f_c - \log \sum_{j \ne c} e^{f_j}` ``(R,)`` for the explained classes.
+
+        Its slope is that of the cross entropy of ``c`` but for a factor, the probability of the
+        other classes, with which that one vanishes where the model is confident.
+        """
+        return self.of_target(logits, examples) - self.others(logits, examples).logsumexp(1)
+
     @torch.no_grad()
     def decide(self, batches: Batches) -> Tensor:
         """Return the classes ``(B,)`` predicted at the examples, and keep the margins.

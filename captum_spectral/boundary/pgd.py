@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -50,6 +50,7 @@ def pgd(
             box,
             starts[remaining],
             remaining,
+            lead=classifier.margin,
             ball=ball_of("l2"),
             radius=radius,
             max_steps=max_steps,
@@ -69,21 +70,23 @@ def climb(
     starts: Tensor,
     examples: Tensor,
     *,
+    lead: Callable[[Tensor, Tensor], Tensor],
     ball: Ball,
     radius: float,
     max_steps: int,
     step: float,
 ) -> tuple[Tensor, Tensor]:
-    """Take projected steps up the margin of the other classes, in one ball around each example.
+    """Take projected steps down the lead of the classes, in one ball around each example.
 
     A row stops where it has crossed, which is looked at before every step and after the last, and
-    where there is no way up.
+    where there is no way down.
 
     Args:
         classifier: The model and its examples.
         box: Where points may lie.
         starts: ``(R, ...)``, projected into the balls.
         examples: ``(R,)`` theirs.
+        lead: Makes what is lowered ``(R,)`` from the outputs of rows and their examples.
         ball: The norm of the ball, in which steps are the steepest, too.
         radius: Its radius.
         max_steps: Steps at most.
@@ -102,7 +105,7 @@ def climb(
         crossed[active[here]] = True
         if taken == max_steps or here.all():
             break
-        (gradient,) = gradients(-classifier.margin(logits, examples[active]), (leaf,))
+        (gradient,) = gradients(-lead(logits, examples[active]), (leaf,))
         free = box.of(active).without_blocked(points[active], gradient.to(points))
         direction = ball.steepest(free)
         moving = ~here & (direction != 0).flatten(1).any(1)

@@ -52,12 +52,12 @@ def robust_accuracy(
         F(z) = \operatorname*{argmax}_j f_j(z)
 
     Images that are wrong as they are count as not robust. The attack is projected gradient descent
-    on the margin :math:`f_y - \max_{j \ne y} f_j` (the cross entropy of the original vanishes
-    where a model is confident): ``steps`` steps of ``2.5 * epsilon / steps``, signs of the
-    gradient in ``"linf"`` and the normalised gradient in ``"l2"``, from a point drawn uniformly
-    from the ball. Every point on the way is looked at, not only the last. What an image's start is
-    depends on ``seed``, the restart and its pixels alone, so batches and order change nothing
-    beyond rounding.
+    on :math:`f_y - \log \sum_{j \ne y} e^{f_j}`, which has the direction of the cross entropy of
+    the original and does not vanish where a model is confident: ``steps`` steps of ``2.5 * epsilon
+    / steps``, signs of the gradient in ``"linf"`` and the normalised gradient in ``"l2"``. The
+    first search starts at the image, others at points drawn uniformly from the ball. Every point
+    on the way is looked at, not only the last. An image's starts depend on ``seed``, the restart
+    and its pixels alone, so batches and order change nothing beyond rounding.
 
     It is an **upper** bound of the robust accuracy: a better attack may find more, and only a
     verifier could say that there is nothing more to find. See
@@ -80,8 +80,8 @@ def robust_accuracy(
             Points that are not finite count as not found. What it draws at random is its own
             affair. It knows one ``epsilon``, so there may be one only. None: ours. Default: None
         steps: Steps of ours. Default: 20
-        restarts: Searches, each from another start. Those that still help say that more would.
-            Default: 1
+        restarts: Searches, the first from the image and the others from random points. Those that
+            still help say that more would. Default: 1
         clip: ``(low, high)`` of valid pixels, where all points stay: numbers, one number per
             channel, or tensors that broadcast to the images. None: no limits. Default: (0.0, 1.0)
         seed: Of the starts. Default: 0
@@ -131,7 +131,7 @@ def robust_accuracy(
     References:
         A. Madry, A. Makelov, L. Schmidt, D. Tsipras, A. Vladu, *Towards Deep Learning Models
         Resistant to Adversarial Attacks*, ICLR 2018. N. Carlini, D. Wagner, *Towards Evaluating
-        the Robustness of Neural Networks*, IEEE S&P 2017, for the margin.
+        the Robustness of Neural Networks*, IEEE S&P 2017, for losses that do not vanish.
     """
     # Also where the caller has switched gradients off.
     with torch.inference_mode(False), torch.no_grad():
@@ -211,8 +211,7 @@ class _Search:
         for restart in range(self.restarts):
             if restart:
                 fooled[:, restart] = fooled[:, restart - 1]
-            draws = ImageDraws(images, self.seed, purpose=f"attack, start {restart}")
-            unit = None if self.attack else self.ball.random(draws, images)
+            unit = self._starts(images, restart)
             for i, radius in enumerate(self.radii):
                 left = (~fooled[:, restart, i]).nonzero().flatten()  # (R,)
                 if len(left) and radius > 0:
@@ -222,32 +221,37 @@ class _Search:
                 stages.advance()
         return fooled
 
-    def _crossed(
-        self, data: Labelled, examples: Tensor, radius: float, unit: Tensor | None
-    ) -> Tensor:
+    def _starts(self, images: Tensor, restart: int) -> Tensor:
+        """Return points of the unit ball, the centre first."""
+        if restart == 0 or self.attack is not None:
+            return torch.zeros_like(images)
+        draws = ImageDraws(images, self.seed, purpose=f"attack, start {restart}")
+        return self.ball.random(draws, images)
+
+    def _crossed(self, data: Labelled, examples: Tensor, radius: float, unit: Tensor) -> Tensor:
         """Attack examples ``(R,)`` within a radius once; return which fell ``(R,)``.
 
         Args:
             data: Them and others.
             examples: Their indices.
             radius: Positive.
-            unit: ``(b, ...)`` points of the unit ball to start from; None for the user's attack.
+            unit: ``(b, ...)`` points of the unit ball that ours starts from.
         """
         classifier, box, _ = data
         x = classifier.inputs[examples]
-        if unit is not None:
+        if self.attack is None:
             _, crossed = climb(
                 classifier,
                 box,
                 x + radius * unit[examples],
                 examples,
+                lead=classifier.soft_margin,
                 ball=self.ball,
                 radius=radius,
                 max_steps=self.steps,
                 step=REACH * radius / self.steps,
             )
             return crossed
-        assert self.attack is not None
         with torch.enable_grad():
             given = self.attack(
                 x.to(classifier.dtype, copy=True), classifier.target[examples].clone()
@@ -258,12 +262,15 @@ class _Search:
         if there.any():
             inside = box.of(examples[there])
             valid = inside.clamp(points[there])
-            self._check_given(points[there], valid, x[there], radius)
+            precision = max(torch.finfo(d).eps for d in (classifier.dtype, torch.float32))
+            self._check_given(points[there], valid, x[there], radius, ROUNDING * precision)
             logits = classifier(valid, examples[there])
             crossed[there] = classifier.crossed(logits, examples[there])
         return crossed
 
-    def _check_given(self, points: Tensor, valid: Tensor, x: Tensor, radius: float) -> None:
+    def _check_given(
+        self, points: Tensor, valid: Tensor, x: Tensor, radius: float, precision: float
+    ) -> None:
         """Check that points of the user's attack are in the box and in the ball, up to rounding.
 
         Args:
@@ -271,8 +278,9 @@ class _Search:
             valid: The nearest ones in the box.
             x: The images.
             radius: Of the ball.
+            precision: The rounding of a pixel, as a share of it.
         """
-        rounding = ROUNDING * torch.finfo(points.dtype).eps * points.abs().maximum(x.abs()).max()
+        rounding = precision * points.abs().maximum(x.abs()).max()
         if float((points - valid).abs().max()) > rounding:
             raise ValueError(
                 "attack must return points inside clip, got pixels from "

@@ -185,19 +185,20 @@ def paired_bootstrap(
     drawn: list[Tensor] = []
     while len(drawn) < num_resamples:
         together = min(_TOGETHER, num_resamples - len(drawn))
-        weights = torch.stack([_weights(count, generator) for _ in range(together)], 1)  # (N, r)
-        means = [x @ weights for x in numbers]
+        times = torch.stack([_times(count, generator) for _ in range(together)], 1)  # (N, r)
+        means = [x @ times / count for x in numbers]  # sums of bits are exact
         drawn += [_as_tensor(statistic(*(m[..., i] for m in means))) for i in range(together)]
     samples = torch.stack(drawn)  # (num_resamples, ...)
     tail = (1 - level) / 2
     undefined = samples.isnan()
     known = (~undefined).sum(0)
     centred = torch.where(undefined, 0.0, samples - samples.nanmean(0))
+    spread = (centred.square().sum(0) / (known - 1).clamp(min=1)).sqrt()
     return Bootstrap(
         value=_as_tensor(statistic(*(x.mean(-1) for x in numbers))),
         low=samples.nanquantile(tail, 0),
         high=samples.nanquantile(1 - tail, 0),
-        standard_error=(centred.square().sum(0) / (known - 1)).sqrt(),
+        standard_error=torch.where(known > 1, spread, torch.nan),
         num_undefined=undefined.sum(0),
     )
 
@@ -221,10 +222,10 @@ def _numbers(bits: tuple[Tensor, ...]) -> list[Tensor]:
     return [x.detach().cpu().double() for x in bits]
 
 
-def _weights(count: int, generator: torch.Generator) -> Tensor:
-    """Draw images with replacement: the share ``(N,)`` of each in the resample."""
+def _times(count: int, generator: torch.Generator) -> Tensor:
+    """Draw images with replacement: how often ``(N,)`` each is in the resample."""
     images = torch.randint(count, (count,), generator=generator, device="cpu")
-    return images.bincount(minlength=count).double() / count
+    return images.bincount(minlength=count).double()
 
 
 def _as_tensor(value: Tensor | float) -> Tensor:

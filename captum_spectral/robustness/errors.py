@@ -280,7 +280,7 @@ def _rates(values: Tensor | Sequence[float] | float, name: str, dims: int = 1) -
             f"{name} must be (..., S) error rates of one severity or more, got shape "
             f"{tuple(rates.shape)}"
         )
-    if not ((rates >= 0) & (rates <= 1)).all():
+    if not ((rates >= -_ROUNDING) & (rates <= 1 + _ROUNDING)).all():
         raise ValueError(
             f"{name} must be error rates from 0 to 1, got {float(rates.min()):.4g} to "
             f"{float(rates.max()):.4g}; percentages must be divided by 100"

@@ -5,6 +5,7 @@ conventions of ``captum.attr.visualization``. None of them needs a model or anyt
 package.
 """
 
+from captum_spectral.visualization.accuracy import visualize_accuracy
 from captum_spectral.visualization.band_attr import visualize_band_attr
 from captum_spectral.visualization.bands import visualize_bands
 from captum_spectral.visualization.curves import visualize_curves
@@ -13,6 +14,7 @@ from captum_spectral.visualization.shares import visualize_cumulative_shares
 from captum_spectral.visualization.spectrum import visualize_spectrum
 
 __all__ = [
+    "visualize_accuracy",
     "visualize_band_attr",
     "visualize_bands",
     "visualize_cumulative_shares",

@@ -140,6 +140,19 @@ def curves(s):
     return visualization.visualize_curves(x, lines, ylabel=s.unit, **given(s))
 
 
+def accuracy(s):
+    """Seven models and more, every other with errors and a control."""
+    x = torch.tensor([0.01, 0.02, 0.04, 0.1, 0.3])
+    lines = {
+        name: as_kind(torch.rand(5, generator=torch.Generator().manual_seed(i)).sort().values, s)
+        for i, name in enumerate([*s.names, *"abcdefg"])
+    }
+    some = {name: lines[name] / 10 for name in list(lines)[::2]}
+    return visualization.visualize_accuracy(
+        x, lines, some, some, ylabel=s.unit, xscale="log", **given(s)
+    )
+
+
 def maps(s):
     generator = torch.Generator().manual_seed(0)
     maps = {
@@ -170,10 +183,10 @@ def spectrum(s):
     return visualization.visualize_spectrum(painted, image, unit=s.unit, **given(s))
 
 
-FIGURES = {f.__name__: f for f in (bars, shares, curves, maps, bands, spectrum)}
+FIGURES = {f.__name__: f for f in (bars, shares, curves, accuracy, maps, bands, spectrum)}
 # What a figure does not know cannot change it: (field, figures that know it).
 KNOWN_TO = {
-    "place": ("bars", "shares", "curves", "bands", "spectrum"),
+    "place": ("bars", "shares", "curves", "accuracy", "bands", "spectrum"),
     "shape": ("maps", "bands", "spectrum"),
     "num_bands": ("bars", "shares", "bands"),
     "empty": ("bars", "shares", "bands"),
@@ -205,7 +218,7 @@ def test_nothing_is_cut_off_or_covered_or_pale(figure, situation):
     assert texts_of(drawn.figure)
 
 
-@pytest.mark.parametrize("figure", ["bars", "shares", "curves", "spectrum"])
+@pytest.mark.parametrize("figure", ["bars", "shares", "curves", "accuracy", "spectrum"])
 def test_a_figure_without_room_is_refused(figure):
     with pytest.raises(ValueError, match=r"fig_size=\(1, 1\) has no room.*at least \(2.4, 2.0\)"):
         FIGURES[figure](replace(PLAIN, size=(1, 1)))
