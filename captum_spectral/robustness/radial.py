@@ -15,6 +15,7 @@ __all__ = ["PowerLawFit", "RadialSNR", "fit_power_law", "radial_snr", "ring_mask
 _FIRST = 2  # cycles along the shorter side; below, a ring has too few frequencies to be one
 _NYQUIST = 0.5
 _HALF = 0.5 + 1e-9  # a radius between two rings is in the outer one, however it is rounded
+_FLAT = 1e-18  # squared logarithms: rounding, of which a line explains nothing
 _BLOCK = 2**22  # entries of the counts of resamples in memory at a time
 
 
@@ -40,7 +41,8 @@ class PowerLawFit(NamedTuple):
         exponent (float): ``a`` of ``SNR ~ f^-a``: positive where the ratio falls with frequency.
         low (float): Lower end of its 95 % interval; NaN for a single image.
         high (float): Its upper end.
-        r_squared (float): Share of the variance of ``log SNR`` that the power law explains.
+        r_squared (float): Share of the variance of ``log SNR`` that the power law explains; NaN
+            where it does not vary.
         exponential_r_squared (float): The same of the alternative ``SNR ~ exp(-b f)``.
         num_rings (int): Rings that the fit is through.
     """
@@ -156,7 +158,14 @@ def fit_power_law(
         slopes, _ = _line(f.log10(), _log_ratio(redrawn))
         ends = torch.tensor([0.025, 0.975], dtype=torch.float64, device="cpu")
         low, high = slopes[slopes.isfinite()].neg().quantile(ends).tolist()
-    return PowerLawFit(float(-exponent), low, high, float(r_squared), float(exponential), num_rings)
+    return PowerLawFit(
+        exponent=float(-exponent),
+        low=low,
+        high=high,
+        r_squared=float(r_squared),
+        exponential_r_squared=float(exponential),
+        num_rings=num_rings,
+    )
 
 
 def _log_ratio(powers: Tensor) -> Tensor:
@@ -169,7 +178,8 @@ def _line(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     x, y = x - x.mean(), y - y.mean(-1, keepdim=True)
     slope = (y * x).sum(-1) / x.square().sum()
     left = (y - slope[..., None] * x).square().sum(-1)
-    return slope, 1 - left / y.square().sum(-1)
+    spread = y.square().sum(-1)
+    return slope, torch.where(spread > _FLAT, 1 - left / spread, torch.nan)
 
 
 def _resampled(powers: Tensor, num_resamples: int, seed: int) -> Tensor:
