@@ -8,6 +8,7 @@ because enlarging would leave their highest bands empty.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,8 +52,12 @@ def pixelate(x: Tensor) -> Tensor:
 
 def jpeg(x: Tensor) -> Tensor:
     """Quality 15; rounded to 256 levels on the way."""
-    levels = (255 * x).round().to(torch.uint8)
-    return torch.stack([functional.jpeg(image, 15) for image in levels]).float() / 255
+    images = []
+    for image in x:
+        file = io.BytesIO()
+        functional.to_pil_image(image).save(file, "JPEG", quality=15)
+        images.append(functional.pil_to_tensor(Image.open(file)))
+    return torch.stack(images).float() / 255
 
 
 PERTURBATIONS: dict[str, Callable[[Tensor], Tensor]] = {
