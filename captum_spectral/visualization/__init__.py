@@ -9,8 +9,10 @@ from captum_spectral.visualization.accuracy import visualize_accuracy
 from captum_spectral.visualization.band_attr import visualize_band_attr
 from captum_spectral.visualization.bands import visualize_bands
 from captum_spectral.visualization.curves import visualize_curves
+from captum_spectral.visualization.heat_maps import visualize_heat_maps
 from captum_spectral.visualization.maps import visualize_maps
 from captum_spectral.visualization.shares import visualize_cumulative_shares
+from captum_spectral.visualization.snr import visualize_snr
 from captum_spectral.visualization.spectrum import visualize_spectrum
 
 __all__ = [
@@ -19,6 +21,8 @@ __all__ = [
     "visualize_bands",
     "visualize_cumulative_shares",
     "visualize_curves",
+    "visualize_heat_maps",
     "visualize_maps",
+    "visualize_snr",
     "visualize_spectrum",
 ]

@@ -222,3 +222,25 @@ def test_nearest_boundary(run):
     _, record = run("nearest_boundary", "--rounds", "1")
     assert [row["range"] for row in record["rows"]] == ["none"] * 3 + ["0 to 1"] * 3
     assert all(row["mean distance"] > 0 for row in record["rows"])
+
+
+def test_fourier_heat_map(run, tmp_path, monkeypatch):
+    figure = tmp_path / "heat.png"
+    options = ["--images", "2", "--size", "8", "--rounds", "1", "--figure", str(figure)]
+    small = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)).eval()
+    monkeypatch.setattr("fourier_heat_map.cnn", lambda: small)
+    _, record = run("fourier_heat_map", *options)
+    (row,) = record["rows"]
+    assert (row["rows"], row["rows per image"], row["rows per image, bands"]) == (68, 34, 6)
+    assert row["ratio"] > 0
+    assert figure.stat().st_size > 0
+
+
+def test_snr(run, tmp_path):
+    figure = tmp_path / "snr.png"
+    printed, record = run("snr", "--size", "32", "--figure", str(figure))
+    rows = {row["perturbation"]: row for row in record["rows"]}
+    assert rows["contrast 0.4"]["dB per band (standard error)"].startswith("4.4 (0.0); 4.4 (0.0)")
+    assert rows["white noise 0.2"]["exponent"] > 1
+    assert figure.stat().st_size > 0
+    assert "photographs, 32 pixels" in printed

@@ -183,14 +183,33 @@ def spectrum(s):
     return visualization.visualize_spectrum(painted, image, unit=s.unit, **given(s))
 
 
-FIGURES = {f.__name__: f for f in (bars, shares, curves, accuracy, maps, bands, spectrum)}
+def snr(s):
+    f = torch.arange(1, 24) / 32
+    generator = torch.Generator().manual_seed(0)
+    lines = {name: as_kind(s.scale * torch.randn(23, generator=generator), s) for name in s.names}
+    steps = {name: values(s) for name in s.names}
+    return visualization.visualize_snr(f, lines, frequencies(s), steps, **given(s))
+
+
+def heat_maps(s):
+    generator = torch.Generator().manual_seed(0)
+    drawn = {
+        name: as_kind(s.scale * torch.rand(s.shape, generator=generator), s) for name in s.names
+    }
+    return visualization.visualize_heat_maps(drawn, unit=s.unit, **given(s))
+
+
+FIGURES = {
+    f.__name__: f
+    for f in (bars, shares, curves, accuracy, maps, bands, spectrum, snr, heat_maps)
+}
 # What a figure does not know cannot change it: (field, figures that know it).
 KNOWN_TO = {
-    "place": ("bars", "shares", "curves", "accuracy", "bands", "spectrum"),
-    "shape": ("maps", "bands", "spectrum"),
-    "num_bands": ("bars", "shares", "bands"),
-    "empty": ("bars", "shares", "bands"),
-    "scale": ("bars", "curves", "maps", "bands", "spectrum"),
+    "place": ("bars", "shares", "curves", "accuracy", "bands", "spectrum", "snr"),
+    "shape": ("maps", "bands", "spectrum", "heat_maps"),
+    "num_bands": ("bars", "shares", "bands", "snr"),
+    "empty": ("bars", "shares", "bands", "snr"),
+    "scale": ("bars", "curves", "maps", "bands", "spectrum", "snr", "heat_maps"),
 }
 CASES = [
     (figure, name)

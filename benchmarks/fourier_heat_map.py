@@ -1,0 +1,89 @@
+"""What a Fourier heat map costs beyond running the model, and what one looks like.
+
+The time of ``fourier_heat_map`` over that of the bare model on as many rows, ready in memory and in
+batches of the size that is best for it, taken in turns; and the part of its time that is spent
+outside of the model, which a busy machine blurs less. Without Fashion-MNIST the images are noise
+and the CNN has random weights, which changes no time.
+"""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+
+import torch
+from common import BATCHES, arguments, in_turns, ratio, report, run_in_batches, seconds, start
+from data import fashion_mnist, train_fashion_cnn
+from overhead import Timed
+from torch import nn
+
+from captum_spectral.robustness.sensitivity import band_sensitivity, fourier_heat_map
+from captum_spectral.visualization import visualize_heat_maps
+
+NORM = 2.0
+
+
+def cnn() -> nn.Module:
+    """The CNN with about 105,000 parameters."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        *(nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(3136, 27), nn.ReLU(), nn.Linear(27, 10)),
+    ).eval()
+
+
+def main() -> None:
+    """One network, one heat map."""
+    parser = arguments(__doc__, rounds=3)
+    parser.add_argument("--images", type=int, default=200, help="default: %(default)s")
+    parser.add_argument("--size", type=int, default=28, help="pixels (default: %(default)s)")
+    parser.add_argument("--data", type=Path, help="folder of Fashion-MNIST; trains the CNN")
+    parser.add_argument("--figure", type=Path, help="draw the heat map to this file")
+    args = start(parser)
+    if args.data:
+        model = train_fashion_cnn(args.data)
+        images, labels, _ = fashion_mnist(args.data).take(torch.arange(args.images))
+    else:
+        model, images = cnn(), torch.rand(args.images, 1, args.size, args.size)
+        labels = torch.zeros(args.images, dtype=torch.int64)
+    heat = fourier_heat_map(model, images, labels, NORM)  # finds the size of a chunk
+    rows = images.repeat_interleave(heat.num_rows // len(images), 0)
+    some = rows[:512]
+    tasks = {b: lambda b=b: run_in_batches(model, some, b) for b in (*BATCHES[3:], 128, 256)}
+    in_turns(tasks, 1)  # warm-up
+    times = in_turns(tasks, 3)
+    batch = min(times, key=lambda b: statistics.median(times[b]))
+    found = in_turns(
+        {
+            "bare": lambda: run_in_batches(model, rows, batch),
+            "heat map": lambda: fourier_heat_map(model, images, labels, NORM),
+        },
+        args.rounds,
+    )
+    timed = Timed(model)
+    fourier_heat_map(timed, images, labels, NORM)  # finds the size of a chunk of this one
+    timed.seconds = 0.0
+    total = seconds(lambda: fourier_heat_map(timed, images, labels, NORM))
+    bands = band_sensitivity(model, images, labels, NORM)
+    table = [
+        {
+            "images": len(images),
+            "rows": heat.num_rows,
+            "rows per image": heat.num_rows // len(images),
+            "rows per image, bands": bands.num_rows // len(images),
+            "best batch": batch,
+            "bare model, s": round(statistics.median(found["bare"]), 2),
+            "heat map, s": round(statistics.median(found["heat map"]), 2),
+            "ratio": round(ratio(found["heat map"], found["bare"]), 3),
+            "outside the model": f"{1 - timed.seconds / total:.1%}",
+        }
+    ]
+    report(args, f"Fourier heat map, median of {args.rounds} rounds", table)
+    if args.figure:
+        figure, _ = visualize_heat_maps({"CNN": heat.value}, unit=heat.unit, use_pyplot=False)
+        figure.savefig(args.figure, dpi=150)
+
+
+if __name__ == "__main__":
+    main()
