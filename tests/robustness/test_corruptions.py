@@ -225,6 +225,13 @@ def test_jpeg_is_that_of_torchvision():
         assert difference.mean() < 0.2
 
 
+def test_jpeg_rounds_to_the_nearest_level():
+    levels = torch.randint(1, 255, (1, 3, 32, 32), generator=generator()).double()
+    made = LARGE["jpeg"](levels / 255, 1)
+    for off in (-0.4, 0.4):
+        assert torch.equal(LARGE["jpeg"]((levels + off) / 255, 1), made)
+
+
 def test_grey_jpeg_is_that_of_three_equal_channels():
     grey = pixels(2, 1, 64, 64)
     colour = LARGE["jpeg"](grey.expand(-1, 3, -1, -1), 4)
