@@ -7,6 +7,7 @@ the same.
 
 from __future__ import annotations
 
+import functools
 import io
 
 import numpy as np
@@ -25,6 +26,8 @@ __all__ = [
     "shot_noise",
 ]
 
+# Sides and severities whose matrices are kept; making one takes longer than to blur a small image.
+_KEPT = 16
 _REACH = 4.0  # standard deviations of the Gaussian kernel on either side
 
 
@@ -101,6 +104,7 @@ def _by_rows_and_columns(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return rows.to(x) @ x @ columns.to(x).T
 
 
+@functools.lru_cache(_KEPT)
 def _blur_matrix(n: int, sigma: float) -> Tensor:
     """Return the weight ``(n, n)`` of every pixel of a line in every blurred one."""
     reach = int(_REACH * sigma + 0.5)
@@ -113,6 +117,7 @@ def _blur_matrix(n: int, sigma: float) -> Tensor:
     return matrix.scatter_add_(1, places, (weights / weights.sum()).expand(n, -1))
 
 
+@functools.lru_cache(_KEPT)
 def _pixelate_matrix(n: int, share: float) -> Tensor:
     """Return the weight ``(n, n)`` of every pixel of a line in every pixelated one.
 

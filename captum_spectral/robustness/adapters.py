@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +25,7 @@ _PROBE = (64, 64, 3)
 def numpy_corruption(
     function: Callable[[Any, Any], Any],
     name: str,
-    severities: Sequence[Any] = (1, 2, 3, 4, 5),
+    severities: tuple[Any, ...] = (1, 2, 3, 4, 5),
     group: CorruptionGroup = "other",
     reproducible: bool | None = None,
 ) -> Corruption:
@@ -86,7 +86,7 @@ def numpy_corruption(
         raise TypeError(
             f"function must be callable as function(image, severity), got {type(function).__name__}"
         )
-    corruption = Corruption(name, _OnBytes(function, name), tuple(severities), group)
+    corruption = Corruption(name, _OnBytes(function, name), severities, group)
     if reproducible is None:
         reproducible = _gives_the_same_twice(function, name, corruption.severities[-1])
     return Corruption(

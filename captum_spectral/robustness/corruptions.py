@@ -164,9 +164,9 @@ def builtin_corruptions(
     ======================= ============================================== =========================
 
     Names and values are those of ImageNet-C (large) and CIFAR-10-C (small), the functions are not:
-    brightness adds to red, green and blue instead of to the value of HSV, edges are treated
-    otherwise, and nothing is saved as a file in between. **This is not ImageNet-C**, and errors
-    under these eight must not be compared with published ones. For those, see
+    brightness adds to red, green and blue instead of to the value of HSV, blur treats edges
+    otherwise, and results are not saved as JPEG files. **This is not ImageNet-C**, and errors under
+    these eight must not be compared with published ones. For those, see
     :func:`~captum_spectral.sources.corrupted.open_imagenet_c`.
 
     Args:

@@ -68,10 +68,10 @@ class LowPass(_BandFilter):
     gradients, and clips nothing: pixels may leave the range of the input.
 
     ``removed=0`` changes nothing and more is stronger, so ``captum.robust.MinParamPerturbation``
-    searches in the right direction. Its ``arg_max`` is excluded, hence one step beyond 1; give it
-    one image at a time, or its default asks for a whole batch to be fooled at once; and leave its
-    ``mode`` at ``"linear"``, as models often recover under a stronger filter.
-    :func:`~captum_spectral.robustness.cutoff.lowest_cutoff` does it for a batch.
+    searches in the right direction. Its ``arg_max`` is excluded, hence one step beyond 1. Give it
+    one image at a time, as it stops as soon as one of a batch is fooled. Leave its ``mode`` at
+    ``"linear"``: a model may recover under a stronger filter, and ``"binary"`` assumes that none
+    does. :func:`~captum_spectral.robustness.cutoff.lowest_cutoff` asks this of a whole batch.
 
     Args:
         keep_mean: Keep the mean of every channel, whatever else is removed. Default: True

@@ -150,9 +150,13 @@ def test_gaussian_blur_is_that_of_scipy(shape):
         np.testing.assert_allclose(blurred.numpy(), reference, rtol=0, atol=1e-12)
 
 
-def test_gaussian_blur_keeps_the_mean():
-    x = pixels(1, 3, 70, 75)
-    torch.testing.assert_close(LARGE["gaussian_blur"](x, 5).mean((2, 3)), x.mean((2, 3)))
+@pytest.mark.parametrize("name", ["gaussian_blur", "pixelate"])
+@pytest.mark.parametrize("shape", [(70, 75), (45, 18), (3, 1)])
+def test_blur_and_pixelate_keep_the_mean(name, shape):
+    x = pixels(2, 3, *shape)
+    for severity in (1, 2, 3, 4, 5):
+        for corruption in (LARGE[name], SMALL[name]):
+            torch.testing.assert_close(corruption(x, severity).mean((2, 3)), x.mean((2, 3)))
 
 
 @pytest.mark.parametrize(
@@ -219,6 +223,13 @@ def test_jpeg_is_that_of_torchvision():
         # Both bring a libjpeg of their own, whose releases may differ by a level or two.
         assert difference.max() <= 4
         assert difference.mean() < 0.2
+
+
+def test_jpeg_rounds_to_the_nearest_level():
+    levels = torch.randint(1, 255, (1, 3, 32, 32), generator=generator()).double()
+    made = LARGE["jpeg"](levels / 255, 1)
+    for off in (-0.4, 0.4):
+        assert torch.equal(LARGE["jpeg"]((levels + off) / 255, 1), made)
 
 
 def test_grey_jpeg_is_that_of_three_equal_channels():

@@ -166,6 +166,8 @@ def test_captums_search_finds_the_weakest_filter_that_fools():
     found = [search.evaluate(x[i : i + 1], target=target[i : i + 1]) for i in range(6)]
     assert [removed for _, removed in found] == by_hand
     assert any(removed is not None for removed in by_hand)
+    # Of a batch, it stops at the first image that is fooled.
+    assert search.evaluate(x, target=target)[1] == min(r for r in by_hand if r is not None)
     for (image, removed), original in zip(found, x.split(1), strict=True):
         if image is not None:
             assert torch.equal(image, LowPass().perturb(original, removed))
