@@ -1,7 +1,7 @@
 """How many models a correlation over models takes, by simulation.
 
 Three tables. How large a coefficient of Spearman looks where there is no relation at all, and where
-the true one is .8. How often the package's 95 % interval holds the true one, for independent models.
+the true one is .8. How often the package's 95 % interval holds the true one, of independent models.
 And the same for families of models that differ by their seed alone, and for scores with an error of
 measurement, which are where intervals over models, or of the values as they are, may go wrong.
 

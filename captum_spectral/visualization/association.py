@@ -103,9 +103,14 @@ def visualize_association(
     axes.spines[["top", "right"]].set_visible(False)
     rows = add_legend(axes, handles, entries, title="family", beside=True, size=_LEGEND_SIZE)
     across *= 1.0 if rows else 0.65  # a legend beside the axes takes the rest
-    text = f"{title}\n{headline}" if title else headline
-    pad = 8 + 1.7 * _LEGEND_SIZE * rows
-    set_title(axes, text, across, 4, pad=pad, fontsize=_TITLE_SIZE)
+    options = {"pad": 8 + 1.7 * _LEGEND_SIZE * rows, "fontsize": _TITLE_SIZE}
+    parts = [(title, 2)] if title else []
+    # Fitted apart: a long title is shortened, the numbers are at most broken into lines.
+    fitted = [
+        set_title(axes, part, across, lines, **options).get_text()
+        for part, lines in (*parts, (headline, 6))
+    ]
+    write(axes.set_title("\n".join(fitted), **options))
     settle(axes)
     show(use_pyplot)
     return figure, axes
@@ -124,7 +129,7 @@ def _headline(
     if coefficient is None:
         return numbers
     if np.isnan(coefficient):
-        return f"no coefficient of {name}: {numbers}"
+        return f"no coefficient\n{numbers}"
     if not -1 <= coefficient <= 1:
         raise ValueError(f"coefficient must lie in [-1, 1], got {coefficient!r}")
     text = f"{name} {_signed(coefficient)}"

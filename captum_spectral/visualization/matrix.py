@@ -12,13 +12,13 @@ from matplotlib.figure import Figure
 from captum_spectral.visualization._drawing import Array, Floats, check_labels, show, to_array
 from captum_spectral.visualization._layout import place_for, room, settle
 from captum_spectral.visualization._style import COLOURS, Colour, contrast, faded, ink, inside
-from captum_spectral.visualization._text import set_title, write
+from captum_spectral.visualization._text import set_title, width, write
 
 __all__ = ["visualize_correlations"]
 
-_CELL = (1.15, 0.55)  # inches
+_CELL = (1.2, 0.55)  # inches
 _NAME = 1.7  # inches of the names of rows, at most
-_NUMBER, _SMALL = 9.5, 7.5  # points of a coefficient and of its interval
+_NUMBER, _SMALL, _SMALLEST = 9.5, 7.5, 5.0  # points of a coefficient and of its interval
 _READABLE = 6.0  # contrast of a number on its cell
 
 
@@ -83,7 +83,7 @@ def visualize_correlations(
     figure, axes = place_for(plt_fig_axis, fig_size or fitting, use_pyplot)
     across, high_room = room(axes)
     name_room = min(_NAME, 0.3 * across) if names else 0.0
-    cell = (0.92 * (across - name_room) / values.shape[1], 0.72 * high_room / len(values))
+    cell = (0.97 * (across - name_room) / values.shape[1], 0.72 * high_room / len(values))
     ground = inside(axes)
     axes.imshow(_colours(values, ground), aspect="auto")
     _write_cells(axes, values, ends, cell, ground)
@@ -126,8 +126,11 @@ def _write_cells(
         low, high = ends[0][i, j], ends[1][i, j]
         if two:
             text = f"[{_signed(low)}, {_signed(high)}]"
-            small = axes.text(j, i + 0.1, text, fontsize=_SMALL, va="top", **options)
-            write(small, 0.98 * cell[0], 1)
+            small = write(axes.text(j, i + 0.1, text, fontsize=_SMALL, va="top", **options))
+            # Never shortened, which could lose a sign: smaller letters, or no interval.
+            size = _SMALL * min(1.0, 0.94 * cell[0] / width(small, text))
+            small.set_fontsize(size)
+            small.set_visible(size >= _SMALLEST)
         if low > 0 or high < 0:
             frame = np.array([[-1, 1, 1, -1, -1], [-1, -1, 1, 1, -1]]) * 0.46
             axes.plot(j + frame[0], i + frame[1], color=faded(ground, 9.0), linewidth=1.1)
