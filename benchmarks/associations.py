@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from common import arguments, markdown, report, start
 
-from captum_spectral.robustness.statistics import correlations, family_weights, standardized_ranks
+from captum_spectral.robustness.statistics import average_ranks, family_weights, standardized_ranks
 
 SIZES = (6, 8, 12, 20, 30, 50)
 
@@ -43,8 +43,13 @@ def interval(
 ) -> np.ndarray:
     """The ends of the package's interval for one data set ``(2, size)``."""
     weights = family_weights(families, resamples, generator)
-    noise = errors * generator.standard_normal((resamples, *values.shape))
-    found = correlations(values + noise, weights)["spearman"][:, 0, 1]
+    drawn = values + errors * generator.standard_normal((resamples, *values.shape))
+    ranks = average_ranks(drawn.reshape(-1, drawn.shape[2]), weights.repeat(2, axis=0))
+    ranks, w = ranks.reshape(drawn.shape), weights[:, None]
+    z = ranks - (w * ranks).sum(2, keepdims=True) / w.sum(2, keepdims=True)
+    squares = (w * z) @ z.swapaxes(1, 2)  # (n, 2, 2)
+    with np.errstate(invalid="ignore"):
+        found = squares[:, 0, 1] / np.sqrt(squares[:, 0, 0] * squares[:, 1, 1])
     return np.nanpercentile(found, [2.5, 97.5])
 
 
@@ -66,9 +71,9 @@ def covered(
 def main() -> None:
     """Three tables."""
     parser = arguments(__doc__)
-    parser.add_argument("--sets", type=int, default=1000, help="data sets per coverage")
-    parser.add_argument("--resamples", type=int, default=500, help="of each of them")
-    parser.add_argument("--draws", type=int, default=100_000, help="for the first table")
+    parser.add_argument("--sets", type=int, default=400, help="data sets per coverage")
+    parser.add_argument("--resamples", type=int, default=400, help="of each of them")
+    parser.add_argument("--draws", type=int, default=20_000, help="for the first table")
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="of models")
     args = start(parser)
     generator = np.random.default_rng(0)

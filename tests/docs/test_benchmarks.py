@@ -222,3 +222,16 @@ def test_nearest_boundary(run):
     _, record = run("nearest_boundary", "--rounds", "1")
     assert [row["range"] for row in record["rows"]] == ["none"] * 3 + ["0 to 1"] * 3
     assert all(row["mean distance"] > 0 for row in record["rows"])
+
+
+def test_associations(run):
+    pytest.importorskip("scipy")
+    options = ["--sizes", "8", "20", "--sets", "8", "--resamples", "30", "--draws", "2000"]
+    printed, record = run("associations", *options)
+    below = "no relation: 95 % of the absolute values below"
+    few, many = (float(row[below]) for row in record["rows"])
+    assert few == pytest.approx(0.71, abs=0.05)  # the tables of Spearman's coefficient
+    assert many == pytest.approx(0.43, abs=0.05)
+    assert len(record["independent"]) == 4
+    assert len(record["harder"]) == 8
+    assert "| data | resampled | true | covers | mean width |" in printed
