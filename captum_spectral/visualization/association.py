@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -103,7 +104,7 @@ def visualize_association(
     axes.spines[["top", "right"]].set_visible(False)
     rows = add_legend(axes, handles, entries, title="family", beside=True, size=_LEGEND_SIZE)
     across *= 1.0 if rows else 0.65  # a legend beside the axes takes the rest
-    options = {"pad": 8 + 1.7 * _LEGEND_SIZE * rows, "fontsize": _TITLE_SIZE}
+    options: dict[str, Any] = {"pad": 8 + 1.7 * _LEGEND_SIZE * rows, "fontsize": _TITLE_SIZE}
     parts = [(title, 2)] if title else []
     # Fitted apart: a long title is shortened, the numbers are at most broken into lines.
     fitted = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -93,7 +94,8 @@ def visualize_correlations(
     axes.spines[:].set_visible(False)
     # Texts, not tick labels, whose content matplotlib sets anew: names are shown as they are.
     for i, name in enumerate(names):
-        options = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "center"}
+        options: dict[str, Any] = {"transform": axes.get_yaxis_transform()}
+        options |= {"ha": "right", "va": "center"}
         write(axes.text(-0.02, i, name, fontsize=9, **options), name_room, _lines(cell[1], 9))
     for j, name in enumerate(heads):
         options = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "top"}
@@ -115,11 +117,11 @@ def _write_cells(
     """Write the number, and under it its interval where there is room for both."""
     two = ends is not None and cell[1] > 1.5 * (_NUMBER + _SMALL) / 72
     for (i, j), value in np.ndenumerate(values):
-        options = {"ha": "center", "color": ink(ground)}
+        options: dict[str, Any] = {"ha": "center", "color": ink(ground)}
         if np.isnan(value):
             write(axes.text(j, i, "\N{EN DASH}", fontsize=_NUMBER, va="center", **options))
             continue
-        place = {"va": "bottom" if two else "center", "fontsize": _NUMBER}
+        place: dict[str, Any] = {"va": "bottom" if two else "center", "fontsize": _NUMBER}
         write(axes.text(j, i + (0.04 if two else 0), _signed(value), **place, **options), cell[0])
         if ends is None or np.isnan(ends[0][i, j]) or np.isnan(ends[1][i, j]):
             continue
