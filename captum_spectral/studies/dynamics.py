@@ -20,10 +20,8 @@ from captum_spectral.sources.documents import to_document
 
 __all__ = ["Epoch", "ImportanceCallback", "evaluating"]
 
-_TAKEN = frozenset(
-    "epoch band low high value standard_error share share_error accuracy num_images "
-    "model_rows".split()
-)
+_TAKEN = {"epoch", "band", "low", "high", "value", "standard_error", "share", "share_error"}
+_TAKEN |= {"accuracy", "num_images", "model_rows"}
 
 
 class Epoch(NamedTuple):
