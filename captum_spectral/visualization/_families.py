@@ -41,9 +41,13 @@ def height_for(families: Sequence[str], least: float) -> float:
 
 
 def draw_families(
-    axes: Axes, x: Floats, y: Floats, families: Sequence[str], x_error: Floats, y_error: Floats
+    axes: Axes, x: Floats, y: Floats, families: Sequence[str], *errors: Floats
 ) -> tuple[list[Artist], list[str]]:
-    """Draw points ``(N,)`` with whiskers where errors are not 0; return the legend's entries."""
+    """Draw points ``(N,)`` and return the entries of the legend.
+
+    ``errors`` are none, or those across and those upwards ``(N,)``; where they are not 0 a whisker
+    is drawn.
+    """
     colours, names = line_colours(axes), list(dict.fromkeys(families))
     handles: list[Artist] = []
     for i, name in enumerate(names):
@@ -52,10 +56,9 @@ def draw_families(
         colour = colours[i % len(colours)]
         marker = _MARKERS[(i + i // len(colours)) % len(_MARKERS)]
         options: dict[str, Any] = {"fmt": "none", "ecolor": colour, "elinewidth": 0.9, "zorder": 2}
-        if x_error[here].any():
-            axes.errorbar(x[here], y[here], xerr=x_error[here], **options)
-        if y_error[here].any():
-            axes.errorbar(x[here], y[here], yerr=y_error[here], **options)
+        for way, error in zip(("xerr", "yerr"), errors, strict=False):
+            if error[here].any():
+                axes.errorbar(x[here], y[here], **{way: error[here]}, **options)
         handles += axes.plot(
             x[here],
             y[here],

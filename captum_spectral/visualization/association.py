@@ -86,14 +86,16 @@ def visualize_association(
         raise ValueError(
             f"score and robustness must be (N,) of the same models, got {len(x)} and {len(y)}"
         )
-    x_error = _errors(score_error, "score_error", x)
-    y_error = _errors(robustness_error, "robustness_error", y)
+    errors = (
+        _errors(score_error, "score_error", x),
+        _errors(robustness_error, "robustness_error", y),
+    )
     names = check_families(families, len(x))
     headline = _headline(coefficient, interval, coefficient_name, names)
     fitting = (6.4, height_for(names, 3.9))
     figure, axes = place_for(plt_fig_axis, fig_size or fitting, use_pyplot)
     across, high = room(axes)
-    handles, entries = draw_families(axes, x, y, names, x_error, y_error)
+    handles, entries = draw_families(axes, x, y, names, *errors)
     write(axes.set_xlabel(xlabel), across)
     write(axes.set_ylabel(ylabel), high)
     axes.xaxis.set_major_formatter(plain_numbers(np.abs(x).max()))
