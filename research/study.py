@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from captum_spectral.robustness.snr import spectral_snr
 from recipes import RECIPES, Data, digits, epochs_of, fashion_mnist, trained
 from torch import Tensor
 
@@ -30,6 +29,7 @@ from captum_spectral.robustness.embedding import band_shares, nearest_family, pc
 from captum_spectral.robustness.matrix import Associations, associations
 from captum_spectral.robustness.selection import select
 from captum_spectral.robustness.sensitivity import fourier_heat_map
+from captum_spectral.robustness.snr import spectral_snr
 from captum_spectral.sources.documents import to_nulls
 from captum_spectral.sources.pictures import shipped_photographs
 from captum_spectral.studies import (

@@ -176,7 +176,8 @@ def association(
       families and once of models. Models that differ by their seed alone are replicates of one
       recipe, so the interval over families is the one to read; the other shows what is gained by
       forgetting that. In every sample the values are drawn anew from normal distributions with
-      their standard errors, so measurement widens the intervals, too.
+      their standard errors, so measurement widens the intervals, too. It pulls coefficients
+      towards 0 as well, which nothing here corrects: measure on enough images.
     - **p** of the hypothesis of no relation, two-sided: the share of permutations with a
       :math:`|r|` at least as large. Where families have several models, whole families are
       permuted if all have as many, else their means. All permutations are tried if there are at

@@ -20,8 +20,8 @@ from captum_spectral.sources.documents import to_document
 
 __all__ = ["Epoch", "ImportanceCallback", "evaluating"]
 
-_TAKEN: tuple[str, ...] = ("epoch", "band", "low", "high", "value", "standard_error", "share", "share_error")
-_TAKEN += ("accuracy", "num_images", "model_rows")
+_TAKEN = {"epoch", "band", "low", "high", "value", "standard_error", "share", "share_error"}
+_TAKEN |= {"accuracy", "num_images", "model_rows"}
 
 
 class Epoch(NamedTuple):
@@ -173,12 +173,21 @@ class ImportanceCallback:
             errors = result.standard_error.tolist()
             for band, value in enumerate(result.attributions.tolist()):
                 share = _share(result, band)
-                low, high = (None, None)
-                if result.frequencies is not None:
-                    low, high = result.frequencies[band].tolist()
-                row = (epoch, band, low, high, value, errors[band], *share[:2])
-                row += (result.accuracy, result.num_examples, result.num_rows)
-                rows.append({**extra, **dict(zip(_TAKEN, row, strict=True))})
+                ends = result.frequencies
+                row = {
+                    "epoch": epoch,
+                    "band": band,
+                    "low": None if ends is None else float(ends[band, 0]),
+                    "high": None if ends is None else float(ends[band, 1]),
+                    "value": value,
+                    "standard_error": errors[band],
+                    "share": share.value,
+                    "share_error": share.standard_error,
+                    "accuracy": result.accuracy,
+                    "num_images": result.num_examples,
+                    "model_rows": result.num_rows,
+                }
+                rows.append({**extra, **row})
         return rows
 
     def state_dict(self) -> dict[str, Any]:

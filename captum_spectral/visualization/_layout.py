@@ -123,7 +123,8 @@ def add_legend(
     _fill(legend, texts, None)
     if title:
         write(legend.get_title(), widest)
-    return 0 if beside else -(-len(names) // columns) + bool(title)  # rounded up
+    heading = legend.get_title().get_text().count("\n") + 1 if title else 0
+    return 0 if beside else -(-len(names) // columns) + heading  # rounded up
 
 
 def add_colour_bar(

@@ -244,3 +244,16 @@ def test_snr(run, tmp_path):
     assert rows["white noise 0.2"]["exponent"] > 1
     assert figure.stat().st_size > 0
     assert "photographs, 32 pixels" in printed
+
+
+def test_associations(run):
+    pytest.importorskip("scipy")
+    options = ["--sizes", "8", "20", "--sets", "8", "--resamples", "30", "--draws", "2000"]
+    printed, record = run("associations", *options)
+    below = "no relation: 95 % of the absolute values below"
+    few, many = (float(row[below]) for row in record["rows"])
+    assert few == pytest.approx(0.71, abs=0.05)  # the tables of Spearman's coefficient
+    assert many == pytest.approx(0.43, abs=0.05)
+    assert len(record["independent"]) == 4
+    assert len(record["harder"]) == 8
+    assert "| data | resampled | true | covers | mean width |" in printed

@@ -199,17 +199,58 @@ def heat_maps(s):
     return visualization.visualize_heat_maps(drawn, unit=s.unit, **given(s))
 
 
+def points(s):
+    """Five models of three families, with errors of both coordinates."""
+    generator = torch.Generator().manual_seed(0)
+    x = as_kind(s.scale * torch.randn(4, 5, generator=generator), s)
+    return x, [*s.names, s.names[0], "c", "c"]
+
+
+def association(s):
+    (x, y, x_error, y_error), families = points(s)
+    return visualization.visualize_association(
+        x, y, families, abs(x_error) / 4, abs(y_error) / 4, coefficient=-0.5, interval=(-0.9, 0.1),
+        xlabel=s.unit, ylabel=s.unit, **given(s),
+    )  # fmt: skip
+
+
+def embedding(s):
+    x, families = points(s)
+    explained = torch.tensor([0.6, 0.25])
+    return visualization.visualize_embedding(x[:2].T, families, explained, **given(s))
+
+
+def epochs(s):
+    x, _ = points(s)
+    lines, errors = ({s.names[0]: a, s.names[1]: b} for a, b in (x[:2], abs(x[2:]) / 4))
+    return visualization.visualize_epochs(
+        torch.arange(5), lines, errors, ylabel=s.unit, legend_title=s.names[0], **given(s)
+    )
+
+
+def correlations(s):
+    r = torch.tensor([[0.9, -0.6, torch.nan], [0.1, -1.0, 0.0]])
+    ends = (as_kind((r + d).clamp(-1, 1), s) for d in (-0.3, 0.3))
+    names = [*s.names, "c"]
+    return visualization.visualize_correlations(as_kind(r, s), *ends, s.names, names, **given(s))
+
+
 FIGURES = {
     f.__name__: f
     for f in (bars, shares, curves, accuracy, maps, bands, spectrum, snr, heat_maps)
 }
+FIGURES |= {f.__name__: f for f in (association, embedding, epochs, correlations)}
+OVER_MODELS = ("association", "embedding", "epochs")
 # What a figure does not know cannot change it: (field, figures that know it).
 KNOWN_TO = {
-    "place": ("bars", "shares", "curves", "accuracy", "bands", "spectrum", "snr"),
+    "place": (
+        *("bars", "shares", "curves", "accuracy", "bands", "spectrum", "snr"),
+        *(*OVER_MODELS, "correlations"),
+    ),
     "shape": ("maps", "bands", "spectrum", "heat_maps"),
     "num_bands": ("bars", "shares", "bands", "snr"),
     "empty": ("bars", "shares", "bands", "snr"),
-    "scale": ("bars", "curves", "maps", "bands", "spectrum", "snr", "heat_maps"),
+    "scale": ("bars", "curves", "maps", "bands", "spectrum", "snr", "heat_maps", *OVER_MODELS),
 }
 CASES = [
     (figure, name)
@@ -237,7 +278,13 @@ def test_nothing_is_cut_off_or_covered_or_pale(figure, situation):
     assert texts_of(drawn.figure)
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize("figure", ["bars", "shares", "curves", "accuracy", "spectrum"])
+=======
+@pytest.mark.parametrize(
+    "figure", ["bars", "shares", "curves", "spectrum", *OVER_MODELS, "correlations"]
+)
+>>>>>>> assoc
 def test_a_figure_without_room_is_refused(figure):
     with pytest.raises(ValueError, match=r"fig_size=\(1, 1\) has no room.*at least \(2.4, 2.0\)"):
         FIGURES[figure](replace(PLAIN, size=(1, 1)))
