@@ -30,8 +30,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from captum_spectral import BandGame, SpectralImportance
-from captum_spectral.coalitions import OwnOrderings, all_coalitions, shapley_from_table
 from captum_spectral._engine.draws import ImageDraws
+from captum_spectral.coalitions import OwnOrderings, all_coalitions, shapley_from_table
 
 PHOTOGRAPHS, FASHION = "EfficientNet-Lite0, views of photographs", "CNN, Fashion-MNIST"
 

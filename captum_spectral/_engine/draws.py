@@ -27,8 +27,7 @@ class ImageDraws:
 
     def __init__(self, images: Tensor, seed: int, purpose: str = "") -> None:
         self.generators = [
-            torch.Generator("cpu").manual_seed(_digest(key, seed, purpose))
-            for key in _keys(images)
+            torch.Generator("cpu").manual_seed(_digest(key, seed, purpose)) for key in _keys(images)
         ]
 
     def orderings(self, num_players: int, n_samples: int) -> Tensor:

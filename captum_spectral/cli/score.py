@@ -167,6 +167,11 @@ def _baseline(value: str) -> str | float:
     "cores for this process, up to 8]",
 )
 @seed_option("Seed of the order of the pictures and of all that is drawn.")
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="End the run at the first picture that cannot be used, instead of skipping it.",
+)
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run was.")
 @click.option(
     "--save-every",
@@ -196,6 +201,7 @@ def score(
     perturbations_per_eval: int | None,
     workers: int | None,
     seed: int,
+    strict: bool,
     resume: bool,
     save_every: float,
     device: torch.device,
@@ -205,7 +211,8 @@ def score(
 
     The bands of every picture play for the log-likelihood of its label; their Shapley values are
     averaged over the pictures (I-ASIDE), with standard errors. Several models are compared in one
-    table and one figure.
+    table and one figure. Pictures that cannot be read, or for which a model gives NaN or infinity,
+    are skipped and listed with the reason.
 
     Ctrl-C and SIGTERM save the state, and it is saved once a minute; --resume goes on from there.
     Under torchrun the processes share the pictures and give the numbers of one.
@@ -265,6 +272,7 @@ def score(
                 label_map=ids,
                 workers=workers,
                 save_every=save_every,
+                strict=strict,
             )
             scored.append(_run(study, processes, resume, shown(progress)))
         if processes.is_first:

@@ -12,6 +12,7 @@ from torchmetrics import Metric
 
 from captum_spectral._arguments import check_count
 from captum_spectral._captum import BaselineType, progress_bar
+from captum_spectral._engine.evaluation import NotFiniteError
 from captum_spectral.importance.measurement import Measurement
 from captum_spectral.importance.moments import (
     Records,
@@ -173,7 +174,9 @@ class SpectralImportance(Metric):
         """
         self.add(self.measure(images, labels))
 
-    def measure(self, images: Tensor, labels: Tensor | None = None) -> Records:
+    def measure(
+        self, images: Tensor, labels: Tensor | None = None, keep_not_finite: bool = False
+    ) -> Records:
         """Run the model on a batch, and take nothing in.
 
         What several processes have measured can be gathered and added everywhere in one order, so
@@ -182,18 +185,31 @@ class SpectralImportance(Metric):
         Args:
             images: As in :meth:`update`.
             labels: As in :meth:`update`. Default: None
+            keep_not_finite: Where the values of an image are NaN or infinite: False, raise; True,
+                go on, so that ``records.usable`` is False for it, and ``records.of(usable)`` is
+                what :meth:`add` takes. Default: False
 
         Returns:
-            What :meth:`add` takes.
+            What :meth:`add` takes, if all are usable.
 
         Raises:
             TypeError, ValueError: As :meth:`update`.
         """
-        values, classes = self._measurement.records(images, labels)
+        values, classes = self._measurement.records(images, labels, keep_not_finite)
         return Records(values, torch.zeros_like(classes) if self._num_classes is None else classes)
 
     def add(self, records: Records) -> None:
-        """Take in what :meth:`measure` gave; image after image, so that batches do not matter."""
+        """Take in what :meth:`measure` gave; image after image, so that batches do not matter.
+
+        Raises:
+            ValueError: Records that are not usable.
+        """
+        if not records.usable.all():
+            unusable = (~records.usable).nonzero().flatten().tolist()
+            raise ValueError(
+                f"the records of the images {unusable} are not finite; add "
+                "records.of(records.usable)"
+            )
         self._batch = records
         self.moments = add_records(self.moments, *records)
         # torchmetrics knows of update alone, and would go on with the result of before.
@@ -315,7 +331,13 @@ class SpectralImportance(Metric):
                 if max_examples is not None and seen + len(images) > max_examples:
                     images = images[: max_examples - seen]
                     labels = None if labels is None else labels[: max_examples - seen]
-                self.update(images if device is None else images.to(device), labels)
+                try:
+                    self.update(images if device is None else images.to(device), labels)
+                except NotFiniteError as error:
+                    number = seen + error.example
+                    raise NotFiniteError(
+                        f"{error} Counted over the whole dataloader it is image {number}.", number
+                    ) from error
                 seen += len(images)
                 bar.update(len(images))
                 if seen == max_examples or self.is_precise:

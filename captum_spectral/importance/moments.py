@@ -45,6 +45,20 @@ class Records(NamedTuple):
     values: Tensor
     groups: Tensor
 
+    @property
+    def usable(self) -> Tensor:
+        """``(B,)`` whether all of an image's record is finite."""
+        return self.values.isfinite().all(1)
+
+    @property
+    def whole_is_finite(self) -> Tensor:
+        """``(B,)`` whether the value of the whole image is finite."""
+        return self.values[:, _FULL].isfinite()
+
+    def of(self, which: Tensor) -> Records:
+        """Return the records of the images where ``which (B,)`` is true."""
+        return Records(self.values[which], self.groups[which])
+
 
 def empty_moments(num_bands: int, groups: int = 1) -> Tensor:
     """Return the moments of no images: zeros ``(groups, V, V)``."""

@@ -152,9 +152,7 @@ class TestMemoryThatRunsOut:
                 told.append(count)
 
         totals = []
-        monkeypatch.setattr(
-            _captum, "progress", lambda desc, total: totals.append(total) or Bar()
-        )
+        monkeypatch.setattr(_captum, "progress", lambda desc, total: totals.append(total) or Bar())
         model = Faulty(tiny_cnn(1, seed=4), lambda call, rows: call % k == 0 and rows > 1)
         seeded(RUNS[name], model, images(5), show_progress=True)
         assert [sum(told)] == totals
