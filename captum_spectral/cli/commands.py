@@ -171,10 +171,6 @@ def explain(
         explained = studies.explain(model, photograph, settings, target, device)
         size = "{} x {}".format(*photograph.size)
         shape = " x ".join(map(str, explained.inputs.shape[1:]))
-        click.echo(f"image   {click.format_filename(image)} ({size} pixels)")
-        click.echo(f"model   {name}, with an input of {shape}")
-        click.echo(f"class   {report.summary(explained)}")
-        click.echo(f"\n{report.to_text(explained)}")
         if json_file is not None:
             document = report.to_json(
                 explained,
@@ -186,9 +182,15 @@ def explain(
                 device=str(device),
             )
             write(json_file, document.encode())
-        if out is not None:
-            title = f"{click.format_filename(image.name)}: {report.summary(explained)}"
-            write(out, figure_of_explanation(explained, title, suffix(out)))
+        try:
+            click.echo(f"image   {click.format_filename(image)} ({size} pixels)")
+            click.echo(f"model   {name}, with an input of {shape}")
+            click.echo(f"class   {report.summary(explained)}")
+            click.echo(f"\n{report.to_text(explained)}")
+        finally:  # a terminal that takes nothing must not lose a figure
+            if out is not None:
+                title = f"{click.format_filename(image.name)}: {report.summary(explained)}"
+                write(out, figure_of_explanation(explained, title, suffix(out)))
     for path in filter(None, (out, json_file)):
         click.echo(f"written {click.format_filename(path)}")
 

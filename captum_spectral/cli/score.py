@@ -34,6 +34,7 @@ __all__ = ["score"]
 
 _MOST_MODELS = 7  # that a figure can tell apart
 _CHECKPOINT = "checkpoint-"
+_LONGEST = 150  # letters of a model's name in that of a file
 _EXAMPLES = """
 \b
 Examples:
@@ -219,7 +220,7 @@ def score(
     """
     from captum_spectral.sources.labels import read_label_map
     from captum_spectral.studies import ImportanceSettings, ImportanceStudy, Processes
-    from captum_spectral.studies.files import make_folder
+    from captum_spectral.studies.files import make_folder, remove_left_over
 
     if weights is not None and len(names) > 1:
         raise click.UsageError("--weights goes with one --model")
@@ -233,19 +234,19 @@ def score(
         )
     if samples is None:
         samples = 0 if data is None else 1
-    settings = ImportanceSettings(
-        num_bands=bands,
-        n_samples=samples or None,
-        baseline=baseline,
-        max_examples=max_examples,
-        tolerance=tolerance,
-        confidence=confidence,
-        batch_size=batch_size,
-        perturbations_per_eval=perturbations_per_eval,
-        seed=seed,
-        per_class=per_class,
-    )
     with one_line():
+        settings = ImportanceSettings(
+            num_bands=bands,
+            n_samples=samples or None,
+            baseline=baseline,
+            max_examples=max_examples,
+            tolerance=tolerance,
+            confidence=confidence,
+            batch_size=batch_size,
+            perturbations_per_eval=perturbations_per_eval,
+            seed=seed,
+            per_class=per_class,
+        )
         pictures = _open(data, root, out)
         ids = None if label_map is None else read_label_map(label_map)
         if (ids is not None or per_class) and pictures.label(0) is None:
@@ -255,12 +256,13 @@ def score(
         processes = Processes(device)
         if processes.is_first:
             make_folder(out)
-            for left in out.glob(f".{_CHECKPOINT}*"):  # of a process that was killed while it wrote
-                left.unlink(missing_ok=True)
         if workers is None:
             workers = 0 if device.type == "cpu" else min(8, _cores() // processes.here)
         paths = [out / f"{_CHECKPOINT}{_slug(name)}.safetensors" for name in names]
         _check_old_state(paths, resume)
+        if processes.is_first:
+            for path in paths:
+                remove_left_over(path)
         scored = []
         for name, path in zip(names, paths, strict=True):
             study = ImportanceStudy(
@@ -308,7 +310,23 @@ def _open(data: str | None, root: Path | None, out: Path) -> Pictures:
 
     if data.partition(":")[0] in datasets.__all__ and not Path(data).exists():
         raise ValueError(f"{data} is a data set of torchvision; say with --root where it is")
+    _check_own_folder(out, Path(data))
     return open_folder(Path(data), leave_out=out)
+
+
+def _check_own_folder(out: Path, data: Path) -> None:
+    """Refuse to write a report among pictures: it would hide them, or be one of them next time."""
+    from captum_spectral.sources.listing import Lister
+
+    own = out.resolve()
+    if not own.is_dir() or not own.is_relative_to(data.resolve()):
+        return
+    names = (entry.name for entry in Lister(str(own)).walk(""))
+    if (picture := next((name for name in names if name != "importance.png"), None)) is not None:
+        raise ValueError(
+            f"--out {out} holds pictures of --data ({picture}), and a report needs a folder of its "
+            "own; choose another one"
+        )
 
 
 def _check_old_state(paths: Sequence[Path], resume: bool) -> None:
@@ -367,5 +385,8 @@ def _write(
 
 def _slug(name: str) -> str:
     """Return a name of letters that any file system takes, one for every name."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)
-    return plain if name.isascii() else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:_LONGEST]
+    if name.isascii() and name == name.lower() and len(name) <= _LONGEST:
+        return plain
+    # Some file systems do not tell A from a.
+    return f"{plain}-{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"

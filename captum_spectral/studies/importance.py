@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +19,7 @@ from captum_spectral._arguments import check_count
 from captum_spectral._captum import progress_bar
 from captum_spectral._engine.chunk_size import first_guess
 from captum_spectral.importance import ImportanceResult, Records, SpectralImportance
-from captum_spectral.importance.moments import num_examples
+from captum_spectral.importance.moments import Tolerance, num_examples
 from captum_spectral.sources.checkpoints import Checkpoint, read_checkpoint, to_bytes
 from captum_spectral.sources.digests import digest_of
 from captum_spectral.sources.labels import class_ids, outputs_of_labels
@@ -52,6 +54,9 @@ class ImportanceSettings:
             input; never by the clock, or the last bits would differ. Default: None
         seed: Of the order of the pictures and of all that is drawn. Default: 0
         per_class: Keep the classes apart as well. Default: False
+
+    Raises:
+        TypeError, ValueError: As ``SpectralImportance``, whose arguments these become.
     """
 
     num_bands: int = 8
@@ -66,10 +71,48 @@ class ImportanceSettings:
     per_class: bool = False
 
     def __post_init__(self) -> None:
-        """Check the counts; the metric checks the rest."""
+        """Check them all, before any picture is read."""
         for name in ("max_examples", "batch_size", "perturbations_per_eval"):
             if getattr(self, name) is not None:
                 check_count(name, getattr(self, name))
+        check_count("num_bands", self.num_bands)  # None is not among the settings
+        if isinstance(self.baseline, bool) or not isinstance(self.baseline, str | Real):
+            raise TypeError(
+                f"baseline must be a number, 'noise' or 'donor', got {type(self.baseline).__name__}"
+            )
+        if isinstance(self.baseline, Real) and not math.isfinite(self.baseline):
+            raise ValueError(f"baseline must be finite, got {self.baseline!r}")
+        Tolerance(1.0 if self.tolerance is None else self.tolerance, self.confidence)
+        self.metric(lambda images: images)
+
+    def metric(
+        self,
+        forward_func: Callable[[Tensor], Tensor],
+        perturbations_per_eval: int | None = None,
+        num_classes: int | None = None,
+    ) -> SpectralImportance:
+        """Return the metric that measures a model with these settings.
+
+        Args:
+            forward_func: The model.
+            perturbations_per_eval: The number that was chosen where the settings leave it open.
+                Default: None
+            num_classes: Keep so many classes apart. Default: None
+
+        Raises:
+            TypeError, ValueError: As ``SpectralImportance``.
+        """
+        return SpectralImportance(
+            forward_func,
+            num_bands=self.num_bands,
+            baselines=self.baseline,
+            n_samples=self.n_samples,
+            perturbations_per_eval=perturbations_per_eval,
+            num_classes=num_classes,
+            tolerance=self.tolerance,
+            confidence=self.confidence,
+            seed=self.seed,
+        )
 
 
 @dataclass(frozen=True)
@@ -234,17 +277,8 @@ class _Run:
         self.per_eval = settings.perturbations_per_eval or max(1, rows // self.batch_size)
         self.plan = Plan(len(self._pictures), settings.max_examples, self.batch_size, settings.seed)
         by_class = settings.per_class and self._output_of is not None
-        self._metric = SpectralImportance(
-            self._model.module,
-            num_bands=settings.num_bands,
-            baselines=settings.baseline,
-            n_samples=settings.n_samples,
-            perturbations_per_eval=self.per_eval,
-            num_classes=logits.shape[1] if by_class else None,
-            tolerance=settings.tolerance,
-            confidence=settings.confidence,
-            seed=settings.seed,
-        )
+        num_classes = logits.shape[1] if by_class else None
+        self._metric = settings.metric(self._model.module, self.per_eval, num_classes)
         self._state = _State(self._metric.moments, [], 0)
         self._unusable = 0  # pictures before the first that the model gives a number for
         self._fingerprint = {

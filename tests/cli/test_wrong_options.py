@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from explained import explain, run
+from explained import run
 
 from captum_spectral.studies import files
 
@@ -101,11 +101,3 @@ def test_a_failed_run_leaves_no_half_file(place, monkeypatch):
     assert result.exit_code == 1
     assert result.stderr == "Error: x.json cannot be written: No space left on device\n"
     assert sorted(set(os.listdir()) - {"__pycache__"}) == before
-
-
-def test_a_picture_that_cannot_be_drawn_is_reported(place):
-    assert "class" in explain(place, model="four_channels")
-    result = run("explain", "photo.png", "--model", f"{place}:four_channels", "--out", "x.png")
-    assert result.exit_code == 1
-    assert "image must have 1 or 3 channels" in result.stderr
-    assert not os.path.exists("x.png")
