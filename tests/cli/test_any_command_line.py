@@ -51,10 +51,14 @@ NUMBERS = [
     "",
 ]
 FILES = ("--weights", "--out", "--json", "--data", "--root", "--label-map")
+COUNTED = (
+    "--target", "--bands", "--samples", "--seed", "--max-examples", "--tolerance", "--confidence",
+    "--baseline", "--batch-size", "--perturbations-per-eval", "--save-every",
+)  # fmt: skip
 OPTIONS = {
     "--model": MODELS,
     **dict.fromkeys(FILES, PATHS),
-    **dict.fromkeys(("--target", "--bands", "--samples", "--seed", "--max-examples", "--tolerance", "--confidence", "--batch-size", "--perturbations-per-eval", "--save-every", "--baseline"), NUMBERS),
+    **dict.fromkeys(COUNTED, NUMBERS),
     "--workers": ["0", "-1", "x"],
     "--norm": ["linf", "l2", "l3"],
     "--spacing": ["linear", "octave", ""],
@@ -66,14 +70,17 @@ pairs = st.sampled_from(sorted(OPTIONS)).flatmap(
     lambda name: st.tuples(st.just(name), st.sampled_from(OPTIONS[name]))
 )
 words = pairs | st.sampled_from(FLAGS).map(lambda x: (x,)) | st.text(max_size=6).map(lambda x: (x,))
-lines = st.tuples(
-    st.sampled_from([
-        ("explain", "photo.png", "--model", MODELS[0], "--bands", "2"),
-        ("score", "--data", "data", "--model", MODELS[0], "--bands", "2"),
-        ("explain",), ("score",), ("demo", "--out", "photo.png"), (),
-    ]),
-    st.lists(words, max_size=5),
-).map(lambda line: [*line[0], *(word for pair in line[1] for word in pair)])  # fmt: skip
+BEGINNINGS = [
+    ("explain", "photo.png", "--model", MODELS[0], "--bands", "2"),
+    ("score", "--data", "data", "--model", MODELS[0], "--bands", "2"),
+    ("score", "--model", MODELS[0], "--samples", "1"),
+    ("explain",),
+    ("demo", "--out", "photo.png"),
+    (),
+]
+lines = st.tuples(st.sampled_from(BEGINNINGS), st.lists(words, max_size=5)).map(
+    lambda line: [*line[0], *(word for words in line[1] for word in words)]
+)
 
 
 @pytest.fixture(scope="module")
