@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from captum_spectral.cli.options import (
     suffix,
 )
 from captum_spectral.coalitions import MAX_EXACT_ROWS
+from captum_spectral.sources.documents import printable
 
 __all__ = ["main"]
 
@@ -51,7 +53,29 @@ Examples:
 """
 
 
+class _Commands(click.Group):
+    """Shows words of a wrong command line so that none acts on a terminal."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _escaped():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _escaped():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _escaped() -> Iterator[None]:
+    try:
+        yield
+    except click.ClickException as error:  # names of files come here through patterns such as *
+        error.message = "\n".join(map(printable, error.message.split("\n")))  # type: ignore[misc]
+        raise
+
+
 @click.group(
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=_EXAMPLES,
 )

@@ -101,3 +101,12 @@ def test_a_failed_run_leaves_no_half_file(place, monkeypatch):
     assert result.exit_code == 1
     assert result.stderr == "Error: x.json cannot be written: No space left on device\n"
     assert sorted(set(os.listdir()) - {"__pycache__"}) == before
+
+
+@pytest.mark.parametrize("word", ["\x1b[2J.png", "--\x1b[2J", "a\rb", "\x07"])
+@pytest.mark.parametrize("command", [["explain", "photo.png", "--model", "x:y"], ["score"], []])
+def test_words_of_a_wrong_command_line_do_not_act_on_a_terminal(place, command, word):
+    result = run(*command, word)
+    assert result.exit_code == 2
+    assert not {"\x1b", "\r", "\x07"} & set(result.stderr)
+    assert repr(word)[1:-1] in result.stderr
