@@ -90,7 +90,7 @@ def saliency(network: Network, x: Tensor, target: int) -> Tensor:
 def integrated_gradients(network: Network, x: Tensor, target: int) -> Tensor:
     """From an empty input."""
     return IntegratedGradients(network).attribute(
-        x, network.absent, target, n_steps=SAMPLES, internal_batch_size=BATCH
+        x, baselines=network.absent, target=target, n_steps=SAMPLES, internal_batch_size=BATCH
     )
 
 

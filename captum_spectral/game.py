@@ -114,6 +114,7 @@ class Game:
     """
 
     _kind: ClassVar[str] = "feature"
+    _keep_not_finite = False
 
     def __init__(
         self,
@@ -141,9 +142,14 @@ class Game:
         baselines: tuple[Tensor, ...],
         placed: tuple[tuple[Features, ...], tuple[Tensor, ...]],
         additional_forward_args: Any = None,
+        keep_not_finite: bool = False,
     ) -> Game:
-        """Make a game from what ``_arguments`` and ``features.assign`` have checked already."""
+        """Make a game from what ``_arguments`` and ``features.assign`` have checked already.
+
+        With ``keep_not_finite`` NaN and infinite values are values as others, and no error.
+        """
         game = cls.__new__(cls)
+        game._keep_not_finite = keep_not_finite
         game._place(inputs, baselines, *placed)
         game._play(forward_func, None, additional_forward_args)
         return game
@@ -321,7 +327,7 @@ class Game:
     ) -> tuple[Table, Evaluation]:
         if isinstance(coalitions, Tensor):
             coalitions = coalitions.to(self.signals.device, copy=True)
-        work = Table(self.signals, coalitions, self.forward, name_of)
+        work = Table(self.signals, coalitions, self.forward, name_of, self._keep_not_finite)
         walk = Walk(self.num_examples, coalitions.shape[-2], by_example=limit.value is None)
         size = self.chunk_size(None if limit.value is None else limit.value * self.num_examples)
         return work, Evaluation(work, walk, size, limit)

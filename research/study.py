@@ -54,6 +54,7 @@ GROUPS = {
 
 
 def options() -> argparse.Namespace:
+    """What to train and measure; the defaults are those of the full study."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--small", action="store_true", help="digits, six recipes, one seed")
     parser.add_argument("--data", type=Path, help="folder with the files of Fashion-MNIST")
@@ -96,6 +97,7 @@ def models_of(args: argparse.Namespace, data: Data, processes: Processes) -> dic
 def study_of(
     args: argparse.Namespace, data: Data, models: dict[str, StudyModel]
 ) -> RobustnessStudy:
+    """All measurements of all networks."""
     size = data.test.shape[-2], data.test.shape[-1]
     measurements = standard_measurements(
         size,
@@ -246,6 +248,7 @@ def plain(x: Any) -> Any:
 
 
 def main() -> None:
+    """Train, measure, tell."""
     args = options()
     torch.set_num_threads(1)
     data = digits(args.train, args.images) if args.small else fashion_mnist(

@@ -18,6 +18,7 @@ from captum_spectral._engine.signals import Signals
 __all__ = [
     "Coalitions",
     "Evaluation",
+    "NotFiniteError",
     "OfCoalitions",
     "OneByOne",
     "RowLimit",
@@ -196,6 +197,22 @@ class TableError(torch.OutOfMemoryError):
     """Fewer rows would not help."""
 
 
+class NotFiniteError(ValueError):
+    """A value is NaN or infinite.
+
+    Args:
+        message: What is told.
+        example: Whose value it is.
+    """
+
+    def __init__(self, message: str, example: int) -> None:
+        super().__init__(message, example)  # both, or the error could not go to another process
+        self.example = example
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 # ------------------------------------------------------------------------------- coalitions
 
 
@@ -325,6 +342,7 @@ class Table(OfCoalitions):
         coalitions: ``(K, P)`` or ``(B, K, P)``.
         forward: The model.
         name_of: Words for a coalition ``(P,)`` in an error.
+        keep_not_finite: Whether NaN and infinite values are values as others. Default: False
 
     Attributes:
         values (Tensor | None): ``(B or 1, K, *outputs)``.
@@ -336,9 +354,11 @@ class Table(OfCoalitions):
         coalitions: Coalitions,
         forward: Forward,
         name_of: Callable[[Tensor], str],
+        keep_not_finite: bool = False,
     ) -> None:
         super().__init__(signals, coalitions)
         self._forward, self._name_of = forward, name_of
+        self._keep_not_finite = keep_not_finite
         self.values: Tensor | None = None
 
     def take(self, signals: tuple[Tensor, ...], chunk: Chunk) -> torch.device:
@@ -352,7 +372,7 @@ class Table(OfCoalitions):
             else:
                 self.values[tile.examples, tile.coalitions] = tile.view(output)
         self.nothing_kept = False
-        if not _looking_waits(output.device):  # else at the end
+        if not self._keep_not_finite and not _looking_waits(output.device):  # else at the end
             row = first_not_finite(output)
             if row is not None:
                 raise self._not_finite(*chunk.cell(row))
@@ -361,7 +381,7 @@ class Table(OfCoalitions):
     def finish(self) -> None:
         """Look for values that are not finite, where looking had to wait."""
         assert self.values is not None
-        if _looking_waits(self.values.device):
+        if not self._keep_not_finite and _looking_waits(self.values.device):
             cell = first_not_finite(self.values.flatten(0, 1))
             if cell is not None:
                 raise self._not_finite(*divmod(cell, self.values.shape[1]))
@@ -387,13 +407,14 @@ class Table(OfCoalitions):
                 f"or explain fewer examples at a time ({what_it_said(error)})"
             ) from error
 
-    def _not_finite(self, example: int, k: int) -> ValueError:
+    def _not_finite(self, example: int, k: int) -> NotFiniteError:
         self.start_over()
         members = self.members(slice(example, example + 1), slice(k, k + 1)).reshape(-1)
-        return ValueError(
+        return NotFiniteError(
             "forward_func gave a value that is not finite (NaN or infinite) for example "
             f"{example} with {self._name_of(members)}; finite values are needed: does the model "
-            "accept its baseline?"
+            "accept its baseline?",
+            example,
         )
 
 

@@ -101,6 +101,9 @@ class ValueOfRows:
         """Raise if the first outputs are probabilities, whose log-softmax would mean nothing."""
         if self._known_as_logits:  # looking again would wait for the device
             return
+        outputs = outputs[outputs.isfinite().all(1)]  # of a picture that breaks the model nothing
+        if not len(outputs):
+            return
         sums = outputs.sum(1)
         if bool((outputs >= 0).all()) and bool(((sums - 1).abs() < 1e-2).all()):
             raise ValueError(

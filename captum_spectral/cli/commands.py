@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from captum_spectral.cli.options import (
     suffix,
 )
 from captum_spectral.coalitions import MAX_EXACT_ROWS
+from captum_spectral.sources.documents import printable
 
 __all__ = ["main"]
 
@@ -51,7 +53,29 @@ Examples:
 """
 
 
+class _Commands(click.Group):
+    """Shows words of a wrong command line so that none acts on a terminal."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _escaped():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _escaped():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _escaped() -> Iterator[None]:
+    try:
+        yield
+    except click.ClickException as error:  # names of files come here through patterns such as *
+        error.message = "\n".join(map(printable, error.message.split("\n")))  # type: ignore[misc]
+        raise
+
+
 @click.group(
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=_EXAMPLES,
 )
@@ -171,10 +195,6 @@ def explain(
         explained = studies.explain(model, photograph, settings, target, device)
         size = "{} x {}".format(*photograph.size)
         shape = " x ".join(map(str, explained.inputs.shape[1:]))
-        click.echo(f"image   {click.format_filename(image)} ({size} pixels)")
-        click.echo(f"model   {name}, with an input of {shape}")
-        click.echo(f"class   {report.summary(explained)}")
-        click.echo(f"\n{report.to_text(explained)}")
         if json_file is not None:
             document = report.to_json(
                 explained,
@@ -186,9 +206,15 @@ def explain(
                 device=str(device),
             )
             write(json_file, document.encode())
-        if out is not None:
-            title = f"{click.format_filename(image.name)}: {report.summary(explained)}"
-            write(out, figure_of_explanation(explained, title, suffix(out)))
+        try:
+            click.echo(f"image   {click.format_filename(image)} ({size} pixels)")
+            click.echo(f"model   {name}, with an input of {shape}")
+            click.echo(f"class   {report.summary(explained)}")
+            click.echo(f"\n{report.to_text(explained)}")
+        finally:  # a terminal that takes nothing must not lose a figure
+            if out is not None:
+                title = f"{click.format_filename(image.name)}: {report.summary(explained)}"
+                write(out, figure_of_explanation(explained, title, suffix(out)))
     for path in filter(None, (out, json_file)):
         click.echo(f"written {click.format_filename(path)}")
 

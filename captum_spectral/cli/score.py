@@ -34,6 +34,7 @@ __all__ = ["score"]
 
 _MOST_MODELS = 7  # that a figure can tell apart
 _CHECKPOINT = "checkpoint-"
+_LONGEST = 150  # letters of a model's name in that of a file
 _EXAMPLES = """
 \b
 Examples:
@@ -168,6 +169,11 @@ def _baseline(value: str) -> str | float:
     "cores for this process, up to 8]",
 )
 @seed_option("Seed of the order of the pictures and of all that is drawn.")
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="End the run at the first picture that cannot be used, instead of skipping it.",
+)
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run was.")
 @click.option(
     "--save-every",
@@ -197,6 +203,7 @@ def score(
     perturbations_per_eval: int | None,
     workers: int | None,
     seed: int,
+    strict: bool,
     resume: bool,
     save_every: float,
     device: torch.device,
@@ -206,7 +213,8 @@ def score(
 
     The bands of every picture play for the log-likelihood of its label; their Shapley values are
     averaged over the pictures (I-ASIDE), with standard errors. Several models are compared in one
-    table and one figure.
+    table and one figure. Pictures that cannot be read, or for which a model gives NaN or infinity,
+    are skipped and listed with the reason.
 
     Ctrl-C and SIGTERM save the state, and it is saved once a minute; --resume goes on from there.
     Under torchrun the processes share the pictures and give the numbers of one.
@@ -214,7 +222,7 @@ def score(
     from captum_spectral.sources.datasets import open_data
     from captum_spectral.sources.labels import read_label_map
     from captum_spectral.studies import ImportanceSettings, ImportanceStudy, Processes
-    from captum_spectral.studies.files import make_folder
+    from captum_spectral.studies.files import make_folder, remove_left_over
 
     if weights is not None and len(names) > 1:
         raise click.UsageError("--weights goes with one --model")
@@ -226,19 +234,21 @@ def score(
         raise click.UsageError(
             "--baseline donor takes another picture of the batch; use a larger --batch-size"
         )
-    settings = ImportanceSettings(
-        num_bands=bands,
-        n_samples=samples or None,
-        baseline=baseline,
-        max_examples=max_examples,
-        tolerance=tolerance,
-        confidence=confidence,
-        batch_size=batch_size,
-        perturbations_per_eval=perturbations_per_eval,
-        seed=seed,
-        per_class=per_class,
-    )
     with one_line():
+        settings = ImportanceSettings(
+            num_bands=bands,
+            n_samples=samples or None,
+            baseline=baseline,
+            max_examples=max_examples,
+            tolerance=tolerance,
+            confidence=confidence,
+            batch_size=batch_size,
+            perturbations_per_eval=perturbations_per_eval,
+            seed=seed,
+            per_class=per_class,
+        )
+        if data is not None and root is None:
+            _check_own_folder(out, Path(data))
         pictures = open_data(data, root, leave_out=out)
         ids = None if label_map is None else read_label_map(label_map)
         if (ids is not None or per_class) and pictures.label(0) is None:
@@ -248,12 +258,13 @@ def score(
         processes = Processes(device)
         if processes.is_first:
             make_folder(out)
-            for left in out.glob(f".{_CHECKPOINT}*"):  # of a process that was killed while it wrote
-                left.unlink(missing_ok=True)
         if workers is None:
             workers = 0 if device.type == "cpu" else min(8, _cores() // processes.here)
         paths = [out / f"{_CHECKPOINT}{_slug(name)}.safetensors" for name in names]
         _check_old_state(paths, resume)
+        if processes.is_first:
+            for path in paths:
+                remove_left_over(path)
         scored = []
         for name, path in zip(names, paths, strict=True):
             study = ImportanceStudy(
@@ -265,6 +276,7 @@ def score(
                 label_map=ids,
                 workers=workers,
                 save_every=save_every,
+                strict=strict,
             )
             scored.append(_run(study, processes, resume, shown(progress)))
         if processes.is_first:
@@ -286,6 +298,21 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _check_own_folder(out: Path, data: Path) -> None:
+    """Refuse to write a report among pictures: it would hide them, or be one of them next time."""
+    from captum_spectral.sources.listing import Lister
+
+    own = out.resolve()
+    if not own.is_dir() or not own.is_relative_to(data.resolve()):
+        return
+    names = (entry.name for entry in Lister(str(own)).walk(""))
+    if (picture := next((name for name in names if name != "importance.png"), None)) is not None:
+        raise ValueError(
+            f"--out {out} holds pictures of --data ({picture}), and a report needs a folder of its "
+            "own; choose another one"
+        )
 
 
 def _check_old_state(paths: Sequence[Path], resume: bool) -> None:
@@ -343,5 +370,8 @@ def _write(
 
 def _slug(name: str) -> str:
     """Return a name of letters that any file system takes, one for every name."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)
-    return plain if name.isascii() else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:_LONGEST]
+    if name.isascii() and name == name.lower() and len(name) <= _LONGEST:
+        return plain
+    # Some file systems do not tell A from a.
+    return f"{plain}-{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"

@@ -144,12 +144,16 @@ class Measurement:
         self._baselines.forget()
 
     @torch.no_grad()
-    def records(self, images: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+    def records(
+        self, images: Tensor, labels: Tensor | None, keep_not_finite: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Return the records ``(B, V)`` of a batch, and its labels ``(B,)``, on the CPU.
 
         Args:
             images: ``(B, ..., H, W)``.
             labels: ``(B,)`` integers; None: what the model predicts.
+            keep_not_finite: Whether the record of an image whose values are NaN or infinite is so,
+                too, and no error. Default: False
         """
         if isinstance(images, tuple):
             raise TypeError("images must be one tensor (B, ..., H, W), got a tuple")
@@ -172,10 +176,17 @@ class Measurement:
         )
         wanted = known
         if wanted is None:
-            wanted = self._predictions(x)
+            wanted = self._predictions(x, keep_not_finite)
             check_highest(wanted, self._num_classes)
         arguments = wanted.to(x.device), int(wanted.max())
-        game = Game.of_checked(self._rows.of, inputs, starts, placed, arguments)
+        game = Game.of_checked(
+            self._rows.of,
+            inputs,
+            starts,
+            placed,
+            additional_forward_args=arguments,
+            keep_not_finite=keep_not_finite,
+        )
         estimator = self._estimator(len(game.players), draws)
         estimate = game.solve(estimator, self._per_eval)
         self._baselines.taken_in(x)
@@ -221,10 +232,16 @@ class Measurement:
             return Exact(num_players)
         return OwnOrderings(draws.orderings(num_players, self._n_samples))
 
-    def _predictions(self, x: Tensor) -> Tensor:
+    def _predictions(self, x: Tensor, keep_not_finite: bool) -> Tensor:
         """Return the class with the largest output on each full image."""
         whole = (Pixels(),), (torch.zeros([1] * x.dim(), dtype=torch.int64, device=x.device),)
-        game = Game.of_checked(self._rows.logits, (x,), (torch.zeros_like(x[:1]),), whole)
+        game = Game.of_checked(
+            self._rows.logits,
+            (x,),
+            (torch.zeros_like(x[:1]),),
+            whole,
+            keep_not_finite=keep_not_finite,
+        )
         present = torch.ones(1, 1, dtype=torch.bool, device="cpu")
         return game.evaluate(present, self._per_eval)[:, 0].argmax(1).cpu()
 

@@ -12,6 +12,7 @@ from torchmetrics import Metric
 
 from captum_spectral._arguments import check_count
 from captum_spectral._captum import BaselineType, progress_bar
+from captum_spectral._engine.evaluation import NotFiniteError
 from captum_spectral._engine.values import Value
 from captum_spectral.importance.groups import append_rows, combine, empty_table, format_groups
 from captum_spectral.importance.measurement import Measurement
@@ -187,7 +188,12 @@ class SpectralImportance(Metric):
         self.add(self.measure(images, labels, groups))
 
     def measure(
-        self, images: Tensor, labels: Tensor | None = None, groups: Tensor | None = None
+        self,
+        images: Tensor,
+        labels: Tensor | None = None,
+        groups: Tensor | None = None,
+        *,
+        keep_not_finite: bool = False,
     ) -> Records:
         """Run the model on a batch, and take nothing in.
 
@@ -198,15 +204,18 @@ class SpectralImportance(Metric):
             images: As in :meth:`update`.
             labels: As in :meth:`update`. Default: None
             groups: As in :meth:`update`. Default: None
+            keep_not_finite: Where the values of an image are NaN or infinite: False, raise; True,
+                go on, so that ``records.usable`` is False for it, and ``records.of(usable)`` is
+                what :meth:`add` takes. Default: False
 
         Returns:
-            What :meth:`add` takes.
+            What :meth:`add` takes, if all are usable.
 
         Raises:
             TypeError, ValueError: As :meth:`update`.
         """
         ids = None if groups is None else format_groups(groups, len(images))
-        values, classes = self._measurement.records(images, labels)
+        values, classes = self._measurement.records(images, labels, keep_not_finite)
         by_class = torch.zeros_like(classes) if self._num_classes is None else classes
         return Records(values, by_class, ids)
 
@@ -217,8 +226,14 @@ class SpectralImportance(Metric):
             records: Of a batch.
 
         Raises:
-            ValueError: Groups in some updates only.
+            ValueError: Records that are not usable, groups in some updates only.
         """
+        if not records.usable.all():
+            unusable = (~records.usable).nonzero().flatten().tolist()
+            raise ValueError(
+                f"the records of the images {unusable} are not finite; add "
+                "records.of(records.usable)"
+            )
         self._check_groups(records.groups is not None)
         self._batch = records
         self.moments = add_records(self.moments, records.values, records.classes)
@@ -391,7 +406,13 @@ class SpectralImportance(Metric):
                 if max_examples is not None and seen + len(images) > max_examples:
                     left = max_examples - seen
                     images, others = images[:left], [x if x is None else x[:left] for x in others]
-                self.update(images if device is None else images.to(device), *others)
+                try:
+                    self.update(images if device is None else images.to(device), *others)
+                except NotFiniteError as error:
+                    number = seen + error.example
+                    raise NotFiniteError(
+                        f"{error} Counted over the whole dataloader it is image {number}.", number
+                    ) from error
                 seen += len(images)
                 bar.update(len(images))
                 if seen == max_examples or self.is_precise:

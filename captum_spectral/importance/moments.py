@@ -50,6 +50,21 @@ class Records(NamedTuple):
     classes: Tensor
     groups: Tensor | None = None
 
+    @property
+    def usable(self) -> Tensor:
+        """``(B,)`` whether all of an image's record is finite."""
+        return self.values.isfinite().all(1)
+
+    @property
+    def whole_is_finite(self) -> Tensor:
+        """``(B,)`` whether the value of the whole image is finite."""
+        return self.values[:, _FULL].isfinite()
+
+    def of(self, which: Tensor) -> Records:
+        """Return the records of the images where ``which (B,)`` is true."""
+        groups = None if self.groups is None else self.groups[which]
+        return Records(self.values[which], self.classes[which], groups)
+
 
 def empty_moments(num_bands: int, classes: int = 1) -> Tensor:
     """Return the moments of no images: zeros ``(Y, V, V)``."""

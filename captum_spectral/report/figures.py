@@ -19,7 +19,7 @@ from captum_spectral.visualization import (
     visualize_bands,
     visualize_spectrum,
 )
-from captum_spectral.visualization._text import set_title
+from captum_spectral.visualization.text import set_title
 
 __all__ = ["FORMATS", "figure_of_explanation", "figure_of_summary"]
 
@@ -46,6 +46,8 @@ def figure_of_explanation(
     Returns:
         The content of the file.
     """
+    picture, note = _as_picture(explained.picture)
+    title += note
     num_bands = len(explained.values)
     rows = math.ceil(num_bands / max(4, math.ceil(math.sqrt(num_bands))))
     columns = math.ceil(num_bands / rows)
@@ -63,8 +65,8 @@ def figure_of_explanation(
         values, None if others else explained.errors, explained.frequencies, (figure, bars), labels
     )
     visualize_spectrum(
-        paint(explained.values[None], explained.mask, explained.picture[None])[0],
-        explained.picture,
+        paint(explained.values[None], explained.mask, picture[None])[0],
+        picture,
         unit="logits",
         plt_fig_axis=(figure, spectrum),
         use_pyplot=False,
@@ -72,8 +74,8 @@ def figure_of_explanation(
     grid = beneath.add_gridspec(rows, columns + span, wspace=0.08)
     cells = [grid[i // columns, span + i % columns] for i in range(num_bands)]
     visualize_bands(
-        explained.picture,
-        split_bands(explained.picture[None], explained.mask)[0],
+        picture,
+        split_bands(picture[None], explained.mask)[0],
         explained.values,
         frequencies=explained.frequencies,
         unit="logits",
@@ -107,9 +109,10 @@ def figure_of_summary(explanations: Mapping[str, Explanation], file_format: str 
     charts = []
     for cell, (name, explained) in zip(cells, explanations.items(), strict=False):
         thumbnail, chart = cell.subplots(1, 2, width_ratios=[1, 2.2])
-        thumbnail.imshow(explained.picture.permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray")
+        picture, note = _as_picture(explained.picture)
+        thumbnail.imshow(picture.permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray")
         thumbnail.set_axis_off()
-        title = f"{name}: {explained.class_name}, probability {explained.probability:.2f}"
+        title = f"{name}: {explained.class_name}, probability {explained.probability:.2f}{note}"
         _bars(explained.values, None, None, (figure, chart))
         charts.append((chart, title))
     if with_mean:
@@ -123,6 +126,19 @@ def figure_of_summary(explanations: Mapping[str, Explanation], file_format: str 
         chart.set_ylim(low - margin, high + margin)
         set_title(chart, title, _CELL - 0.5, fontsize=10, loc="right")
     return as_file(figure, file_format, _DPI)
+
+
+def _as_picture(x: Tensor) -> tuple[Tensor, str]:
+    """Return an input ``(C, H, W)`` as 1 or 3 channels to look at, and a remark if it has others.
+
+    Two channels are shown as their mean, more than three by the first three: the colours, beside
+    which infrared, depth or a mask comes last.
+    """
+    if len(x) in (1, 3):
+        return x, ""
+    if len(x) == 2:
+        return x.mean(0, keepdim=True), " (shown: the mean of its 2 channels)"
+    return x[:3], f" (shown: the first 3 of its {len(x)} channels)"
 
 
 def _legend(explained: Explanation) -> str:

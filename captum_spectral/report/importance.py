@@ -14,7 +14,7 @@ from captum_spectral.sources.documents import printable, to_document
 from captum_spectral.sources.pictures import Pictures
 from captum_spectral.studies import ImportanceSettings, StudiedModel
 from captum_spectral.visualization import visualize_band_attr, visualize_cumulative_shares
-from captum_spectral.visualization._text import set_title
+from captum_spectral.visualization.text import set_title
 
 __all__ = ["figure", "remarks", "table", "to_json", "to_text"]
 

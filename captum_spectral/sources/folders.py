@@ -41,7 +41,7 @@ def open_folder(
         path: The folder. It holds either the images themselves, which then have no labels, or one
             folder for each class, with its images anywhere below. Classes are sorted by name. A
             class without images stays a class.
-        leave_out: A folder directly below ``path`` that is none of the data, as that of a report.
+        leave_out: A folder anywhere below ``path`` that is none of the data, as that of a report.
             Default: None
 
     Returns:
@@ -66,11 +66,9 @@ def open_folder(
         (('cat', 'dog'), [('cat/1.png', 0), ('dog/1.png', 1)])
     """
     path = os.fspath(path)
-    lister = Lister(os.path.realpath(path) if path else path)
+    other = None if leave_out is None else os.path.realpath(leave_out)
+    lister = Lister(os.path.realpath(path) if path else path, other)
     flat, folders = lister.scan("")
-    if leave_out is not None:
-        other = os.path.realpath(leave_out)
-        folders = [f for f in folders if os.path.join(lister.root, f) != other]
     if flat and (below := next((f for f in folders if any(lister.walk(f))), None)):
         raise ValueError(
             f"{path} holds images ({flat[0].name}) and folders with images ({below}): for pictures "

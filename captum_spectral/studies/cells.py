@@ -68,6 +68,8 @@ class Cells:
         if there is None:
             return None, ""
         known, cell = there
+        if path is not None and (unseen := fingerprint.get("unseen")):
+            return None, f"the model holds {unseen[0]}, which cannot be compared"
         if different := differences(known, fingerprint):
             return None, different
         return (None, "") if cell.error else (cell, "")

@@ -13,11 +13,9 @@ from torch import Tensor
 from captum_spectral.features.band_mask import Norm, Spacing, band_frequencies, band_mask
 from captum_spectral.game import BandGame
 from captum_spectral.sources.models import LoadedModel
-from captum_spectral.studies.logits import failures_of, logits_of
+from captum_spectral.studies.logits import are_usable, check_repeats, failures_of, logits_of
 
 __all__ = ["Explanation", "ExplanationSettings", "band_integrated_gradients", "explain"]
-
-_ROUNDING = 0.02  # of the largest logit: half precision in batches of another size
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ def explain(
         ValueError: A model that does not give ``(B, classes)``, a target it does not have, more
             bands than the input has frequencies or than can be exact.
 
-    Cost in model rows: 1 and those of :meth:`captum_spectral.SpectralShapley.attribute`.
+    Cost in model rows: 2 and those of :meth:`captum_spectral.SpectralShapley.attribute`.
     """
     settings = ExplanationSettings() if settings is None else settings
     x = model.prepare(image).to(device)
@@ -118,7 +116,7 @@ def explain(
     dtype = estimate.full_value.dtype
     values, errors = estimate.values[0].to(dtype), estimate.standard_error[0].to(dtype)
     full, empty = (float(x) for x in (estimate.full_value, estimate.empty_value))
-    _check_repeats(model, float(logits[chosen]), full, logits)
+    _check_sum(model, logits, chosen, full)
     return Explanation(
         inputs=x,
         picture=model.display(x[0]),
@@ -176,17 +174,13 @@ def _checked(model: LoadedModel, logits: Tensor) -> Tensor:
             "let it return torch.cat([-z, z], 1) / 2 for its logit z (B, 1)"
         )
     logits = logits[0].to("cpu", torch.float64)
-    if logits.isnan().any() or not logits.amax().isfinite():
+    if not are_usable(logits):
         raise ValueError(f"{model.name} gives logits that are NaN or infinite for this image")
     return logits
 
 
-def _check_repeats(model: LoadedModel, first: float, again: float, logits: Tensor) -> None:
-    """Raise if the same input gave another output the second time, beyond rounding."""
-    finite = logits[logits.isfinite()].abs()
-    if abs(again - first) > _ROUNDING * float(finite.max()):
-        raise ValueError(
-            f"{model.name} gives other outputs for the same input ({first:.6g} and {again:.6g}): "
-            "it is random, also in eval mode, and so would the values be; look for dropout without "
-            "training=self.training, or noise"
-        )
+def _check_sum(model: LoadedModel, logits: Tensor, chosen: int, full: float) -> None:
+    """Raise if the game saw another logit of the class than the model gave at first."""
+    again = logits.clone()
+    again[chosen] = full
+    check_repeats(model, logits[None], again[None])

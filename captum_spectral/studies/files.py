@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from pathlib import Path
 
-__all__ = ["check_file", "check_folder", "make_folder", "write"]
+__all__ = ["check_file", "check_folder", "make_folder", "remove_left_over", "write"]
+
+_UNFINISHED = (
+    r"\.[a-z0-9_]{8}"  # what tempfile puts behind the name of a file that is not whole yet
+)
 
 
 def make_folder(folder: Path) -> None:
@@ -76,6 +81,15 @@ def write(path: Path, content: bytes) -> None:
             raise
     except OSError as error:
         raise OSError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def remove_left_over(path: Path) -> None:
+    """Remove what a process that was killed in :func:`write` has left beside this one file."""
+    target = path.resolve()
+    unfinished = re.compile(re.escape(f".{target.name}") + _UNFINISHED)
+    for left in target.parent.iterdir():
+        if unfinished.fullmatch(left.name) and left.is_file() and not left.is_symlink():
+            left.unlink(missing_ok=True)
 
 
 def _is_stream(path: Path) -> bool:

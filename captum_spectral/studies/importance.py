@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,21 +19,22 @@ from captum_spectral._captum import progress_bar
 from captum_spectral._engine.chunk_size import first_guess
 from captum_spectral.importance import ImportanceResult, Records, SpectralImportance
 from captum_spectral.importance.groups import combine
+from captum_spectral.importance.moments import Tolerance, num_examples
 from captum_spectral.sources.checkpoints import Checkpoint, read_checkpoint, to_bytes
 from captum_spectral.sources.digests import digest_of
 from captum_spectral.sources.models import LoadedModel
 from captum_spectral.sources.pictures import Pictures
 from captum_spectral.studies.files import write
-from captum_spectral.studies.identity import check_same, digest_of_module, some_of, versions
+from captum_spectral.studies.identity import check_same, check_seen, fingerprint_of, versions
 from captum_spectral.studies.interrupts import undisturbed
 from captum_spectral.studies.loading import Batch, Plan, batches
-from captum_spectral.studies.logits import logits_of
+from captum_spectral.studies.logits import are_usable, logits_of
 from captum_spectral.studies.outputs import outputs_of
 from captum_spectral.studies.processes import Processes
 
 __all__ = ["ImportanceSettings", "ImportanceStudy", "StudiedModel"]
 
-_PROBED = 20  # failures of a transform before it is taken for broken
+_PROBED = 20  # pictures that a model or its transform fails on before it is taken for broken
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,9 @@ class ImportanceSettings:
             input; never by the clock, or the last bits would differ. Default: None
         seed: Of the order of the pictures and of all that is drawn. Default: 0
         per_class: Keep the classes apart as well. Default: False
+
+    Raises:
+        TypeError, ValueError: As ``SpectralImportance``, whose arguments these become.
     """
 
     num_bands: int = 8
@@ -64,10 +71,48 @@ class ImportanceSettings:
     per_class: bool = False
 
     def __post_init__(self) -> None:
-        """Check the counts; the metric checks the rest."""
+        """Check them all, before any picture is read."""
         for name in ("max_examples", "batch_size", "perturbations_per_eval"):
             if getattr(self, name) is not None:
                 check_count(name, getattr(self, name))
+        check_count("num_bands", self.num_bands)  # None is not among the settings
+        if isinstance(self.baseline, bool) or not isinstance(self.baseline, str | Real):
+            raise TypeError(
+                f"baseline must be a number, 'noise' or 'donor', got {type(self.baseline).__name__}"
+            )
+        if isinstance(self.baseline, Real) and not math.isfinite(self.baseline):
+            raise ValueError(f"baseline must be finite, got {self.baseline!r}")
+        Tolerance(1.0 if self.tolerance is None else self.tolerance, self.confidence)
+        self.metric(lambda images: images)
+
+    def metric(
+        self,
+        forward_func: Callable[[Tensor], Tensor],
+        perturbations_per_eval: int | None = None,
+        num_classes: int | None = None,
+    ) -> SpectralImportance:
+        """Return the metric that measures a model with these settings.
+
+        Args:
+            forward_func: The model.
+            perturbations_per_eval: The number that was chosen where the settings leave it open.
+                Default: None
+            num_classes: Keep so many classes apart. Default: None
+
+        Raises:
+            TypeError, ValueError: As ``SpectralImportance``.
+        """
+        return SpectralImportance(
+            forward_func,
+            num_bands=self.num_bands,
+            baselines=self.baseline,
+            n_samples=self.n_samples,
+            perturbations_per_eval=perturbations_per_eval,
+            num_classes=num_classes,
+            tolerance=self.tolerance,
+            confidence=self.confidence,
+            seed=self.seed,
+        )
 
 
 @dataclass(frozen=True)
@@ -111,8 +156,11 @@ class ImportanceStudy:
             :func:`captum_spectral.sources.labels.read_label_map`. Default: None
         workers: How many processes read ahead. Default: 0
         save_every: Seconds between two saves. Default: 60
+        strict: End the run with an error at the first picture that cannot be used, instead of
+            skipping it: one that cannot be read or prepared, has no label, or that the model gives
+            NaN or infinity for. Default: False
 
-    Cost in model rows: those of ``SpectralImportance`` for each picture, and 1.
+    Cost in model rows: those of ``SpectralImportance`` for each picture, and 2.
 
     Example::
 
@@ -137,12 +185,14 @@ class ImportanceStudy:
         label_map: dict[str, int] | None = None,
         workers: int = 0,
         save_every: float = 60.0,
+        strict: bool = False,
     ) -> None:
         self.model, self.pictures = model, pictures
         self.settings = ImportanceSettings() if settings is None else settings
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
         self.device = torch.device(device)
         self.label_map, self.workers, self.save_every = label_map, workers, save_every
+        self.strict = strict
         self._run: _Run | None = None
 
     @property
@@ -179,8 +229,10 @@ class ImportanceStudy:
         Raises:
             FileExistsError: There is a state of an earlier run, and ``resume`` is False.
             OSError: The state cannot be saved or opened.
-            ValueError: No picture can be read, labels that do not fit the model, a model that
-                fails, a state that is damaged or of another run (the message says what differs).
+            ValueError: No picture can be used, labels that do not fit the model, a model that
+                fails, a state that is damaged or of another run (the message says what differs) or
+                of a model of which not everything can be compared; a picture that cannot be used,
+                where the study is strict.
         """
         processes = Processes.alone() if processes is None else processes
         path = self.checkpoint
@@ -209,6 +261,7 @@ class _Part(NamedTuple):
 
     records: Records | None
     skipped: list[tuple[str, str]]
+    unusable: int = 0  # of the skipped, those that the model gives no number for
 
 
 class _Run:
@@ -218,34 +271,21 @@ class _Run:
         self._study, self._processes = study, processes
         self._model, self._pictures, self._settings = study.model, study.pictures, study.settings
         settings = study.settings
-        x = self._first_input()
-        logits = logits_of(self._model, x)
+        x, logits = self._first_input()
         self._output_of = outputs_of(self._pictures, self._model, logits.shape[1], study.label_map)
         rows = first_guess((x,))
         self.batch_size = settings.batch_size or max(2, min(rows, 32))
         self.per_eval = settings.perturbations_per_eval or max(1, rows // self.batch_size)
         self.plan = Plan(len(self._pictures), settings.max_examples, self.batch_size, settings.seed)
         by_class = settings.per_class and self._output_of is not None
-        self._metric = SpectralImportance(
-            self._model.module,
-            num_bands=settings.num_bands,
-            baselines=settings.baseline,
-            n_samples=settings.n_samples,
-            perturbations_per_eval=self.per_eval,
-            num_classes=logits.shape[1] if by_class else None,
-            tolerance=settings.tolerance,
-            confidence=settings.confidence,
-            seed=settings.seed,
-        )
+        num_classes = logits.shape[1] if by_class else None
+        self._metric = settings.metric(self._model.module, self.per_eval, num_classes)
         self._state = _State(self._metric.moments, self._metric.grouped, [], 0)
+        self._unusable = 0  # pictures before the first that the model gives a number for
         self._fingerprint = {
-            "model": self._model.name,
-            "weights": digest_of_module(self._model.module),
-            "outputs": some_of(logits),
-            "prepared picture": digest_of([x]),
+            **fingerprint_of(self._model, x, logits),
             "data": f"{self._pictures.name}, {self._pictures.fingerprint()[:16]}",
             "labels": digest_of([torch.tensor(list((self._output_of or {}).values()))]),
-            "device": study.device.type,
             "moments": "centred, with groups",
             **asdict(settings),
             "batch_size": self.batch_size,
@@ -265,6 +305,7 @@ class _Run:
 
     def to_the_end(self, show_progress: bool) -> StudiedModel:
         """Do what remains, and save whatever ends it."""
+        self._refuse_if_strict([*self._pictures.skipped, *self._state.skipped])
         try:
             self._loop(show_progress)
         except BaseException:
@@ -318,7 +359,23 @@ class _Run:
         images = batch.images.to(self._study.device)
         groups = [self._pictures.group(i) for i in batch.indices]
         known = None if groups[0] is None else torch.tensor(groups)
-        return _Part(self._metric.measure(images, labels, known), batch.skipped)
+        records = self._metric.measure(images, labels, known, keep_not_finite=True)
+        broken = [
+            (self._pictures.name_of(batch.indices[i]), self._why_unusable(records, i))
+            for i in (~records.usable).nonzero().flatten().tolist()
+        ]
+        if broken:
+            records = records.of(records.usable)
+        return _Part(records, batch.skipped + broken, len(broken))
+
+    def _why_unusable(self, records: Records, i: int) -> str:
+        when = " when bands of it are absent" if records.whole_is_finite[i] else ""
+        return f"{self._model.name} gives NaN or infinity for it{when}"
+
+    def _refuse_if_strict(self, skipped: Sequence[tuple[str, str]]) -> None:
+        if self._study.strict and skipped:
+            name, reason = skipped[0]
+            raise ValueError(f"{name} cannot be used: {reason}")
 
     def _outputs_of(self, batch: Batch, output_of: dict[int, int]) -> Tensor:
         """Return the outputs of the model that the labels of a batch stand for."""
@@ -333,8 +390,16 @@ class _Run:
         """Take in a round, batch by batch, up to where one process alone would have stopped."""
         for part in parts:
             self._metric.moments, self._metric.grouped, skipped, done = self._state
-            if part.records is not None:
+            self._refuse_if_strict(part.skipped)
+            if part.records is not None and len(part.records.values):
                 self._metric.add(part.records)
+            self._unusable += part.unusable
+            if self._unusable >= _PROBED and not num_examples(self._metric.moments):
+                _, reason = part.skipped[-1]
+                raise ValueError(
+                    f"each of the first {self._unusable} pictures was of no use, and so would be "
+                    f"the others: {reason}; does the model accept its baseline?"
+                )
             sums = self._metric.moments, self._metric.grouped
             self._state = _State(*sums, skipped + part.skipped, done + 1)
             if self._metric.is_precise:
@@ -370,16 +435,17 @@ class _Run:
         try:
             checkpoint = read_checkpoint(path)
             check_same(checkpoint.fingerprint, self._fingerprint, str(path))
+            check_seen(self._fingerprint, str(path))
         except (OSError, ValueError) as error:
             return error
         return checkpoint
 
     # ------------------------------------------------------------------ before the run
 
-    def _first_input(self) -> Tensor:
-        """Return the first picture that can be read, as an input."""
+    def _first_input(self) -> tuple[Tensor, Tensor]:
+        """Return the first picture that can be used, as an input, and the logits for it."""
         failed: list[tuple[str, str]] = []
-        unprepared = 0
+        name, unusable = self._model.name, 0
         for i in range(len(self._pictures)):
             try:
                 picture = self._pictures.load(i)
@@ -387,18 +453,26 @@ class _Run:
                 failed.append((self._pictures.name_of(i), str(error)))
                 continue
             try:
-                return self._model.prepare(picture).to(self._study.device)
-            except ValueError as error:  # of this picture, or of the transform?
-                unprepared += 1
-                if unprepared == _PROBED:
-                    raise
-                failed.append((self._pictures.name_of(i), str(error)))
+                x = self._model.prepare(picture).to(self._study.device)
+            except ValueError as error:
+                reason = str(error)
+            else:
+                reason = f"the transform of {name} gives NaN or infinity"
+                if x.isfinite().all():
+                    logits = logits_of(self._model, x)
+                    if are_usable(logits):
+                        return x, logits
+                    reason = f"{name} gives NaN or infinity for it"
+            failed.append((self._pictures.name_of(i), reason))
+            unusable += 1  # is it this picture, or the transform or the model?
+            if unusable == _PROBED:
+                raise ValueError(f"{reason}, as for each of the first {_PROBED} pictures")
         raise ValueError(_nothing_readable(self._pictures, failed))
 
 
 def _nothing_readable(pictures: Pictures, skipped: list[tuple[str, str]]) -> str:
     reasons = "; ".join(reason for _, reason in skipped[:3])
     return (
-        f"none of the {len(skipped)} pictures of {pictures.name} that were tried can be read: "
+        f"none of the {len(skipped)} pictures of {pictures.name} that were tried can be used: "
         f"{reasons}"
     )

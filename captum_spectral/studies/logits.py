@@ -10,26 +10,62 @@ from torch import Tensor
 
 from captum_spectral.sources.models import LoadedModel
 
-__all__ = ["failures_of", "logits_of"]
+__all__ = ["are_usable", "failures_of", "logits_of"]
+
+
+# Of the largest logit. One input alone takes the same way twice, but for what a device adds up in
+# no order; in a batch it takes another, whose rounding in half precision is larger.
+_ROUNDING = {True: 1e-4, False: 2e-2}
 
 
 def logits_of(model: LoadedModel, x: Tensor) -> Tensor:
     """Return what a model makes of one input, ``(1, classes)``.
 
     Raises:
-        ValueError: It fails, or gives something else.
+        ValueError: It fails, gives something else, or something else each time.
 
-    Cost: a model row.
+    Cost: 2 model rows.
     """
+    # A copy: a first layer may work in place.
     with failures_of(model, x), torch.no_grad():
-        logits = model.module(x)
+        logits, again = model.module(x.clone()), model.module(x.clone())
     if isinstance(logits, Tensor) and logits.dim() == 2 and len(logits) == 1:
+        precise = torch.finfo(logits.dtype).eps < 1e-4 if logits.is_floating_point() else True
+        check_repeats(model, logits, again, alone=precise)
         return logits
     got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
     raise ValueError(
         f"{model.name} must give one logit per class, (B, classes), and gives outputs of {got} "
         "for one image"
     )
+
+
+def are_usable(logits: Tensor) -> bool:
+    """Say whether logits tell classes apart: numbers, or minus infinity for classes ruled out."""
+    return not bool(logits.isnan().any()) and bool(logits.amax().isfinite())
+
+
+def check_repeats(model: LoadedModel, first: Tensor, again: Tensor, alone: bool = False) -> None:
+    """Raise if a model gives other outputs for the same input the second time, beyond rounding.
+
+    Args:
+        model: The classifier.
+        first: ``(1, classes)`` logits.
+        again: ``(1, classes)`` logits.
+        alone: Whether both are of a batch of one, in single precision or better. Default: False
+
+    Raises:
+        ValueError: They differ.
+    """
+    finite = first[first.isfinite()].abs()
+    change = (again - first).nan_to_num(0.0, 0.0, 0.0).abs()  # infinite where both are, as a rule
+    if len(finite) and float(change.max()) > _ROUNDING[alone] * float(finite.max()):
+        at = int(change.argmax())
+        raise ValueError(
+            f"{model.name} gives other outputs for the same input ({float(first[0, at]):.6g} and "
+            f"{float(again[0, at]):.6g}): it is random, also in eval mode, and so would the values "
+            "be; look for dropout without training=self.training, or noise"
+        )
 
 
 @contextlib.contextmanager

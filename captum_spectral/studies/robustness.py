@@ -18,24 +18,26 @@ from captum_spectral._engine.chunk_size import first_guess
 from captum_spectral.robustness.corruptions import builtin_corruptions
 from captum_spectral.studies.cells import Cell, Cells, Key
 from captum_spectral.studies.files import make_folder
-from captum_spectral.studies.identity import digest_of_module, some_of, versions
+from captum_spectral.studies.identity import identity_of, versions
 from captum_spectral.studies.interrupts import undisturbed
 from captum_spectral.studies.measurements import (
     AttackAccuracy,
     CleanAccuracy,
     CorruptionAccuracy,
-    CutoffOfPredictions,
     DistanceToBoundary,
-    ImportanceOfBands,
     Measurement,
     Model,
     NoiseAccuracy,
     Outcome,
-    SensitivityOfBands,
     Subject,
 )
 from captum_spectral.studies.pixels import Images
 from captum_spectral.studies.processes import Processes
+from captum_spectral.studies.spectral_measurements import (
+    CutoffOfPredictions,
+    ImportanceOfBands,
+    SensitivityOfBands,
+)
 from captum_spectral.studies.table import StudyTable
 
 __all__ = ["RobustnessStudy", "StudiedModels", "StudyModel", "standard_measurements"]
@@ -175,7 +177,8 @@ class RobustnessStudy:
 
         >>> import torch
         >>> from captum_spectral.studies import RobustnessStudy
-        >>> from captum_spectral.studies.measurements import CleanAccuracy, ImportanceOfBands
+        >>> from captum_spectral.studies.measurements import CleanAccuracy
+        >>> from captum_spectral.studies.spectral_measurements import ImportanceOfBands
         >>> models = {
         ...     name: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, 3)).eval()
         ...     for name in ("a", "b")}
@@ -339,9 +342,8 @@ class RobustnessStudy:
         with torch.no_grad():
             logits = model(subject.images.all(2)[0])
         return {
-            "weights": digest_of_module(model.model),
+            **identity_of(model.model, logits),
             "digest": of.digest,
-            "outputs": some_of(logits),
             "images": subject.images.digest,
             "seed": self.seed,
             **versions(),

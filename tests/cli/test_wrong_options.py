@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from explained import explain, run
+from explained import run
 
 from captum_spectral.studies import files
 
@@ -103,9 +103,10 @@ def test_a_failed_run_leaves_no_half_file(place, monkeypatch):
     assert sorted(set(os.listdir()) - {"__pycache__"}) == before
 
 
-def test_a_picture_that_cannot_be_drawn_is_reported(place):
-    assert "class" in explain(place, model="four_channels")
-    result = run("explain", "photo.png", "--model", f"{place}:four_channels", "--out", "x.png")
-    assert result.exit_code == 1
-    assert "image must have 1 or 3 channels" in result.stderr
-    assert not os.path.exists("x.png")
+@pytest.mark.parametrize("word", ["\x1b[2J.png", "--\x1b[2J", "a\rb", "\x07"])
+@pytest.mark.parametrize("command", [["explain", "photo.png", "--model", "x:y"], ["score"], []])
+def test_words_of_a_wrong_command_line_do_not_act_on_a_terminal(place, command, word):
+    result = run(*command, word)
+    assert result.exit_code == 2
+    assert not {"\x1b", "\r", "\x07"} & set(result.stderr)
+    assert repr(word)[1:-1] in result.stderr

@@ -41,9 +41,9 @@ class Interrupted(nn.Module):
     def forward(self, x):
         self.calls += 1
         if self.calls == 12 and os.environ.get("INTERRUPT") == "yes":
-            if self.kind == "never":
+            if self.kind == "second" and os.environ.get("RANK") != "1":
                 return self.net(x)
-            if self.kind == "error":
+            if self.kind in ("error", "second"):
                 raise RuntimeError("the device is gone")
             os.kill(os.getpid(), self.kind)
             time.sleep(5)
@@ -59,8 +59,7 @@ def fail():
     return Interrupted("error"), small
 
 def fail_second():
-    second = os.environ.get("RANK") == "1"
-    return Interrupted("error") if second else Interrupted("never"), small
+    return Interrupted("second"), small
 
 def slow():
     model = net()[0]
@@ -87,6 +86,33 @@ def broken():
 
 def no_logits():
     return lambda x: x.mean((1, 2, 3)), small
+
+class Odd(nn.Module):
+    # Gives odd for pictures as bright as above, or as dark as below.
+    def __init__(self, odd, above=0.97, below=-1):
+        super().__init__()
+        self.net, self.odd, self.above, self.below = net()[0], odd, above, below
+
+    def forward(self, x):
+        mean = x.mean((1, 2, 3))
+        odd = (mean > self.above) | (mean <= self.below)
+        return torch.where(odd[:, None], self.odd, self.net(x))
+
+def overflow():
+    return Odd(torch.nan), small
+
+def zero_instead():
+    return Odd(0.0), small
+
+def never_at_zero():
+    return Odd(torch.inf, below=0), small
+
+def masked():
+    model = net()[0]
+    return lambda x: torch.cat([model(x), torch.full((len(x), 2), -torch.inf)], 1), small
+
+def noisy():
+    return lambda x: x.mean((2, 3)) + 0.01 * torch.randn(len(x), 3), small
 
 def any_size():
     return net()[0], ToTensor()

@@ -96,6 +96,7 @@ def test_a_run_without_any_readable_picture_is_an_error(nets, tmp_path):
         (tmp_path / "bad" / f"{i}.png").write_bytes(b"")
     message = fails("--model", f"{nets}:net", "--data", "bad", *SMALL)
     assert "none of the 3 pictures of" in message
+    assert "can be used" in message
     assert "it is empty" in message
     assert not Path("report/importance.json").exists()
 

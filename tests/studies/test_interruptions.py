@@ -148,11 +148,21 @@ def test_a_folder_that_cannot_be_written(nets):
     assert "'report' is a file" in fails("--model", f"{nets}:net", "--data", "data", *SMALL)
 
 
-def test_what_a_killed_process_left_half_written_is_removed(nets):
+def test_what_a_killed_process_left_half_written_is_removed_and_nothing_of_others(nets):
+    own = f".checkpoint-{nets}-net.safetensors"
+    others = {
+        f".checkpoint-{nets}-other.safetensors.abcdefgh",  # another run shares the folder
+        f"{own}.abcdefgh.safetensors",
+        f"{own}.old",
+        f"x{own}.abcdefgh",
+        ".notes",
+    }
     Path("report").mkdir()
-    Path("report/.checkpoint-x.safetensors.abc").write_bytes(b"half")
+    for name in (*others, f"{own}.a1_bcdef", f"{own}.zzzzzzzz"):
+        Path("report", name).write_bytes(b"half")
     scored("--model", f"{nets}:net", "--data", "data", *SMALL)
-    assert not list(Path("report").glob(".*"))
+    ours = {"importance.json", "importance.png", "importance.svg", "summary.txt"}
+    assert set(os.listdir("report")) - ours == others
 
 
 def test_processes_that_never_come_are_an_error(nets, monkeypatch):

@@ -12,10 +12,12 @@ from captum_spectral.studies.measurements import (
     AttackAccuracy,
     CleanAccuracy,
     CorruptionAccuracy,
-    CutoffOfPredictions,
     DistanceToBoundary,
-    ImportanceOfBands,
     NoiseAccuracy,
+)
+from captum_spectral.studies.spectral_measurements import (
+    CutoffOfPredictions,
+    ImportanceOfBands,
     SensitivityOfBands,
 )
 

@@ -133,3 +133,26 @@ def test_models_that_were_studied_apart_are_told_together(nets):
     assert not torch.equal(found[0].result.attributions, found[1].result.attributions)
     text = report.to_text(found, open_folder("data"))
     assert text.index(":net") < text.index(":other")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"num_bands": 0}, ValueError, "num_bands must be at least 1"),
+        ({"num_bands": None}, TypeError, "num_bands must be an integer"),
+        ({"num_bands": 17}, ValueError, "exact values of 17 bands need"),
+        ({"n_samples": 0}, ValueError, "n_samples must be at least 1"),
+        ({"baseline": "nois"}, ValueError, "'noise' or 'donor', got 'nois'"),
+        ({"baseline": float("nan")}, ValueError, "baseline must be finite"),
+        ({"baseline": [0.0]}, TypeError, "baseline must be a number, 'noise' or 'donor', got list"),
+        ({"baseline": None}, TypeError, "baseline must be a number, 'noise' or 'donor', got None"),
+        ({"tolerance": -1.0}, ValueError, "tolerance must be positive"),
+        ({"tolerance": "2 %"}, TypeError, "tolerance must be a number"),
+        ({"confidence": 95}, ValueError, "confidence must lie between 0 and 1"),
+        ({"batch_size": 0}, ValueError, "batch_size must be at least 1"),
+        ({"seed": -1}, ValueError, "seed must be at least 0"),
+    ],
+)
+def test_wrong_settings_are_refused_before_any_picture_is_read(wrong, error, message):
+    with pytest.raises(error, match=message):
+        ImportanceSettings(**wrong)

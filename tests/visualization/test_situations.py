@@ -236,8 +236,7 @@ def correlations(s):
 
 
 FIGURES = {
-    f.__name__: f
-    for f in (bars, shares, curves, accuracy, maps, bands, spectrum, snr, heat_maps)
+    f.__name__: f for f in (bars, shares, curves, accuracy, maps, bands, spectrum, snr, heat_maps)
 }
 FIGURES |= {f.__name__: f for f in (association, embedding, epochs, correlations)}
 OVER_MODELS = ("association", "embedding", "epochs")
@@ -278,13 +277,9 @@ def test_nothing_is_cut_off_or_covered_or_pale(figure, situation):
     assert texts_of(drawn.figure)
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize("figure", ["bars", "shares", "curves", "accuracy", "spectrum"])
-=======
 @pytest.mark.parametrize(
-    "figure", ["bars", "shares", "curves", "spectrum", *OVER_MODELS, "correlations"]
+    "figure", ["bars", "shares", "curves", "accuracy", "spectrum", *OVER_MODELS, "correlations"]
 )
->>>>>>> assoc
 def test_a_figure_without_room_is_refused(figure):
     with pytest.raises(ValueError, match=r"fig_size=\(1, 1\) has no room.*at least \(2.4, 2.0\)"):
         FIGURES[figure](replace(PLAIN, size=(1, 1)))
