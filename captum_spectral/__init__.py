@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from captum_spectral import features, visualization
+    from captum_spectral import features, robustness, visualization
     from captum_spectral.attr import (
         BoundaryIntegratedGradients,
         BoundarySaliency,
@@ -50,9 +50,23 @@ if TYPE_CHECKING:
         normalized_entropy,
         positive_percentage,
     )
+    from captum_spectral.robustness import (
+        BandStop,
+        HighPass,
+        LowPass,
+        SpectralSNR,
+        SpectralSNRMetric,
+        association,
+        band_sensitivity,
+        fourier_heat_map,
+        lowest_cutoff,
+        robust_accuracy,
+        spectral_snr,
+    )
 
 __all__ = [
     "BandGame",
+    "BandStop",
     "Boundary",
     "BoundaryIntegratedGradients",
     "BoundaryNotFoundError",
@@ -61,28 +75,39 @@ __all__ = [
     "Curve",
     "FeatureSuppression",
     "Game",
+    "HighPass",
     "ImportanceResult",
+    "LowPass",
     "SpectralForward",
     "SpectralImportance",
+    "SpectralSNR",
+    "SpectralSNRMetric",
     "SpectralShapley",
     "__version__",
+    "association",
     "band_attribution",
     "band_frequencies",
     "band_mask",
     "band_profile",
+    "band_sensitivity",
     "band_sums",
     "concentration",
     "deletion_curve",
     "energy_in_box",
     "features",
     "find_boundary",
+    "fourier_heat_map",
     "insertion_curve",
+    "lowest_cutoff",
     "normalized_entropy",
     "paint",
     "pixel_map",
     "positive_percentage",
+    "robust_accuracy",
+    "robustness",
     "signed_spectral_score",
     "spectral_score",
+    "spectral_snr",
     "split_bands",
     "unpaint",
     "visualization",
@@ -104,6 +129,10 @@ _ROOMS = {
         "Curve concentration deletion_curve energy_in_box insertion_curve normalized_entropy "
         "positive_percentage"
     ),
+    "robustness": (
+        "BandStop HighPass LowPass SpectralSNR SpectralSNRMetric association band_sensitivity "
+        "fourier_heat_map lowest_cutoff robust_accuracy spectral_snr"
+    ),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
 
@@ -114,7 +143,7 @@ except PackageNotFoundError:  # a checkout on the path, not installed
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("features", "visualization"):
+    if name in ("features", "robustness", "visualization"):
         return import_module(f"{__name__}.{name}")
     if name not in _ROOM_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -271,7 +271,7 @@ def tell(
 ) -> Iterator[tuple[str, bytes]]:
     """Everything that is written, the numbers before the figures."""
     yield "table.csv", studied.table.to_csv().encode()
-    yield "summary.txt", report.to_text(studied, args.resamples // 10).encode()
+    yield "summary.txt", report.to_text(studied, None, args.resamples // 10).encode()
     found = do_scores_predict(studied, args)
     numbers = {
         "settings": {k: str(v) for k, v in vars(args).items()},

@@ -13,12 +13,15 @@ import captum_spectral
 
 PUBLIC = {
     "captum_spectral": """
-        BandGame Boundary BoundaryIntegratedGradients BoundaryNotFoundError BoundarySaliency
-        BoundarySearch Curve FeatureSuppression Game ImportanceResult SpectralForward
-        SpectralImportance SpectralShapley __version__ band_attribution band_frequencies band_mask
-        band_profile band_sums concentration deletion_curve energy_in_box features find_boundary
-        insertion_curve normalized_entropy paint pixel_map positive_percentage
-        signed_spectral_score spectral_score split_bands unpaint visualization
+        BandGame BandStop Boundary BoundaryIntegratedGradients BoundaryNotFoundError
+        BoundarySaliency BoundarySearch Curve FeatureSuppression Game HighPass
+        ImportanceResult LowPass SpectralForward SpectralImportance SpectralSNR
+        SpectralSNRMetric SpectralShapley __version__ association band_attribution
+        band_frequencies band_mask band_profile band_sensitivity band_sums concentration
+        deletion_curve energy_in_box features find_boundary fourier_heat_map insertion_curve
+        lowest_cutoff normalized_entropy paint pixel_map positive_percentage robust_accuracy
+        robustness signed_spectral_score spectral_score spectral_snr split_bands unpaint
+        visualization
         """,
     "captum_spectral.attr": """
         BoundaryIntegratedGradients BoundarySaliency FeatureSuppression SpectralForward
@@ -42,34 +45,48 @@ PUBLIC = {
         Curve concentration deletion_curve energy_in_box insertion_curve normalized_entropy
         positive_percentage
         """,
-    "captum_spectral.report": "explanation figures importance",
+    "captum_spectral.report": "explanation figures importance robustness robustness_figures",
+    "captum_spectral.robustness": """
+        Association Associations BandSensitivity BandStop Bootstrap BoundaryDistances
+        Coefficient Corruption FourierHeatMap GradientMasking HighPass LowPass LowestCutoff
+        MeanCorruptionError PowerLawFit RadialSNR RobustAccuracy SpectralSNR
+        SpectralSNRMetric association associations band_sensitivity band_shares
+        boundary_distances builtin_corruptions corruption_error fit_power_law
+        fourier_heat_map gradient_masking lowest_cutoff mean_corruption_error nearest_family
+        noisy_labels numpy_corruption pack_bits paired_bootstrap pca radial_snr
+        random_noise_accuracy relative_corruption_error relative_mean_corruption_error
+        restricted_mean robust_accuracy select spectral_snr tsne unpack_bits
+        """,
     "captum_spectral.studies": """
-        Explanation ExplanationSettings ImportanceSettings ImportanceStudy Processes StudiedModel
-        band_integrated_gradients explain
+        Explanation ExplanationSettings ImportanceSettings ImportanceStudy Processes
+        RobustnessStudy StudiedModel StudiedModels StudyModel StudyTable
+        band_integrated_gradients explain standard_measurements
         """,
     "captum_spectral.visualization": """
-        visualize_band_attr visualize_bands visualize_cumulative_shares visualize_curves
-        visualize_maps visualize_spectrum
+        visualize_accuracy visualize_association visualize_band_attr visualize_bands
+        visualize_correlations visualize_cumulative_shares visualize_curves
+        visualize_embedding visualize_epochs visualize_heat_maps visualize_maps
+        visualize_snr visualize_spectrum
         """,
 }
 # They run the model, or make tensors much larger than the input.
 WITH_A_COST = """
     BandGame BoundaryIntegratedGradients BoundarySaliency FeatureSuppression Game SpectralForward
     SpectralImportance SpectralShapley band_attribution deletion_curve find_boundary insertion_curve
-    split_bands
+    split_bands band_sensitivity fourier_heat_map lowest_cutoff robust_accuracy
     """
 CALLABLES = [n for n in captum_spectral.__all__ if callable(getattr(captum_spectral, n))]
 FIGURES = [f"visualization.{n}" for n in captum_spectral.visualization.__all__]
 
 
 def documented(name):
-    """The thing of that name, its docstring, and that of ``attribute`` where it has one."""
+    """The thing of that name, its docstring, and that of its method where Captum asks for one."""
     thing = captum_spectral
     for part in name.split("."):
         thing = getattr(thing, part)
     text = inspect.getdoc(thing)
-    more = inspect.getdoc(thing.attribute) if hasattr(thing, "attribute") else ""
-    return thing, text, text + more
+    methods = [getattr(thing, name) for name in ("attribute", "perturb") if hasattr(thing, name)]
+    return thing, text, "".join([text, *map(inspect.getdoc, methods)])
 
 
 @pytest.mark.parametrize("room", PUBLIC)

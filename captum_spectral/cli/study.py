@@ -92,7 +92,8 @@ def study(config: Path, out: Path, device: torch.device, progress: bool | None) 
             from captum_spectral.report import robustness_figures
             from captum_spectral.studies.files import write
 
-            text = report.to_text(studied)
+            found = report.predictions(studied)
+            text = report.to_text(studied, found)
             contents = {
                 "table.csv": studied.table.to_csv(),
                 "study.json": report.to_json(studied),
@@ -101,7 +102,7 @@ def study(config: Path, out: Path, device: torch.device, progress: bool | None) 
             for name, content in contents.items():
                 write(out / name, content.encode(errors="backslashreplace"))
             click.echo(text)
-            figures = robustness_figures.figures(studied)
+            figures = robustness_figures.figures(studied, found)
             for name, image in figures.items():
                 write(out / name, image)
             listed = ", ".join([*contents, *figures])

@@ -110,11 +110,14 @@ def _mean_of(kind: Callable[..., Tensor], sizes: list[int]) -> Callable[[Tensor,
 # ------------------------------------------------------------------------------- text
 
 
-def to_text(studied: StudiedModels, num_resamples: int = 1000) -> str:
+def to_text(
+    studied: StudiedModels, found: Associations | None = None, num_resamples: int = 1000
+) -> str:
     """Tell a study: a line for each model, whether scores predict, and what to know about it.
 
     Args:
         studied: The study.
+        found: What :func:`predictions` gives. Default: None
         num_resamples: Of all bootstraps. Default: 1000
 
     Returns:
@@ -130,7 +133,7 @@ def to_text(studied: StudiedModels, num_resamples: int = 1000) -> str:
         "",
         *_remarks(studied, errors),
         "",
-        *_predictions(studied),
+        *_told(studied, found),
     ]
     return "\n".join(parts).rstrip() + "\n"
 
@@ -164,19 +167,18 @@ _MEASURES = ("corruption accuracy", "robust accuracy", "distance")
 _SHOWN = ("accuracy", "robust accuracy", "distance", "importance signed score")
 
 
-def _predictions(studied: StudiedModels) -> list[str]:
+def _told(studied: StudiedModels, found: Associations | None) -> list[str]:
     """Say whether the scores predict the measures, or why nothing can be said."""
+    if found is not None:
+        return ["Do the spectral scores predict robustness?", "", *str(found).splitlines()]
     families = len({row["family"] for row in studied.table})
-    if families < LEAST:
-        return [
-            f"Whether the spectral scores predict robustness cannot be said from {families} "
-            f"famil{'y' if families == 1 else 'ies'}: it takes {LEAST} for a coefficient and 20 "
-            "for a statement."
-        ]
-    found = predictions(studied)
-    if found is None:
+    if families >= LEAST:
         return []
-    return ["Do the spectral scores predict robustness?", "", *str(found).splitlines()]
+    return [
+        f"Whether the spectral scores predict robustness cannot be said from {families} "
+        f"famil{'y' if families == 1 else 'ies'}: it takes {LEAST} for a coefficient and 20 "
+        "for a statement."
+    ]
 
 
 def predictions(studied: StudiedModels, num_resamples: int = 2000) -> Associations | None:
@@ -187,7 +189,7 @@ def predictions(studied: StudiedModels, num_resamples: int = 2000) -> Associatio
         num_resamples: Of all bootstraps and permutations. Default: 2000
 
     Returns:
-        The matrix; None where a study has no scores or no measures, or one model.
+        The matrix; None where a study has no scores or no measures, or too few families.
 
     Raises:
         ImportError: SciPy is not installed (the extra ``study`` has it).
@@ -203,7 +205,7 @@ def predictions(studied: StudiedModels, num_resamples: int = 2000) -> Associatio
         for row in rows
         if row["measurement"] in _MEASURES
     )
-    if not scores or not measures or len(studied.table.models) < 2:
+    if not scores or not measures or len({row["family"] for row in rows}) < LEAST:
         return None
     clean = any(row["measurement"] == "accuracy" for row in rows)
     return associations(

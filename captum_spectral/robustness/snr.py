@@ -28,23 +28,37 @@ _DECIBEL = 10 / math.log(10)  # of a natural logarithm of energies
 class SpectralSNR:
     r"""The spectral signal-to-noise ratio over images, immutable; :func:`spectral_snr` returns it.
 
-    Attributes:
-        decibel (Tensor): ``(M,)`` float64 mean over images of :math:`10 \log_{10} r_{ni}`, the
+    Args:
+        decibel: ``(M,)`` float64 mean over images of :math:`10 \log_{10} r_{ni}`, the
             geometric mean of the ratios; NaN where no image has a ratio.
-        standard_error (Tensor): ``(M,)`` of ``decibel`` over images; NaN for fewer than two.
-        pooled_decibel (Tensor): ``(M,)`` ratio of the summed energies; infinite where no image is
+        standard_error: ``(M,)`` of ``decibel`` over images; NaN for fewer than two.
+        pooled_decibel: ``(M,)`` ratio of the summed energies; infinite where no image is
             changed.
-        pooled_standard_error (Tensor): ``(M,)`` of ``pooled_decibel`` over images.
-        mean_ratio (Tensor): ``(M,)`` mean of the ratios themselves. A few images dominate it.
-        num_unchanged (Tensor): ``(M,)`` int64 images whose band is changed by no more than
+        pooled_standard_error: ``(M,)`` of ``pooled_decibel`` over images.
+        mean_ratio: ``(M,)`` mean of the ratios themselves. A few images dominate it.
+        num_unchanged: ``(M,)`` int64 images whose band is changed by no more than
             rounding, so that their ratio is infinite. They count in the pooled ratio alone.
-        num_silent (Tensor): ``(M,)`` int64 images that have nothing in the band themselves, so that
+        num_silent: ``(M,)`` int64 images that have nothing in the band themselves, so that
             their ratio is 0 or none. They count in the pooled ratio alone.
-        num_images (int): ``N``.
-        frequencies (Tensor): ``(M, 2)`` lowest and highest frequency of every band, cycles/pixel.
-        ring_frequencies (Tensor): ``(Q,)`` of the rings, cycles/pixel.
-        ring_powers (Tensor): ``(N, 2, Q)`` energy of every image and its perturbation in every
+        num_images: ``N``.
+        frequencies: ``(M, 2)`` lowest and highest frequency of every band, cycles/pixel.
+        ring_frequencies: ``(Q,)`` of the rings, cycles/pixel.
+        ring_powers: ``(N, 2, Q)`` energy of every image and its perturbation in every
             ring, in an order that depends on their values alone.
+
+    Raises:
+        AttributeError: On an attempt to change it.
+
+    Example::
+
+        >>> import torch
+        >>> from captum_spectral import spectral_snr
+        >>> images = torch.rand(4, 3, 32, 32)
+        >>> half = spectral_snr(images, 0.5 * images, num_bands=4)     # 20 log10(2) everywhere
+        >>> half
+        SpectralSNR(4 images, 6.0, 6.0, 6.0, 6.0 dB)
+        >>> half.num_images, half.frequencies.shape
+        (4, torch.Size([4, 2]))
     """
 
     # Not a dataclass or a named tuple: torchmetrics would take one apart.

@@ -304,7 +304,8 @@ class NoiseAccuracy(Measurement):
 class DistanceToBoundary(Measurement):
     """The l2 distance to the nearest point of another class, 0 for images that are wrong already.
 
-    Two numbers: the mean of ``min(d, cap)`` and the median. Never the mean over those found alone.
+    Two numbers: the mean of ``min(d, cap)`` and the median (of two the lower). Never the mean over
+    those found alone.
 
     Args:
         cap: Distances count up to here, in pixels from 0 to 1.
@@ -340,11 +341,8 @@ class DistanceToBoundary(Measurement):
         )
         restricted = restricted_mean(d, self.cap)
         middle = float(d.double().median())
-        return Outcome(
-            [
-                Quantity("distance", restricted.value, restricted.standard_error, len(d), "l2",
-                         self.cap),
-                Quantity("median distance", middle, math.nan, len(d), "l2"),
-            ],
-            d,
-        )  # fmt: skip
+        told = [
+            Quantity("distance", *restricted, len(d), perturbation="l2", severity=self.cap),
+            Quantity("median distance", middle, math.nan, len(d), perturbation="l2"),
+        ]
+        return Outcome(told, d)

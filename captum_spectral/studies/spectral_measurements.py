@@ -151,10 +151,11 @@ class SensitivityOfBands(Measurement):
             seed=subject.seed,
         )
         pairs = zip(found.value.tolist(), found.standard_error.tolist(), strict=True)
+        where: dict[str, Any] = {"perturbation": "band", "severity": self.norm}
         return Outcome(
             [
-                Quantity(f"sensitivity of band {i}", value, error, len(x), "band", self.norm)
-                for i, (value, error) in enumerate(pairs)
+                Quantity(f"sensitivity of band {i}", *pair, len(x), **where)
+                for i, pair in enumerate(pairs)
             ]
         )
 
