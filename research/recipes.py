@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as vision
 
+from captum_spectral.robustness import noisy_labels
 from captum_spectral.sources.digests import digest_of
 
 __all__ = ["RECIPES", "Data", "Recipe", "digits", "fashion_mnist", "trained"]
@@ -293,12 +294,7 @@ def epochs_of(recipe: Recipe, data: Data, epochs: int, seed: int) -> Iterator[nn
         torch.manual_seed(seed)
         model = recipe.network(tuple(data.train.shape[-2:]))
         draw = torch.Generator().manual_seed(seed)
-        labels = data.train_labels
-        if recipe.wrong:
-            other = torch.randint(data.num_classes, labels.shape, generator=draw)
-            labels = torch.where(
-                torch.rand(labels.shape, generator=draw) < recipe.wrong, other, labels
-            )
+        labels = noisy_labels(data.train_labels, recipe.wrong, data.num_classes, seed)
         optimizer = torch.optim.AdamW(model.parameters(), weight_decay=recipe.decay)
         batch = 64
         schedule = torch.optim.lr_scheduler.OneCycleLR(

@@ -14,22 +14,28 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from figures import figures
 from recipes import RECIPES, Data, digits, epochs_of, fashion_mnist, trained
 from torch import Tensor
 
 from captum_spectral.report import robustness as report
+from captum_spectral.robustness import (
+    Associations,
+    associations,
+    band_shares,
+    builtin_corruptions,
+    fourier_heat_map,
+    nearest_family,
+    pca,
+    select,
+    spectral_snr,
+)
 from captum_spectral.robustness.association import LEAST
-from captum_spectral.robustness.corruptions import builtin_corruptions
-from captum_spectral.robustness.embedding import band_shares, nearest_family, pca
-from captum_spectral.robustness.matrix import Associations, associations
-from captum_spectral.robustness.selection import select
-from captum_spectral.robustness.sensitivity import fourier_heat_map
-from captum_spectral.robustness.snr import spectral_snr
 from captum_spectral.sources.documents import to_nulls
 from captum_spectral.sources.pictures import shipped_photographs
 from captum_spectral.studies import (
@@ -114,22 +120,24 @@ def study_of(
 # ------------------------------------------------------------------------------- the questions
 
 
-def does_snr_fall(args: argparse.Namespace, data: Data) -> dict[str, Any]:
+def images_of(args: argparse.Namespace, data: Data) -> dict[str, Tensor]:
+    """The images whose signal-to-noise ratio is looked at."""
+    own = {"study": data.test[:200]}
+    return own if args.small else {**own, "photographs": photographs(224)}
+
+
+def does_snr_fall(kinds: Mapping[str, Tensor], args: argparse.Namespace) -> dict[str, Any]:
     """Exponents of the spectral signal-to-noise ratio under every corruption."""
-    kinds = {"the images of the study": data.test[:200]}
-    if not args.small:
-        kinds["shipped photographs, middle 224 px"] = photographs(224)
     found: dict[str, Any] = {}
     for kind, images in kinds.items():
-        size = images.shape[-2], images.shape[-1]
-        for corruption in builtin_corruptions(size):
+        for corruption in builtin_corruptions((images.shape[-2], images.shape[-1])):
             snr = spectral_snr(images, corruption(images, 3), num_bands=4 if args.small else 8)
             entry: dict[str, Any] = {
                 "decibel": to_nulls(snr.decibel),
                 "standard_error": to_nulls(snr.standard_error),
             }
             try:
-                fit = snr.fit_power_law(args.resamples // 10)
+                fit = snr.fit_power_law(max(args.resamples // 10, 20))
                 entry |= {k: to_nulls(plain(v)) for k, v in fit._asdict().items()}
             except ValueError as error:
                 entry["no fit"] = str(error)
@@ -177,24 +185,42 @@ def families_of(studied: StudiedModels, args: argparse.Namespace) -> dict[str, A
     return found
 
 
-def do_scores_predict(studied: StudiedModels, args: argparse.Namespace) -> Associations | None:
-    """All scores with all baselines against all measures."""
-    if len({row["family"] for row in studied.table}) < LEAST:
-        return None
+def with_groups(studied: StudiedModels) -> list[Mapping[str, Any]]:
+    """The table, and the mean over each group of corruptions as a measure of its own."""
     rows = list(studied.table)
-    for group, names in GROUPS.items():  # the mean over a group is a measure of its own
+    for group, names in GROUPS.items():
         for model in studied.table.models:
             of = [
-                r for r in rows
-                if r["model"] == model and r["measurement"] == "corruption accuracy"
+                r
+                for r in rows
+                if r["model"] == model
+                and r["measurement"] == "corruption accuracy"
                 and r["perturbation"] in names
-            ]  # fmt: skip
-            value = math.fsum(r["value"] for r in of) / len(of)
-            error = math.sqrt(math.fsum(r["standard_error"] ** 2 for r in of)) / len(of)
-            rows.append({**of[0], "measurement": f"accuracy under {group}", "perturbation": "",
-                         "severity": None, "value": value, "standard_error": error})  # fmt: skip
-    measures = [*(f"accuracy under {group}" for group in GROUPS), "robust accuracy/linf/0.05",
-                "robust accuracy/l2/1", "distance"]  # fmt: skip
+            ]
+            own = {
+                "measurement": f"accuracy under {group}",
+                "perturbation": "",
+                "severity": None,
+                "value": math.fsum(r["value"] for r in of) / len(of),
+                "standard_error": math.sqrt(math.fsum(r["standard_error"] ** 2 for r in of))
+                / len(of),
+            }
+            rows.append({**of[0], **own})
+    return rows
+
+
+def do_scores_predict(
+    rows: list[Mapping[str, Any]], args: argparse.Namespace
+) -> Associations | None:
+    """All scores with all baselines against all measures."""
+    if len({row["family"] for row in rows}) < LEAST:
+        return None
+    measures = [
+        *(f"accuracy under {group}" for group in GROUPS),
+        "robust accuracy/linf/0.05",
+        "robust accuracy/l2/1",
+        "distance",
+    ]
     scores = [f"{score}/{baseline}" for score in SCORES for baseline in BASELINES]
     return associations(rows, scores, measures, num_resamples=args.resamples)
 
@@ -272,21 +298,22 @@ def tell(
     """Everything that is written, the numbers before the figures."""
     yield "table.csv", studied.table.to_csv().encode()
     yield "summary.txt", report.to_text(studied, None, args.resamples // 10).encode()
-    found = do_scores_predict(studied, args)
+    rows, images = with_groups(studied), images_of(args, data)
+    found = do_scores_predict(rows, args)
+    label_noise = what_label_noise_does(args, data)
     numbers = {
         "settings": {k: str(v) for k, v in vars(args).items()},
-        "does SNR fall": does_snr_fall(args, data),
+        "does SNR fall": does_snr_fall(images, args),
         "families": families_of(studied, args),
         "do scores predict": found and found.to_dict(),
         "do families group": do_families_group(studied, args),
-        "label noise": what_label_noise_does(args, data),
+        "label noise": label_noise,
     }
     yield "numbers.json", json.dumps(numbers, indent=1).encode()
     if found is not None:
         yield "associations.txt", str(found).encode()
-    from figures import figures
-
-    yield from figures(data, studied, numbers, found, heat_maps(args, data, models))
+    maps = heat_maps(args, data, models)
+    yield from figures(images, studied, rows, found, label_noise, maps)
 
 
 if __name__ == "__main__":
