@@ -1,6 +1,8 @@
 # The commands of this project. Every target creates the environment it needs and reuses it.
 #   make demo        explain real photographs with a real network, figures in demo/
 #   make test        the whole suite: unit, property, contract, doctests
+#   make study       train and measure the networks of docs/robustness.md, an hour (FASHION=folder)
+#   make study-small the same with scikit-learn's digits and six networks, a minute
 VENV   ?= .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
@@ -9,13 +11,17 @@ OLDEST := $(VENV)-oldest
 unexport PYTHONPATH
 export PYTHONNOUSERSITE := 1
 
-.PHONY: demo test lint types docs tutorials test-oldest format clean
+# Tests share out over two processes of one thread each.
+PYTEST := -m pytest -n 2
+FASHION ?= /usr/share/datasets/fashion-mnist
+
+.PHONY: demo test lint types docs tutorials test-oldest study study-small format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/captum-spectral demo --out demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python $(PYTEST)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -34,14 +40,21 @@ tutorials: $(VENV)/.dev
 
 # The oldest releases that pyproject.toml admits, in an environment of their own.
 test-oldest: $(OLDEST)/.test
-	$(OLDEST)/bin/python -m pytest
+	$(OLDEST)/bin/python $(PYTEST)
+
+# Networks and cells are kept in study/, so that the same command goes on.
+study: $(VENV)/.test
+	OMP_NUM_THREADS=1 $(BIN)/torchrun --nproc-per-node=2 research/study.py --data $(FASHION)
+
+study-small: $(VENV)/.test
+	OMP_NUM_THREADS=1 $(BIN)/python research/study.py --small --out study-small
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(OLDEST) docs/_build docs/tutorials demo
+	rm -rf $(VENV) $(OLDEST) docs/_build docs/tutorials demo study-small
 
 $(VENV)/.demo $(VENV)/.test $(VENV)/.dev: $(VENV)/.%: pyproject.toml
 	@echo "Installing into $(VENV); the first time takes a few minutes, torch is large."

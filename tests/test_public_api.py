@@ -122,7 +122,9 @@ def test_the_code_of_the_readme_runs(monkeypatch):
     names = {"model": tiny_cnn(dtype=torch.float32), "inputs": inputs, "target": target}
     for block in blocks:
         exec(block, names)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     assert names["result"].num_examples == 2
     assert names["bands"].shape == (2, 8)
+    assert names["cutoff"].shape == (2,)
+    assert names["sensitivity"].value.shape == (8,)
     assert names["slopes"].shape == names["where"].shape == inputs.shape
