@@ -9,6 +9,7 @@ from captum.attr import NoiseTunnel, ShapleyValues
 from helpers import tiny_cnn
 
 from captum_spectral import BandGame, SpectralShapley, split_bands
+from captum_spectral.studies import RobustnessStudy
 
 X = torch.rand(2, 3, 16, 16, dtype=torch.float64)
 
@@ -46,3 +47,15 @@ def test_your_own_estimator(recipes):
     game = BandGame(tiny_cnn(), X, 1, num_bands=2)
     shapley = SpectralShapley(tiny_cnn()).attribute(X, 1, num_bands=2, return_input_shape=False)
     torch.testing.assert_close(game.solve(recipes["Banzhaf"](2)).values, shapley)
+
+
+def test_your_own_measurement(recipes):
+    model, labels = tiny_cnn(dtype=torch.float32), torch.tensor([3, 1])
+    confidence = recipes["Confidence"](temperature=2.0)
+    found = RobustnessStudy({"a": model}, X.float(), labels, measurements=[confidence]).run()
+    (row,) = found.table
+    with torch.no_grad():
+        expected = (model(X.float()) / 2).softmax(1)[[0, 1], labels]
+    assert row["measurement"] == "confidence"
+    assert row["value"] == pytest.approx(float(expected.mean()))
+    torch.testing.assert_close(found.per_image["a", "confidence/2"], expected)
