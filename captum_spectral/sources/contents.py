@@ -88,7 +88,8 @@ def contents_of(model: object) -> Contents:
         >>> import torch
         >>> contents_of(torch.nn.Linear(2, 2)).tensors == contents_of(torch.nn.Linear(2, 2)).tensors
         False
-        >>> contents_of(lambda x: 2 * x).rest == contents_of(lambda x: 3 * x).rest
+        >>> from functools import partial
+        >>> contents_of(partial(torch.mul, 2)).rest == contents_of(partial(torch.mul, 3)).rest
         False
     """
     walk = _Walk()
@@ -220,22 +221,18 @@ class _Walk:
         if original is not None:
             return self.visit(original, where)
         self._word("function", x.__qualname__)
-        if _of_a_library(x):
-            return None
         cells = []
         for cell in x.__closure__ or ():
             try:
                 cells.append(cell.cell_contents)
             except ValueError:  # not filled yet
                 cells.append(None)
-        used = {n: x.__globals__[n] for n in sorted(_names(x.__code__)) if n in x.__globals__}
-        parts = {
-            "code": x.__code__,
-            "defaults": (x.__defaults__, x.__kwdefaults__),
-            "closure": cells,
-            "globals": used,
-            "attributes": {k: v for k, v in vars(x).items() if not k.startswith("__")},
-        }
+        parts: dict[str, Any] = {"defaults": (x.__defaults__, x.__kwdefaults__), "closure": cells}
+        if not _of_a_library(x):  # whose code is known by its release
+            names = sorted(_names(x.__code__))
+            parts["code"] = x.__code__
+            parts["globals"] = {n: x.__globals__[n] for n in names if n in x.__globals__}
+            parts["attributes"] = {k: v for k, v in vars(x).items() if not k.startswith("__")}
         self._all(parts, where)
         return None
 

@@ -60,7 +60,7 @@ if __name__ == "__main__":
     chance, kills, lost, known = random.Random(0), 0, 0, {}
     while kills < KILLS:
         child = run("killed")
-        time.sleep(chance.uniform(0.05, 0.7 * length))
+        time.sleep(chance.uniform(0.05, 0.3 * length))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         kills += 1
