@@ -26,6 +26,7 @@ __all__ = [
     "check_coalitions",
     "check_count",
     "check_highest",
+    "check_pixel_range",
     "detached",
     "format_baselines",
     "format_examples",
@@ -301,6 +302,16 @@ def check_highest(labels: Tensor, num_classes: int | None) -> None:
     """Raise if a label is no class of so many."""
     if num_classes is not None and int(labels.max()) >= num_classes:
         raise ValueError(f"labels reach {int(labels.max())}, but num_classes={num_classes}")
+
+
+def check_pixel_range(images: Tensor) -> None:
+    """Raise if images are not in pixels from 0 to 1."""
+    low, high = float(images.min()), float(images.max())
+    if not (low >= 0 and high <= 1):  # NaN, too
+        raise ValueError(
+            f"images must be pixels from 0 to 1, got {low:.4g} to {high:.4g}; divide by 255, or "
+            "put the normalisation into the model"
+        )
 
 
 def warn(message: str) -> None:

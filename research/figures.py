@@ -12,18 +12,9 @@ from torch import Tensor
 
 from captum_spectral.report.layout import as_file
 from captum_spectral.report.robustness_figures import figures as of_study
-from captum_spectral.report.robustness_figures import figures_of_associations
-from captum_spectral.robustness import (
-    Associations,
-    association,
-    band_shares,
-    builtin_corruptions,
-    pca,
-    spectral_snr,
-)
+from captum_spectral.robustness import SpectralSNR, band_shares, pca
 from captum_spectral.studies import StudiedModels, StudyTable
 from captum_spectral.visualization import (
-    visualize_association,
     visualize_embedding,
     visualize_epochs,
     visualize_heat_maps,
@@ -33,73 +24,49 @@ from captum_spectral.visualization import (
 _DPI = 150
 # Of each kind of training one, as many as a figure can tell apart.
 _SHOWN = ("ordinary", "noise .3", "l2 1", "low-pass .25", "high-pass .25", "labels .8", "mlp")
-# Figures of what the text speaks of: score, measure.
-_PAIRS = (
-    ("importance signed score/mean", "distance"),
-    ("importance signed score/black", "accuracy under noise"),
-    ("importance signed score/mean", "accuracy under contrast and brightness"),
-)
 
 
 def figures(
-    images: Mapping[str, Tensor],
     studied: StudiedModels,
-    rows: list[Mapping[str, Any]],
-    found: Associations | None,
+    ratios: Mapping[tuple[str, str], SpectralSNR],
     label_noise: list[dict[str, Any]],
     maps: Mapping[str, Tensor],
 ) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of every figure."""
     some = StudyTable(row for row in studied.table if row["family"] in _SHOWN)
     yield from of_study(studied._replace(table=some)).items()
-    for name, of in images.items():
-        yield f"snr-{name}.png", _file(_snr(of))
+    for kind in dict.fromkeys(kind for kind, _ in ratios):
+        of = {name: snr for (other, name), snr in ratios.items() if other == kind}
+        yield f"snr-{kind}.png", _file(_snr(of))
     figure, _ = visualize_heat_maps(maps, title="Waves of norm 2", use_pyplot=False)
     yield "heat-maps.png", _file(figure)
     yield "label-noise.png", _file(_label_noise(label_noise))
     spectra = band_shares(studied.table, "mean")
-    kinds = [RECIPES[family].group for family in spectra.families]
-    if len(kinds) > 2:
-        plane = pca(spectra.shares)
-        figure, _ = visualize_embedding(
-            plane.coordinates, kinds, plane.explained[:2], use_pyplot=False
-        )
-        yield "embedding.png", _file(figure)
-    if found is not None:
-        yield from (item for item in figures_of_associations(found) if "corr" in item[0])
-        for number, pair in enumerate(_PAIRS, 1):
-            cell = association(rows, *pair)
-            points = cell.points
-            figure, _ = visualize_association(
-                points.score,
-                points.robustness,
-                [RECIPES[family].group for family in points.families],
-                points.score_error,
-                points.robustness_error,
-                coefficient=cell.spearman.value,
-                interval=cell.spearman.over_families,
-                xlabel=pair[0].removeprefix("importance "),
-                ylabel=pair[1],
-                use_pyplot=False,
-            )
-            yield f"association-{number}.png", _file(figure)
+    plane = pca(spectra.shares)
+    figure, _ = visualize_embedding(
+        plane.coordinates,
+        [RECIPES[family].group for family in spectra.families],
+        plane.explained[:2],
+        use_pyplot=False,
+    )
+    yield "embedding.png", _file(figure)
 
 
 def _file(figure: Figure) -> bytes:
     return as_file(figure, "png", _DPI)
 
 
-def _snr(images: Tensor) -> Figure:
+def _snr(ratios: Mapping[str, SpectralSNR]) -> Figure:
     """Radial curves of the corruptions that do not leave images as they are."""
-    curves, bands = {}, {}
-    for corruption in builtin_corruptions((images.shape[-2], images.shape[-1])):
-        if corruption.name == "brightness":
-            continue  # changes nothing but the mean, up to clipping
-        snr = spectral_snr(images, corruption(images, 3))
-        curves[corruption.name.replace("_", " ")] = snr.radial.decibel
-        bands[corruption.name.replace("_", " ")] = snr.decibel
+    # Brightness changes nothing but the mean, up to clipping.
+    shown = {name.replace("_", " "): snr for name, snr in ratios.items() if name != "brightness"}
+    snr = next(iter(shown.values()))
     figure, _ = visualize_snr(
-        snr.radial.frequencies, curves, snr.frequencies, bands, use_pyplot=False
+        snr.radial.frequencies,
+        {name: one.radial.decibel for name, one in shown.items()},
+        snr.frequencies,
+        {name: one.decibel for name, one in shown.items()},
+        use_pyplot=False,
     )
     return figure
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,13 @@ from recipes import RECIPES, Data, digits, epochs_of, fashion_mnist, trained
 from torch import Tensor
 
 from captum_spectral.report import robustness as report
+from captum_spectral.report.robustness_figures import (
+    figure_of_association,
+    figure_of_correlations,
+)
 from captum_spectral.robustness import (
     Associations,
+    SpectralSNR,
     associations,
     band_shares,
     builtin_corruptions,
@@ -52,11 +56,11 @@ SMALL_RECIPES = ("ordinary", "noise .1", "l2 1", "low-pass .25", "high-pass .25"
 SCORES = ("importance score", "importance signed score", "importance share of band 0",
           "importance centroid", "importance high power", "importance total power")  # fmt: skip
 BASELINES = ("mean", "black", "noise")
-GROUPS = {
-    "noise": ("gaussian_noise", "shot_noise", "impulse_noise"),
-    "blur and digital": ("gaussian_blur", "pixelate", "jpeg"),
-    "contrast and brightness": ("contrast", "brightness"),
-}
+PAIRS = (  # of which the page has figures, by what it speaks of
+    ("importance signed score/black", "accuracy under noise"),
+    ("importance signed score/mean", "accuracy under contrast and brightness"),
+    ("importance signed score/mean", "distance"),
+)
 
 
 def options() -> argparse.Namespace:
@@ -126,22 +130,31 @@ def images_of(args: argparse.Namespace, data: Data) -> dict[str, Tensor]:
     return own if args.small else {**own, "photographs": photographs(224)}
 
 
-def does_snr_fall(kinds: Mapping[str, Tensor], args: argparse.Namespace) -> dict[str, Any]:
-    """Exponents of the spectral signal-to-noise ratio under every corruption."""
+def ratios_of(kinds: Mapping[str, Tensor], bands: int) -> dict[tuple[str, str], SpectralSNR]:
+    """The signal-to-noise ratio under every corruption, by the kind of images and its name."""
+    return {
+        (kind, corruption.name): spectral_snr(images, corruption(images, 3), num_bands=bands)
+        for kind, images in kinds.items()
+        for corruption in builtin_corruptions((images.shape[-2], images.shape[-1]))
+    }
+
+
+def does_snr_fall(
+    ratios: Mapping[tuple[str, str], SpectralSNR], args: argparse.Namespace
+) -> dict[str, Any]:
+    """Exponents of these ratios, with their intervals."""
     found: dict[str, Any] = {}
-    for kind, images in kinds.items():
-        for corruption in builtin_corruptions((images.shape[-2], images.shape[-1])):
-            snr = spectral_snr(images, corruption(images, 3), num_bands=4 if args.small else 8)
-            entry: dict[str, Any] = {
-                "decibel": to_nulls(snr.decibel),
-                "standard_error": to_nulls(snr.standard_error),
-            }
-            try:
-                fit = snr.fit_power_law(max(args.resamples // 10, 20))
-                entry |= {k: to_nulls(plain(v)) for k, v in fit._asdict().items()}
-            except ValueError as error:
-                entry["no fit"] = str(error)
-            found[f"{corruption.name}, {kind}"] = entry
+    for (kind, name), snr in ratios.items():
+        entry: dict[str, Any] = {
+            "decibel": to_nulls(snr.decibel),
+            "standard_error": to_nulls(snr.standard_error),
+        }
+        try:
+            fit = snr.fit_power_law(max(args.resamples // 10, 20))
+            entry |= {k: to_nulls(plain(v)) for k, v in fit._asdict().items()}
+        except ValueError as error:
+            entry["no fit"] = str(error)
+        found[f"{name}, {kind}"] = entry
     return found
 
 
@@ -155,55 +168,55 @@ def photographs(size: int) -> Tensor:
     return torch.stack([center_crop(pil_to_tensor(i), [size, size]) / 255 for i in large])
 
 
-def families_of(studied: StudiedModels, args: argparse.Namespace) -> dict[str, Any]:
-    """Means over the seeds of every recipe, and the spread between them."""
-    found: dict[str, Any] = {}
+def families_of(rows: list[Mapping[str, Any]], errors: Mapping[str, report.Errors]) -> Any:
+    """Means over the seeds of every recipe, as in the table of the page."""
+    family = {row["model"]: row["family"] for row in rows}
     selectors = {
         "clean": "accuracy",
-        "corrupted": "corruption accuracy",
+        **{group: f"accuracy under {group}" for group in groups_of(rows)},
         "linf .05": "robust accuracy/linf/0.05",
         "l2 1": "robust accuracy/l2/1",
         "distance": "distance",
         **{f"score, {b}": f"importance signed score/{b}" for b in BASELINES},
-        **{f"share of band 0, {b}": f"importance share of band 0/{b}" for b in BASELINES},
-        "cut-off": "lowest cut-off",
     }
+    listed: dict[str, dict[str, list[float]]] = {}
     for title, selector in selectors.items():
-        column = select(studied.table, selector)
-        family = {row["model"]: row["family"] for row in studied.table}
+        column = select(rows, selector)
         for name, value in zip(column.names, column.values.tolist(), strict=True):
-            found.setdefault(family[name], {}).setdefault(title, []).append(value)
-    for entry in found.values():
-        for title, values in list(entry.items()):
-            x = torch.tensor(values)
-            entry[title] = [float(x.mean()), float(x.std()) if len(x) > 1 else None]
-    errors = report.corruption_errors(studied, args.resamples // 10)
+            listed.setdefault(family[name], {}).setdefault(title, []).append(value)
     for name, of in errors.items():
-        entry = found[next(r["family"] for r in studied.table if r["model"] == name)]
-        entry.setdefault("mCE", []).append(float(of.mce.value))
-        entry.setdefault("relative mCE", []).append(float(of.relative_mce.value))
-    return found
+        listed[family[name]].setdefault("mCE", []).append(float(of.mce.value))
+    return {
+        name: {title: sum(x) / len(x) for title, x in entry.items()}
+        for name, entry in listed.items()
+    }
+
+
+def groups_of(rows: list[Mapping[str, Any]]) -> list[str]:
+    """The groups that :func:`with_groups` has added."""
+    names = dict.fromkeys(row["measurement"] for row in rows)
+    return [n.removeprefix("accuracy under ") for n in names if n.startswith("accuracy under ")]
 
 
 def with_groups(studied: StudiedModels) -> list[Mapping[str, Any]]:
     """The table, and the mean over each group of corruptions as a measure of its own."""
     rows = list(studied.table)
-    for group, names in GROUPS.items():
+    for group in dict.fromkeys(studied.groups.values()):
         for model in studied.table.models:
             of = [
-                r
-                for r in rows
-                if r["model"] == model
-                and r["measurement"] == "corruption accuracy"
-                and r["perturbation"] in names
+                row
+                for row in studied.table
+                if row["model"] == model
+                and row["measurement"] == "corruption accuracy"
+                and studied.groups[row["perturbation"]] == group
             ]
+            column = select(of, "corruption accuracy")
             own = {
                 "measurement": f"accuracy under {group}",
                 "perturbation": "",
                 "severity": None,
-                "value": math.fsum(r["value"] for r in of) / len(of),
-                "standard_error": math.sqrt(math.fsum(r["standard_error"] ** 2 for r in of))
-                / len(of),
+                "value": float(column.values[0]),
+                "standard_error": float(column.errors[0]),
             }
             rows.append({**of[0], **own})
     return rows
@@ -216,7 +229,7 @@ def do_scores_predict(
     if len({row["family"] for row in rows}) < LEAST:
         return None
     measures = [
-        *(f"accuracy under {group}" for group in GROUPS),
+        *(f"accuracy under {group}" for group in groups_of(rows)),
         "robust accuracy/linf/0.05",
         "robust accuracy/l2/1",
         "distance",
@@ -296,15 +309,17 @@ def tell(
     args: argparse.Namespace, data: Data, models: dict[str, StudyModel], studied: StudiedModels
 ) -> Iterator[tuple[str, bytes]]:
     """Everything that is written, the numbers before the figures."""
+    errors = report.corruption_errors(studied, args.resamples // 10)
     yield "table.csv", studied.table.to_csv().encode()
-    yield "summary.txt", report.to_text(studied, None, args.resamples // 10).encode()
-    rows, images = with_groups(studied), images_of(args, data)
+    yield "summary.txt", report.to_text(studied, report.Findings(errors, None)).encode()
+    rows = with_groups(studied)
     found = do_scores_predict(rows, args)
+    ratios = ratios_of(images_of(args, data), 4 if args.small else 8)
     label_noise = what_label_noise_does(args, data)
     numbers = {
         "settings": {k: str(v) for k, v in vars(args).items()},
-        "does SNR fall": does_snr_fall(images, args),
-        "families": families_of(studied, args),
+        "does SNR fall": does_snr_fall(ratios, args),
+        "families": families_of(rows, errors),
         "do scores predict": found and found.to_dict(),
         "do families group": do_families_group(studied, args),
         "label noise": label_noise,
@@ -312,8 +327,14 @@ def tell(
     yield "numbers.json", json.dumps(numbers, indent=1).encode()
     if found is not None:
         yield "associations.txt", str(found).encode()
+        yield "correlations.png", figure_of_correlations(found)
+        for number, (score, measure) in enumerate(PAIRS, 1):
+            row = found.cells[found.scores.index(score)]
+            cell = row[found.robustness.index(measure)]
+            kinds = [RECIPES[family].group for family in cell.points.families]
+            yield f"association-{number}.png", figure_of_association(cell, kinds)
     maps = heat_maps(args, data, models)
-    yield from figures(images, studied, rows, found, label_noise, maps)
+    yield from figures(studied, ratios, label_noise, maps)
 
 
 if __name__ == "__main__":

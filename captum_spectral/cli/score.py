@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
-import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -34,7 +32,6 @@ __all__ = ["score"]
 
 _MOST_MODELS = 7  # that a figure can tell apart
 _CHECKPOINT = "checkpoint-"
-_LONGEST = 150  # letters of a model's name in that of a file
 _EXAMPLES = """
 \b
 Examples:
@@ -222,7 +219,7 @@ def score(
     from captum_spectral.sources.datasets import open_data
     from captum_spectral.sources.labels import read_label_map
     from captum_spectral.studies import ImportanceSettings, ImportanceStudy, Processes
-    from captum_spectral.studies.files import make_folder, remove_left_over
+    from captum_spectral.studies.files import file_name, make_folder, remove_left_over
 
     if weights is not None and len(names) > 1:
         raise click.UsageError("--weights goes with one --model")
@@ -260,7 +257,9 @@ def score(
             make_folder(out)
         if workers is None:
             workers = 0 if device.type == "cpu" else min(8, _cores() // processes.here)
-        paths = [out / f"{_CHECKPOINT}{_slug(name)}.safetensors" for name in names]
+        paths = [
+            out / f"{_CHECKPOINT}{file_name(name.replace(':', '-'))}.safetensors" for name in names
+        ]
         _check_old_state(paths, resume)
         if processes.is_first:
             for path in paths:
@@ -366,12 +365,3 @@ def _write(
     write(out / "summary.txt", text)
     click.echo(text.decode())
     click.echo(f"written {click.format_filename(out)}: importance.json, .png, .svg, summary.txt")
-
-
-def _slug(name: str) -> str:
-    """Return a name of letters that any file system takes, one for every name."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:_LONGEST]
-    if name.isascii() and name == name.lower() and len(name) <= _LONGEST:
-        return plain
-    # Some file systems do not tell A from a.
-    return f"{plain}-{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"

@@ -92,17 +92,17 @@ def study(config: Path, out: Path, device: torch.device, progress: bool | None) 
             from captum_spectral.report import robustness_figures
             from captum_spectral.studies.files import write
 
-            found = report.predictions(studied)
+            found = report.findings(studied)
             text = report.to_text(studied, found)
             contents = {
                 "table.csv": studied.table.to_csv(),
-                "study.json": report.to_json(studied),
+                "study.json": report.to_json(studied, found),
                 "summary.txt": text,
             }
             for name, content in contents.items():
                 write(out / name, content.encode(errors="backslashreplace"))
             click.echo(text)
-            figures = robustness_figures.figures(studied, found)
+            figures = robustness_figures.figures(studied, found.predictions)
             for name, image in figures.items():
                 write(out / name, image)
             listed = ", ".join([*contents, *figures])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -12,13 +12,16 @@ from torch import Tensor
 from captum_spectral.report.layout import aligned, all_versions
 from captum_spectral.robustness.association import LEAST
 from captum_spectral.robustness.bootstrap import Bootstrap, paired_bootstrap
-from captum_spectral.robustness.corruptions import builtin_corruptions
-from captum_spectral.robustness.errors import corruption_error, relative_corruption_error
+from captum_spectral.robustness.errors import (
+    MeanCorruptionError,
+    mean_corruption_error,
+    relative_mean_corruption_error,
+)
 from captum_spectral.robustness.matrix import Associations, associations
 from captum_spectral.sources.documents import printable, to_document, to_nulls
 from captum_spectral.studies.robustness import StudiedModels
 
-__all__ = ["Errors", "corruption_errors", "predictions", "to_json", "to_text"]
+__all__ = ["Errors", "Findings", "corruption_errors", "findings", "to_json", "to_text"]
 
 _SUSPECT = 0.02  # of the images that random noise misleads and the attack of the same size does not
 
@@ -30,13 +33,44 @@ class Errors(NamedTuple):
         mce: The mean over corruptions of the error relative to the reference.
         relative_mce: The same for what corruption adds to the clean error.
         groups: Group of corruptions to the mean accuracy.
-        undefined: Corruptions under which the reference has no error to compare with.
+        undefined: Corruptions that ``relative_mce`` leaves out, as the reference does not degrade.
     """
 
     mce: Bootstrap
     relative_mce: Bootstrap
     groups: dict[str, float]
-    undefined: list[str]
+    undefined: tuple[str, ...]
+
+
+class Findings(NamedTuple):
+    """All that a report computes from a study; :func:`findings` makes it.
+
+    Attributes:
+        errors: Model to its errors under corruptions; empty where the study has none.
+        predictions: Scores against measures of robustness; None where there are too few families.
+    """
+
+    errors: dict[str, Errors]
+    predictions: Associations | None
+
+
+def findings(studied: StudiedModels, num_resamples: int = 1000) -> Findings:
+    """Compute corruption errors, and whether the scores predict robustness, with intervals.
+
+    Args:
+        studied: The study.
+        num_resamples: Of every bootstrap, and twice as many for associations. Default: 1000
+
+    Returns:
+        :class:`Findings`, which text, JSON and figures tell.
+
+    Raises:
+        ImportError: SciPy is not installed (the extra ``study`` has it), and there are enough
+            families to need it.
+    """
+    return Findings(
+        corruption_errors(studied, num_resamples), _predictions(studied, 2 * num_resamples)
+    )
 
 
 def corruption_errors(studied: StudiedModels, num_resamples: int = 1000) -> dict[str, Errors]:
@@ -49,91 +83,109 @@ def corruption_errors(studied: StudiedModels, num_resamples: int = 1000) -> dict
     Returns:
         Model to :class:`Errors`; empty where the study has no corruptions.
     """
-    bits = {
-        model: _stacked(studied.per_image, model) for model in studied.table.models
-    }  # fmt: skip
-    clean_of, cells_of = bits[studied.reference]
-    found: dict[str, Errors] = {}
-    if clean_of is None or not cells_of:
-        return found
-    group_of = {c.name: c.group for c in builtin_corruptions("large")}
-    for model, (clean, cells) in bits.items():
-        if clean is None or {k: v.shape for k, v in cells.items()} != {
-            k: v.shape for k, v in cells_of.items()
-        }:
-            continue
-        both = [torch.cat([clean[None], *cells.values()]),
-                torch.cat([clean_of[None], *cells_of.values()])]  # fmt: skip
-        sizes = [len(x) for x in cells.values()]
-        mce, relative = (
-            paired_bootstrap(_mean_of(kind, sizes), *both, num_resamples=num_resamples)
-            for kind in (corruption_error, relative_corruption_error)
-        )
-        accuracies = {name: float(x.double().mean()) for name, x in cells.items()}
-        groups: dict[str, list[float]] = {}
-        for name, accuracy in accuracies.items():
-            groups.setdefault(group_of.get(name, "other"), []).append(accuracy)
-        undefined = [name for name, x in cells_of.items() if bool(x.all())]
-        means = {group: math.fsum(x) / len(x) for group, x in groups.items()}
-        found[model] = Errors(mce, relative, means, undefined)
-    return found
+    all_bits = {model: _stacked(studied.per_image, model) for model in studied.table.models}
+    reference = all_bits[studied.reference]
+    shapes = {name: x.shape for name, x in reference.items()}
+    if "" not in shapes or len(shapes) == 1:
+        return {}
+    return {
+        model: _errors(bits, reference, studied, num_resamples)
+        for model, bits in all_bits.items()
+        if {name: x.shape for name, x in bits.items()} == shapes
+    }
 
 
-def _stacked(
-    per_image: Mapping[tuple[str, str], Tensor], model: str
-) -> tuple[Tensor | None, dict[str, Tensor]]:
-    """Return the clean bits ``(N,)``, and ``(S, N)`` of each corruption."""
+def _stacked(per_image: Mapping[tuple[str, str], Tensor], model: str) -> dict[str, Tensor]:
+    """Return the bits ``(S, N)`` of each corruption, and under "" the clean ones ``(1, N)``."""
     listed: dict[str, list[Tensor]] = {}
     for (name, measurement), bits in per_image.items():
         kind, _, rest = measurement.partition("/")
-        if name == model and kind == "corruption accuracy":
+        if name == model and kind in ("accuracy", "corruption accuracy"):
             listed.setdefault(rest.rpartition("/")[0], []).append(bits)
-    return per_image.get((model, "accuracy")), {k: torch.stack(v) for k, v in listed.items()}
+    return {name: torch.stack(bits) for name, bits in listed.items()}
 
 
-def _mean_of(kind: Callable[..., Tensor], sizes: list[int]) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the mean over corruptions of a ratio of accuracies, the clean one first."""
+def _errors(
+    bits: Mapping[str, Tensor],
+    reference: Mapping[str, Tensor],
+    studied: StudiedModels,
+    num_resamples: int,
+) -> Errors:
+    names = list(bits)
+    sizes = [len(x) for x in bits.values()]
 
-    def of(own: Tensor, reference: Tensor) -> Tensor:
-        errors = (1 - own[1:]).split(sizes), (1 - reference[1:]).split(sizes)
-        ratios = [
-            kind(a, b)
-            if kind is corruption_error
-            else kind(a, float(1 - own[0]), b, float(1 - reference[0]))
-            for a, b in zip(*errors, strict=True)
-        ]
-        return torch.stack(ratios).nanmean()
+    def ratios(own: Tensor, others: Tensor) -> tuple[MeanCorruptionError, MeanCorruptionError]:
+        """Return both means from the accuracies of all cells."""
+        mine, theirs = (dict(zip(names, (1 - x).split(sizes), strict=True)) for x in (own, others))
+        clean, clean_of_reference = float(mine.pop("")), float(theirs.pop(""))
+        return (
+            mean_corruption_error(mine, theirs, studied.reference),
+            relative_mean_corruption_error(
+                mine, clean, theirs, clean_of_reference, studied.reference
+            ),
+        )
 
-    return of
+    both = [torch.cat([x[name] for name in names]) for x in (bits, reference)]
+    values = paired_bootstrap(
+        lambda *means: torch.tensor([r.value for r in ratios(*means)], dtype=torch.float64),
+        *both,
+        num_resamples=num_resamples,
+    )
+    accuracies: dict[str, list[float]] = {}
+    for name in names:
+        if name:
+            group = studied.groups.get(name, "other")
+            accuracies.setdefault(group, []).append(float(bits[name].double().mean()))
+    _, relative = ratios(*(x.double().mean(1) for x in both))
+    mce, relative_mce = (Bootstrap(*(part[i] for part in values)) for i in range(2))
+    groups = {group: math.fsum(x) / len(x) for group, x in accuracies.items()}
+    return Errors(mce, relative_mce, groups, relative.undefined)
+
+
+def _predictions(studied: StudiedModels, num_resamples: int) -> Associations | None:
+    """Measure every score against every measure, where there are both and enough families."""
+    rows = [row for row in studied.table if not row["error"]]
+
+    def selectors(measurements: tuple[str, ...]) -> list[str]:
+        there = (row for row in rows if row["measurement"] in measurements)
+        return list(dict.fromkeys(f"{row['measurement']}/{row['perturbation']}" for row in there))
+
+    scores, measures = selectors(_SCORES), selectors(_MEASURES)
+    if not scores or not measures or len({row["family"] for row in rows}) < LEAST:
+        return None
+    clean = any(row["measurement"] == "accuracy" for row in rows)
+    return associations(
+        list(studied.table),
+        scores,
+        measures,
+        given="accuracy" if clean else None,
+        num_resamples=num_resamples,
+    )
 
 
 # ------------------------------------------------------------------------------- text
 
 
-def to_text(
-    studied: StudiedModels, found: Associations | None = None, num_resamples: int = 1000
-) -> str:
+def to_text(studied: StudiedModels, found: Findings) -> str:
     """Tell a study: a line for each model, whether scores predict, and what to know about it.
 
     Args:
         studied: The study.
-        found: What :func:`predictions` gives. Default: None
-        num_resamples: Of all bootstraps. Default: 1000
+        found: Its :func:`findings`.
 
     Returns:
         Lines, the last one with a newline.
     """
-    errors = corruption_errors(studied, num_resamples)
-    columns = _columns(studied, errors)
+    columns = _columns(studied, found.errors)
     counts = sorted({row["num_images"] for row in studied.table if row["num_images"]})
     parts = [
         f"{_models(len(studied.table.models))}, {' / '.join(map(str, counts))} images",
         "",
         *aligned([["model", *columns], *_lines(studied, columns)]),
         "",
-        *_remarks(studied, errors),
+        *_remarks(studied, found.errors),
         "",
-        *_told(studied, found),
+        *_told(studied, found.predictions),
     ]
     return "\n".join(parts).rstrip() + "\n"
 
@@ -142,9 +194,7 @@ def _models(count: int) -> str:
     return "1 model" if count == 1 else f"{count} models"
 
 
-def _columns(
-    studied: StudiedModels, errors: Mapping[str, Errors]
-) -> dict[str, dict[str, str]]:  # fmt: skip
+def _columns(studied: StudiedModels, errors: Mapping[str, Errors]) -> dict[str, dict[str, str]]:
     """Return column to model to text."""
     columns: dict[str, dict[str, str]] = {}
     for row in studied.table:
@@ -181,42 +231,6 @@ def _told(studied: StudiedModels, found: Associations | None) -> list[str]:
     ]
 
 
-def predictions(studied: StudiedModels, num_resamples: int = 2000) -> Associations | None:
-    """Measure every score against every measure of robustness, over the models of the study.
-
-    Args:
-        studied: The study.
-        num_resamples: Of all bootstraps and permutations. Default: 2000
-
-    Returns:
-        The matrix; None where a study has no scores or no measures, or too few families.
-
-    Raises:
-        ImportError: SciPy is not installed (the extra ``study`` has it).
-    """
-    rows = [row for row in studied.table if not row["error"]]
-    scores = dict.fromkeys(
-        f"{row['measurement']}/{row['perturbation']}"
-        for row in rows
-        if row["measurement"] in _SCORES
-    )
-    measures = dict.fromkeys(
-        f"{row['measurement']}/{row['perturbation']}"
-        for row in rows
-        if row["measurement"] in _MEASURES
-    )
-    if not scores or not measures or len({row["family"] for row in rows}) < LEAST:
-        return None
-    clean = any(row["measurement"] == "accuracy" for row in rows)
-    return associations(
-        list(studied.table),
-        list(scores),
-        list(measures),
-        given="accuracy" if clean else None,
-        num_resamples=num_resamples,
-    )
-
-
 def _title(measurement: str, perturbation: str, severity: float | None) -> str:
     """Return the column of a row, "" where it has none in the summary."""
     if measurement not in _SHOWN:
@@ -248,16 +262,17 @@ def _remarks(studied: StudiedModels, errors: Mapping[str, Errors]) -> list[str]:
             "ImageNet-C."
         )
     lines += [
-        f"{printable(model)}: mCE leaves out {', '.join(found.undefined)}, under which "
-        f"{printable(studied.reference)} makes no error."
-        for model, found in errors.items()
-        if found.undefined and model == studied.reference
+        f"{printable(model)}: relative mCE leaves out {', '.join(of.undefined)}, under which "
+        f"{printable(studied.reference)} does not degrade."
+        for model, of in errors.items()
+        if of.undefined and model == studied.reference
     ]
     lines += _masked(studied)
     failed = [row for row in studied.table if row["error"]]
     for row in failed:
         cell = "/".join(filter(None, (row["measurement"], row["perturbation"])))
         lines.append(printable(f"failed: {row['model']}, {cell}: {row['error']}"))
+    lines += [printable(f"not used: {name}: {reason}") for name, reason in studied.skipped]
     for (model, cell), reason in studied.recomputed.items():
         lines.append(printable(f"measured again: {model}, {cell} ({reason})"))
     return lines
@@ -282,30 +297,38 @@ def _masked(studied: StudiedModels) -> list[str]:
 # ------------------------------------------------------------------------------- JSON
 
 
-def to_json(studied: StudiedModels, num_resamples: int = 1000) -> str:
-    """Tell everything about a study as a JSON document; numbers as they are."""
+def to_json(studied: StudiedModels, found: Findings) -> str:
+    """Tell everything about a study as a JSON document; numbers as they are.
+
+    Args:
+        studied: The study.
+        found: Its :func:`findings`.
+
+    Returns:
+        The document.
+    """
     errors = {
         model: {
-            "mce": _plain(found.mce),
-            "relative_mce": _plain(found.relative_mce),
-            "accuracy_by_group": found.groups,
-            "undefined": found.undefined,
+            "mce": _plain(of.mce),
+            "relative_mce": _plain(of.relative_mce),
+            "accuracy_by_group": of.groups,
+            "undefined": list(of.undefined),
         }
-        for model, found in corruption_errors(studied, num_resamples).items()
+        for model, of in found.errors.items()
     }
     return to_document(
         {
             "reference": studied.reference,
             "rows": [{k: to_nulls(v) for k, v in row.items()} for row in studied.table],
             "corruption_errors": errors,
+            "predictions": found.predictions and found.predictions.to_dict(),
             "recomputed": {"/".join(key): reason for key, reason in studied.recomputed.items()},
+            "skipped": [list(pair) for pair in studied.skipped],
             "versions": all_versions(),
         }
     )
 
 
 def _plain(b: Bootstrap) -> dict[str, object]:
-    return {
-        name: to_nulls(float(getattr(b, name)))
-        for name in ("value", "low", "high", "standard_error")
-    }
+    names = "value", "low", "high", "standard_error"
+    return {name: to_nulls(float(getattr(b, name))) for name in names}

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from captum_spectral.report.layout import as_file
 from captum_spectral.robustness import Association, Associations, band_shares, pca
+from captum_spectral.studies.files import file_name
 from captum_spectral.studies.robustness import StudiedModels
 from captum_spectral.visualization import (
     visualize_accuracy,
@@ -19,7 +20,7 @@ from captum_spectral.visualization import (
     visualize_embedding,
 )
 
-__all__ = ["figures", "figures_of_associations"]
+__all__ = ["figure_of_association", "figure_of_correlations", "figures"]
 
 _DPI = 150
 _MOST = 7  # families that bars or lines can tell apart
@@ -32,27 +33,28 @@ def figures(studied: StudiedModels, found: Associations | None = None) -> dict[s
     """Draw what a study has measured.
 
     Accuracy over severity and radius, the bands of the first seven families with every baseline,
-    the models in the plane of their spectra, and scores against measures where there are enough
-    models.
+    the models in the plane of their spectra; where there are enough families, all scores against
+    all measures as a matrix, and the first score against each measure, model by model.
 
     Args:
         studied: The study.
-        found: Whether its scores predict, see ``predictions`` of the report. Default: None
+        found: Whether its scores predict, see ``findings`` of the report. Default: None
 
     Returns:
         Name of a file to its content; none for what was not measured.
     """
     rows = [row for row in studied.table if not row["error"]]
-    made = [*_accuracies(rows), *_bands(rows), *_embedding(rows)]
-    return dict(made) | ({} if found is None else dict(figures_of_associations(found)))
+    made = dict([*_accuracies(rows), *_bands(rows), *_embedding(rows)])
+    if found is not None:
+        made["correlations.png"] = figure_of_correlations(found)
+        for cell in found.cells[0]:  # of one score, whatever came out
+            name = file_name(cell.robustness)
+            made[f"association-{name}.png"] = figure_of_association(cell, cell.points.families)
+    return made
 
 
-def figures_of_associations(found: Associations) -> Iterator[tuple[str, bytes]]:
-    """Draw the matrix of coefficients, and the strongest of them with its models.
-
-    Yields:
-        Name of a file and its content.
-    """
+def figure_of_correlations(found: Associations) -> bytes:
+    """Draw the matrix of coefficients, as the content of a PNG file."""
     figure, _ = visualize_correlations(
         found.spearman,
         found.low,
@@ -62,22 +64,28 @@ def figures_of_associations(found: Associations) -> Iterator[tuple[str, bytes]]:
         title="Spearman's coefficient, 95 % interval over families",
         use_pyplot=False,
     )
-    yield "correlations.png", as_file(figure, "png", _DPI)
-    known = [cell for row in found.cells for cell in row if not cell.reason]
-    if known:
-        yield "association.png", _association(max(known, key=lambda c: abs(c.spearman.value)))
+    return as_file(figure, "png", _DPI)
 
 
-def _association(cell: Association) -> bytes:
+def figure_of_association(cell: Association, names: Sequence[str]) -> bytes:
+    """Draw a score against a measure with every model, as the content of a PNG file.
+
+    Args:
+        cell: The association.
+        names: ``N`` names by which the models are coloured, such as their families.
+
+    Returns:
+        The content.
+    """
     points = cell.points
     figure, _ = visualize_association(
         points.score,
         points.robustness,
-        points.families,
+        names,
         points.score_error,
         points.robustness_error,
-        coefficient=cell.spearman.value,
-        interval=cell.spearman.over_families,
+        coefficient=None if cell.reason else cell.spearman.value,
+        interval=None if cell.reason else cell.spearman.over_families,
         xlabel=_short(cell.score),
         ylabel=_short(cell.robustness),
         use_pyplot=False,
@@ -118,35 +126,45 @@ def _accuracies(rows: Sequence[Row]) -> Iterator[tuple[str, bytes]]:
 def _lines(
     rows: Sequence[Row], measurement: str, perturbation: str, levels: Sequence[float]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return the mean over the models of each family ``(K,)``, and its error over images."""
-    of = [
-        row
-        for row in rows
-        if row["measurement"] == measurement and row["perturbation"] == perturbation
-    ]
-    families = list(dict.fromkeys(row["family"] for row in of))[:_MOST]
-    values = {f: _mean_of_models(of, f, "value", levels) for f in families}
-    errors = {f: _mean_of_models(of, f, "standard_error", levels) for f in families}
+    """Return the values of each family at the levels ``(K,)``, and their errors over images."""
+    of = [row for row in rows if row["perturbation"] == perturbation]
+    places = [(measurement, level) for level in levels]
+    there = (row["family"] for row in of if row["measurement"] == measurement)
+    families = list(dict.fromkeys(there))[:_MOST]
+    values, errors = (
+        {family: _means(of, family, key, places) for family in families}
+        for key in ("value", "standard_error")
+    )
     return values, errors
 
 
-def _mean_of_models(rows: Sequence[Row], family: str, key: str, levels: Sequence[float]) -> Tensor:
-    by_level = [
-        [row[key] for row in rows if row["family"] == family and row["severity"] == level]
-        for level in levels
+def _means(
+    rows: Sequence[Row], family: str, key: str, places: Sequence[tuple[str, float | None]]
+) -> Tensor:
+    """Return the mean over the models of a family at each measurement and severity, or NaN.
+
+    The images are the same for all models, so the error of their mean is not below that of one.
+    """
+    of = [row for row in rows if row["family"] == family]
+    values = [
+        [row[key] for row in of if (row["measurement"], row["severity"]) == place]
+        for place in places
     ]
-    # The images are the same for all models, so the error of their mean is not below that of one.
-    return torch.tensor([sum(x) / len(x) if x else torch.nan for x in by_level])
+    means = [sum(x) / len(x) if x else torch.nan for x in values]
+    return torch.tensor(means, dtype=torch.float64)
 
 
 def _bands(rows: Sequence[Row]) -> Iterator[tuple[str, bytes]]:
     """Yield the bands of each family, the mean over its models, for every baseline."""
     of_bands = [row for row in rows if row["measurement"].startswith("importance band ")]
     families = list(dict.fromkeys(row["family"] for row in of_bands))[:_MOST]
+    places = list(dict.fromkeys((row["measurement"], None) for row in of_bands))
     for baseline in dict.fromkeys(row["perturbation"] for row in of_bands):
         of = [row for row in of_bands if row["perturbation"] == baseline]
-        values = torch.stack([_values(of, family, "value") for family in families])
-        errors = torch.stack([_values(of, family, "standard_error") for family in families])
+        values, errors = (
+            torch.stack([_means(of, family, key, places) for family in families])
+            for key in ("value", "standard_error")
+        )
         figure, _ = visualize_band_attr(
             values,
             standard_error=None if errors.isnan().any() else errors,
@@ -159,15 +177,6 @@ def _bands(rows: Sequence[Row]) -> Iterator[tuple[str, bytes]]:
 
 
 _WORDS = {"mean": "the mean", "black": "black", "noise": "noise"}
-
-
-def _values(rows: Sequence[Row], family: str, key: str) -> Tensor:
-    """Return the mean over the models of a family ``(M,)``, or its error."""
-    models: dict[str, list[float]] = {}
-    for row in rows:
-        if row["family"] == family:
-            models.setdefault(row["model"], []).append(row[key])
-    return torch.tensor(list(models.values()), dtype=torch.float64).mean(0)  # (models, M)
 
 
 def _embedding(rows: Sequence[Row]) -> Iterator[tuple[str, bytes]]:

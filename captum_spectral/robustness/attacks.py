@@ -17,8 +17,8 @@ from captum_spectral.boundary.batches import Stages
 from captum_spectral.boundary.box import ROUNDING, Clip
 from captum_spectral.boundary.nearest import as_candidates
 from captum_spectral.boundary.pgd import climb
-from captum_spectral.robustness._labelled import Labelled, labelled
 from captum_spectral.robustness.accuracy import RobustAccuracy, format_epsilon
+from captum_spectral.robustness.labelled import Labelled, labelled
 
 __all__ = ["Attack", "robust_accuracy"]
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from captum_spectral._arguments import check_count, format_inputs
+from captum_spectral._arguments import check_count, check_pixel_range, format_inputs
 from captum_spectral._engine.draws import ImageDraws
 from captum_spectral.robustness import _functions
 
@@ -237,10 +237,5 @@ def _check_pixels(images: Tensor) -> Tensor:
     (x,) = format_inputs(images, "images")
     if x.dim() != 4:
         raise ValueError(f"images must be (B, C, H, W), got shape {tuple(x.shape)}")
-    low, high = float(x.min()), float(x.max())
-    if low < 0 or high > 1:
-        raise ValueError(
-            f"images must be pixels from 0 to 1, got {low:.4g} to {high:.4g}; divide by 255, or "
-            "leave the normalisation to the model"
-        )
+    check_pixel_range(x)
     return x

@@ -14,8 +14,8 @@ from captum_spectral._captum import progress_bar
 from captum_spectral.boundary.box import Clip
 from captum_spectral.boundary.nearest import Nearest
 from captum_spectral.boundary.search import BoundarySearch, SearchMethod, format_search
-from captum_spectral.robustness._labelled import labelled
 from captum_spectral.robustness.accuracy import RobustAccuracy, format_epsilon
+from captum_spectral.robustness.labelled import labelled
 
 __all__ = ["BoundaryDistances", "Mean", "boundary_distances", "restricted_mean"]
 

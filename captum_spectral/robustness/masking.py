@@ -15,9 +15,9 @@ from captum_spectral._engine.draws import ImageDraws
 from captum_spectral._engine.forward import gradients
 from captum_spectral.boundary.balls import Norm, ball_of
 from captum_spectral.boundary.box import Clip
-from captum_spectral.robustness._labelled import Labelled, labelled
 from captum_spectral.robustness.accuracy import RobustAccuracy, format_epsilon
 from captum_spectral.robustness.attacks import Attack, robust_accuracy
+from captum_spectral.robustness.labelled import Labelled, labelled
 
 __all__ = ["GradientMasking", "gradient_masking", "random_noise_accuracy"]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,11 +10,11 @@ import torch
 from captum_spectral.robustness.bootstrap import pack_bits, unpack_bits
 from captum_spectral.sources.checkpoints import Checkpoint, read_checkpoint, to_bytes
 from captum_spectral.sources.documents import from_nulls, to_nulls
-from captum_spectral.studies.files import write
+from captum_spectral.studies.files import file_name, write
 from captum_spectral.studies.identity import differences
 from captum_spectral.studies.measurements import Outcome, Quantity
 
-__all__ = ["Cell", "Cells", "Key", "slug"]
+__all__ = ["Cell", "Cells", "Key"]
 
 
 class Key(NamedTuple):
@@ -107,15 +105,7 @@ class Cells:
     def _path(self, key: Key) -> Path | None:
         if self._folder is None:
             return None
-        return self._folder / f"{slug(f'{key.model}--{key.measurement}')}.safetensors"
-
-
-def slug(name: str) -> str:
-    """Return a name of letters that any file system takes, one for every name."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)
-    if plain == name and len(name) <= 100 and not name.startswith("."):
-        return plain
-    return f"{plain[:100].lstrip('.')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        return self._folder / f"{file_name(f'{key.model}--{key.measurement}')}.safetensors"
 
 
 def _read(path: Path) -> tuple[dict[str, Any], Cell]:

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import tempfile
 from pathlib import Path
 
-__all__ = ["check_file", "check_folder", "make_folder", "remove_left_over", "write"]
+__all__ = ["check_file", "check_folder", "file_name", "make_folder", "remove_left_over", "write"]
+
+_LONGEST = 150  # letters of a name
 
 _UNFINISHED = (
     r"\.[a-z0-9_]{8}"  # what tempfile puts behind the name of a file that is not whole yet
 )
+
+
+def file_name(name: str) -> str:
+    """Return a name of letters that any file system takes, another one for every name."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:_LONGEST].lstrip(".")
+    if plain == name == name.lower():
+        return plain
+    # Also where only the case differs, which some file systems do not see.
+    return f"{plain}-{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
 
 
 def make_folder(folder: Path) -> None:

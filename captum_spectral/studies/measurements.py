@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from captum_spectral._arguments import check_count
 from captum_spectral.robustness.attacks import robust_accuracy
 from captum_spectral.robustness.corruptions import Corruption
-from captum_spectral.robustness.distances import boundary_distances, restricted_mean
+from captum_spectral.robustness.distances import boundary_distances
+from captum_spectral.robustness.labelled import labelled
 from captum_spectral.robustness.masking import random_noise_accuracy
 from captum_spectral.studies.pixels import Images
 
@@ -78,7 +80,12 @@ class Measurement(ABC):
 
     It is a frozen dataclass, whose fields are all that goes into its numbers: they are compared
     before a stored cell is used again.
+
+    Args:
+        max_images: Look at so many images at most, the first ones. None: all. Default: None
     """
+
+    max_images: int | None = field(default=None, kw_only=True)
 
     @property
     @abstractmethod
@@ -112,13 +119,14 @@ def mean(measurement: str, x: Tensor, **labels: Any) -> Quantity:
     return Quantity(measurement, float(x.mean()), error, len(x), **labels)
 
 
-def is_right(model: Model, images: Tensor, labels: Tensor) -> Tensor:
-    """Return where the largest output is that of the label ``(B,)``; never of NaN."""
-    with torch.no_grad():
-        logits = model(images)
-    if not logits.isfinite().all():
-        raise ValueError("the model gave logits that are not finite (NaN or infinite)")
-    return (logits.argmax(1) == labels.to(logits.device)).cpu()
+def are_right(subject: Subject, images: Tensor, labels: Tensor) -> Tensor:
+    """Return where the largest output is that of the label ``(N,)``.
+
+    Raises:
+        ValueError: Outputs that are not finite.
+    """
+    batch_size = subject.images.batch_size
+    return labelled(subject.model, images, labels, None, batch_size).correct().cpu()
 
 
 @dataclass(frozen=True)
@@ -144,7 +152,7 @@ class CleanAccuracy(Measurement):
 
     def of(self, subject: Subject) -> Outcome:
         """Measure."""
-        bits = torch.cat([is_right(subject.model, x, y) for x, y in subject.images.batches()])
+        bits = are_right(subject, *subject.images.all())
         return Outcome([share("accuracy", bits)], bits)
 
 
@@ -168,6 +176,14 @@ class CorruptionAccuracy(Measurement):
     corruption: Corruption
     severity: int
 
+    def __post_init__(self) -> None:
+        """Check that the corruption has the severity."""
+        most = len(self.corruption.severities)
+        if check_count("severity", self.severity) > most:
+            raise ValueError(
+                f"severity must be from 1 to {most} for {self.corruption.name}, got {self.severity}"
+            )
+
     @property
     def name(self) -> str:
         """Its name among the cells of a model."""
@@ -179,6 +195,7 @@ class CorruptionAccuracy(Measurement):
         c = self.corruption
         return {
             "kind": type(self).__name__,
+            "max_images": self.max_images,
             "corruption": c.name,
             "function": getattr(c.function, "__qualname__", type(c.function).__name__),
             "value": c.severities[self.severity - 1],
@@ -191,12 +208,8 @@ class CorruptionAccuracy(Measurement):
 
     def of(self, subject: Subject) -> Outcome:
         """Measure."""
-        bits = torch.cat(
-            [
-                is_right(subject.model, x, y)
-                for x, y in subject.images.corrupted(self.corruption, self.severity, subject.seed)
-            ]
-        )
+        corrupted = subject.images.corrupted(self.corruption, self.severity, subject.seed)
+        bits = are_right(subject, *corrupted)
         labels = {"perturbation": self.corruption.name, "severity": float(self.severity)}
         return Outcome([share("corruption accuracy", bits, **labels)], bits)
 
@@ -210,7 +223,6 @@ class AttackAccuracy(Measurement):
         epsilon: The radius, in pixels from 0 to 1.
         steps: Of the attack. Default: 20
         restarts: How often it starts. Default: 1
-        max_images: Attack so many images at most. None: all. Default: None
 
     Cost in model rows per image: up to ``restarts * (steps + 1)`` forward and as many backward.
 
@@ -224,7 +236,6 @@ class AttackAccuracy(Measurement):
     epsilon: float
     steps: int = 20
     restarts: int = 1
-    max_images: int | None = None
 
     @property
     def name(self) -> str:
@@ -237,21 +248,16 @@ class AttackAccuracy(Measurement):
 
     def of(self, subject: Subject) -> Outcome:
         """Measure."""
-        bits = torch.cat(
-            [
-                robust_accuracy(
-                    subject.model,
-                    x,
-                    y,
-                    self.epsilon,
-                    norm=self.norm,
-                    steps=self.steps,
-                    restarts=self.restarts,
-                    seed=subject.seed,
-                ).bits
-                for x, y in subject.images.batches(self.max_images)
-            ]
-        )
+        bits = robust_accuracy(
+            subject.model,
+            *subject.images.all(),
+            self.epsilon,
+            norm=self.norm,
+            steps=self.steps,
+            restarts=self.restarts,
+            seed=subject.seed,
+            internal_batch_size=subject.images.batch_size,
+        ).bits
         labels = {"perturbation": self.norm, "severity": self.epsilon}
         return Outcome([share("robust accuracy", bits, **labels)], bits)
 
@@ -263,7 +269,6 @@ class NoiseAccuracy(Measurement):
     Args:
         norm: "linf" or "l2"; a point is drawn uniformly from its ball.
         epsilon: The radius, in pixels from 0 to 1.
-        max_images: Show so many images at most. None: all. Default: None
 
     Cost in model rows per image: 1.
 
@@ -275,7 +280,6 @@ class NoiseAccuracy(Measurement):
 
     norm: Literal["linf", "l2"]
     epsilon: float
-    max_images: int | None = None
 
     @property
     def name(self) -> str:
@@ -288,14 +292,14 @@ class NoiseAccuracy(Measurement):
 
     def of(self, subject: Subject) -> Outcome:
         """Measure."""
-        bits = torch.cat(
-            [
-                random_noise_accuracy(
-                    subject.model, x, y, self.epsilon, self.norm, seed=subject.seed
-                ).bits
-                for x, y in subject.images.batches(self.max_images)
-            ]
-        )
+        bits = random_noise_accuracy(
+            subject.model,
+            *subject.images.all(),
+            self.epsilon,
+            self.norm,
+            seed=subject.seed,
+            internal_batch_size=subject.images.batch_size,
+        ).bits
         labels = {"perturbation": self.norm, "severity": self.epsilon}
         return Outcome([share("noise accuracy", bits, **labels)], bits)
 
@@ -304,12 +308,11 @@ class NoiseAccuracy(Measurement):
 class DistanceToBoundary(Measurement):
     """The l2 distance to the nearest point of another class, 0 for images that are wrong already.
 
-    Two numbers: the mean of ``min(d, cap)`` and the median (of two the lower). Never the mean over
-    those found alone.
+    Two numbers: the mean of ``min(d, cap)`` and the median. Never the mean over those found
+    alone.
 
     Args:
         cap: Distances count up to here, in pixels from 0 to 1.
-        max_images: Search so many images at most. None: all. Default: None
 
     Cost in model rows per image: see :func:`captum_spectral.find_boundary`, some 12.
 
@@ -320,7 +323,6 @@ class DistanceToBoundary(Measurement):
     """
 
     cap: float
-    max_images: int | None = None
 
     @property
     def name(self) -> str:
@@ -333,16 +335,14 @@ class DistanceToBoundary(Measurement):
 
     def of(self, subject: Subject) -> Outcome:
         """Measure."""
-        d = torch.cat(
-            [
-                boundary_distances(subject.model, x, y).distances
-                for x, y in subject.images.batches(self.max_images)
-            ]
+        found = boundary_distances(
+            subject.model,
+            *subject.images.all(),
+            internal_batch_size=subject.images.batch_size,
         )
-        restricted = restricted_mean(d, self.cap)
-        middle = float(d.double().median())
+        restricted, n = found.restricted_mean(self.cap), len(subject.images)
         told = [
-            Quantity("distance", *restricted, len(d), perturbation="l2", severity=self.cap),
-            Quantity("median distance", middle, math.nan, len(d), perturbation="l2"),
+            Quantity("distance", *restricted, n, perturbation="l2", severity=self.cap),
+            Quantity("median distance", found.median(), math.nan, n, perturbation="l2"),
         ]
-        return Outcome(told, d)
+        return Outcome(told, found.distances)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from copy import copy
 
 import torch
 from torch import Tensor
 
-from captum_spectral._arguments import check_count
+from captum_spectral._arguments import check_count, check_pixel_range
 from captum_spectral.robustness.corruptions import Corruption
 from captum_spectral.sources.digests import digest_of
 
@@ -22,7 +23,7 @@ class Images:
 
     Args:
         images: ``(N, C, H, W)`` floating pixels from 0 to 1.
-        labels: ``(N,)`` integer classes.
+        labels: ``(N,)`` integer classes. None: not known yet, see :meth:`labelled`.
         batch_size: How many share a batch.
         device: Where batches go.
 
@@ -32,7 +33,11 @@ class Images:
     """
 
     def __init__(
-        self, images: Tensor, labels: Tensor, batch_size: int, device: torch.device | str = "cpu"
+        self,
+        images: Tensor,
+        labels: Tensor | None,
+        batch_size: int,
+        device: torch.device | str = "cpu",
     ) -> None:
         if not isinstance(images, Tensor) or not images.dtype.is_floating_point:
             got = getattr(images, "dtype", type(images).__name__)
@@ -41,29 +46,39 @@ class Images:
             raise ValueError(
                 f"images must be (N, C, H, W) with N > 0, got shape {tuple(images.shape)}"
             )
-        low, high = float(images.min()), float(images.max())
-        if not (low >= 0 and high <= 1):  # NaN, too
+        check_pixel_range(images)
+        self.batch_size = check_count("batch_size", batch_size)
+        self._images, self._device = images, torch.device(device)
+        self._count = len(images)  # of those that are looked at
+        self._corrupted: OrderedDict[tuple[Corruption, int, int], Tensor] = OrderedDict()
+        self._digest = digest_of([images])
+        if labels is None:
+            labels = torch.zeros(len(images), dtype=torch.long)
+        self._set_labels(labels)
+
+    def _set_labels(self, labels: Tensor) -> None:
+        if labels.shape != (len(self._images),) or labels.dtype.is_floating_point:
             raise ValueError(
-                f"images must be pixels from 0 to 1, and these go from {low:g} to {high:g}; put "
-                "the normalisation into the model"
-            )
-        if labels.shape != (len(images),) or labels.dtype.is_floating_point:
-            raise ValueError(
-                f"labels must be ({len(images)},) integers, one per image, got "
+                f"labels must be ({len(self._images)},) integers, one per image, got "
                 f"{labels.dtype} of shape {tuple(labels.shape)}"
             )
-        self.batch_size = check_count("batch_size", batch_size)
-        self._images, self._labels, self._device = images, labels.long(), torch.device(device)
-        self._corrupted: OrderedDict[tuple[Corruption, int, int], Tensor] = OrderedDict()
-        self._digest = ""
+        self._labels = labels.long().cpu()
 
     def labelled(self, labels: Tensor) -> Images:
-        """Return the same images with other labels ``(N,)``."""
-        return Images(self._images, labels, self.batch_size, self._device)
+        """Return the same images with other labels ``(N,)``; corrupted ones are shared."""
+        others = copy(self)
+        others._set_labels(labels)
+        return others
+
+    def first(self, count: int | None) -> Images:
+        """Return so many of them, the first ones; None: all. Corrupted ones are shared."""
+        some = copy(self)
+        some._count = len(self._images) if count is None else min(count, len(self._images))
+        return some
 
     def __len__(self) -> int:
         """Count the images."""
-        return len(self._images)
+        return self._count
 
     @property
     def shape(self) -> torch.Size:
@@ -73,8 +88,7 @@ class Images:
     @property
     def digest(self) -> str:
         """Of all pixels and labels."""
-        self._digest = self._digest or digest_of([self._images, self._labels])
-        return self._digest
+        return digest_of([self._labels], self._digest)
 
     @property
     def mean(self) -> Tensor:
@@ -82,32 +96,29 @@ class Images:
         mean = self._images.double().mean((0, 2, 3), keepdim=True)
         return mean.to(self._images).expand(1, *self.shape).to(self._device)
 
-    def all(self, most: int | None = None) -> tuple[Tensor, Tensor]:
-        """Return the first images and labels on the device."""
-        return self._images[:most].to(self._device), self._labels[:most].to(self._device)
+    def all(self) -> tuple[Tensor, Tensor]:
+        """Return images and labels on the device."""
+        return self._on_device(self._images)
 
-    def batches(self, most: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images and labels of each batch, on the device."""
-        return self._split(self._images[:most])
+        images, labels = self._images[: self._count], self._labels[: self._count]
+        for x, y in zip(images.split(self.batch_size), labels.split(self.batch_size), strict=True):
+            yield x.to(self._device), y.to(self._device)
 
-    def corrupted(
-        self, corruption: Corruption, severity: int, seed: int
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches of corrupted images; they are made once for all models."""
+    def corrupted(self, corruption: Corruption, severity: int, seed: int) -> tuple[Tensor, Tensor]:
+        """Return corrupted images and labels on the device; they are made once for all models."""
         key = (corruption, severity, seed)
         if key not in self._corrupted:
-            made = [corruption(x, severity, seed=seed).cpu() for x, _ in self.batches()]
+            parts = self._images.split(self.batch_size)
+            made = [corruption(x.to(self._device), severity, seed=seed).cpu() for x in parts]
             self._corrupted[key] = torch.cat(made)
             size = self._images.numel() * self._images.element_size()
             while len(self._corrupted) > 1 and len(self._corrupted) * size > _MOST_BYTES:
                 self._corrupted.popitem(last=False)
         self._corrupted.move_to_end(key)
-        return self._split(self._corrupted[key])
+        return self._on_device(self._corrupted[key])
 
-    def _split(self, images: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        for x, y in zip(
-            images.split(self.batch_size),
-            self._labels[: len(images)].split(self.batch_size),
-            strict=True,
-        ):
-            yield x.to(self._device), y.to(self._device)
+    def _on_device(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        labels = self._labels[: self._count]
+        return images[: self._count].to(self._device), labels.to(self._device)

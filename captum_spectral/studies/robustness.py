@@ -131,13 +131,17 @@ class StudiedModels(NamedTuple):
         per_image: Model and measurement to ``(N,)`` what every image gave, where it is kept: right
             or wrong, or a distance. Ratios get their intervals from it, without the models.
         reference: The model that corruption errors are relative to.
+        groups: Corruption to its group.
         recomputed: Cells that were there, and why they were measured again.
+        skipped: ``(name, reason)`` of the pictures that were not used.
     """
 
     table: StudyTable
     per_image: dict[tuple[str, str], Tensor]
     reference: str
+    groups: dict[str, str]
     recomputed: dict[tuple[str, str], str]
+    skipped: list[tuple[str, str]]
 
 
 class RobustnessStudy:
@@ -165,6 +169,8 @@ class RobustnessStudy:
         seed: Of everything random. Default: 0
         batch_size: Images per batch. None: by their size. Default: None
         device: Where the images go. Default: "cpu"
+        skipped: ``(name, reason)`` of pictures that are not among the images, for the report.
+            Default: none
 
     Raises:
         TypeError: Models, images or measurements of a wrong kind.
@@ -200,7 +206,9 @@ class RobustnessStudy:
         seed: int = 0,
         batch_size: int | None = None,
         device: torch.device | str = "cpu",
+        skipped: Sequence[tuple[str, str]] = (),
     ) -> None:
+        self.skipped = list(skipped)
         self.models = {name: _as_study_model(name, model) for name, model in models.items()}
         if not self.models:
             raise ValueError("models must name at least one model")
@@ -211,10 +219,14 @@ class RobustnessStudy:
             )
         self.seed = check_count("seed", seed, at_least=0)
         self.device = torch.device(device)
-        self._batch_size = batch_size or max(2, min(first_guess((images[:1],)), 256))
-        none = torch.zeros(len(images), dtype=torch.long)  # checked now, replaced by predictions
-        self._images = Images(images, none if labels is None else labels, self._batch_size, device)
-        self._labels = labels
+        batch_size = batch_size or max(2, min(first_guess((images[:1],)), 256))
+        self._has_labels = labels is not None
+        self._images = Images(images, labels, batch_size, device)
+        self._own = {
+            name: Images(model.images, labels, batch_size, device)
+            for name, model in self.models.items()
+            if model.images is not None
+        }
         size = images.shape[-2], images.shape[-1]
         made = standard_measurements(size) if measurements is None else list(measurements)
         names = [m.name for m in made]
@@ -267,13 +279,20 @@ class RobustnessStudy:
         for others in processes.gather(recomputed):
             recomputed.update(others)
         cells = processes.from_first(self._cells.all(self.keys) if processes.is_first else {})
+        measurements = self.measurements.values()
+        corruptions = [m.corruption for m in measurements if isinstance(m, CorruptionAccuracy)]
         return StudiedModels(
-            self._table(cells),
-            {(k.model, k.measurement): c.outcome.per_image for k, c in cells.items()
-             if c.outcome.per_image is not None},
-            self.reference,
-            dict(sorted(recomputed.items())),
-        )  # fmt: skip
+            table=self._table(cells),
+            per_image={
+                (key.model, key.measurement): cell.outcome.per_image
+                for key, cell in cells.items()
+                if cell.outcome.per_image is not None
+            },
+            reference=self.reference,
+            groups={corruption.name: corruption.group for corruption in corruptions},
+            recomputed=dict(sorted(recomputed.items())),
+            skipped=self.skipped,
+        )
 
     @property
     def keys(self) -> list[Key]:
@@ -282,21 +301,20 @@ class RobustnessStudy:
 
     def _share(self, processes: Processes) -> list[Key]:
         """Return the cells of this process: the longest first, each to who has least to do."""
-        loads, mine = [0.0] * processes.count, []
+        loads, whose = [0.0] * processes.count, {}
         for key in sorted(self.keys, key=lambda key: (-self._rows(key), key)):
-            least = loads.index(min(loads))
-            loads[least] += self._rows(key)
-            if least == processes.rank:
-                mine.append(key)
-        return [key for key in self.keys if key in set(mine)]
+            whose[key] = loads.index(min(loads))
+            loads[whose[key]] += self._rows(key)
+        return [key for key in self.keys if whose[key] == processes.rank]
 
     def _rows(self, key: Key) -> float:
         """Estimate the rows of a cell."""
-        own = self.models[key.model].images
-        shape = self._images.shape if own is None else own.shape[1:]
         measurement = self.measurements[key.measurement]
-        most = getattr(measurement, "max_images", None) or len(self._images)
-        return measurement.rows_per_image(shape) * min(most, len(self._images))
+        images = self._images_of(key.model).first(measurement.max_images)
+        return measurement.rows_per_image(images.shape) * len(images)
+
+    def _images_of(self, name: str) -> Images:
+        return self._own.get(name, self._images)
 
     def _measure(
         self, name: str, keys: list[Key], recomputed: dict[tuple[str, str], str], bar: Any
@@ -304,8 +322,8 @@ class RobustnessStudy:
         """Measure what is missing of one model."""
         try:
             model = _Counted(self.models[name].load())
-            subject = self._subject(self.models[name], model)
-            identity = self._identity(self.models[name], model, subject)
+            subject = self._subject(name, model)
+            identity = self._identity(name, model, subject.images)
         except Exception as error:
             for key in keys:
                 self._cells.keep(key, {}, Cell(Outcome([]), 0, 0.0, _reason(error)))
@@ -323,28 +341,24 @@ class RobustnessStudy:
                     self._cells.keep(key, fingerprint, cell)
             bar.update(round(self._rows(key)))
 
-    def _subject(self, of: StudyModel, model: _Counted) -> Subject:
-        images, labels = self._images, self._labels
-        if of.images is not None or labels is None:
-            pixels = images.all()[0] if of.images is None else of.images
-            none = torch.zeros(len(pixels), dtype=torch.long) if labels is None else labels
-            images = Images(pixels.cpu(), none, self._batch_size, self.device)
-            if labels is None:
-                with torch.no_grad():
-                    predicted = torch.cat([model(x).argmax(1).cpu() for x, _ in images.batches()])
-                images = images.labelled(predicted)
-        some = images.all(1)[0]
-        per_eval = max(1, first_guess((some,)) // self._batch_size)
+    def _subject(self, name: str, model: _Counted) -> Subject:
+        images = self._images_of(name)
+        if not self._has_labels:
+            with torch.no_grad():
+                images = images.labelled(
+                    torch.cat([model(x).argmax(1) for x, _ in images.batches()])
+                )
+        per_eval = max(1, first_guess((images.first(1).all()[0],)) // images.batch_size)
         return Subject(model, images, self.seed, per_eval)
 
-    def _identity(self, of: StudyModel, model: _Counted, subject: Subject) -> dict[str, Any]:
+    def _identity(self, name: str, model: _Counted, images: Images) -> dict[str, Any]:
         """Return all that the numbers of a model depend on, but for the measurement."""
         with torch.no_grad():
-            logits = model(subject.images.all(2)[0])
+            logits = model(images.first(2).all()[0])
         return {
             **identity_of(model.model, logits),
-            "digest": of.digest,
-            "images": subject.images.digest,
+            "digest": self.models[name].digest,
+            "images": images.digest,
             "seed": self.seed,
             **versions(),
         }
@@ -371,13 +385,12 @@ class RobustnessStudy:
 
 def _place_of(measurement: str) -> dict[str, Any]:
     """Return the columns of a cell that has no numbers, from its name."""
-    name, _, rest = measurement.partition("/")
-    perturbation, _, severity = rest.partition("/")
-    return {
-        "measurement": name,
-        "perturbation": perturbation,
-        "severity": float(severity) if severity else None,
-    }
+    name, _, perturbation = measurement.partition("/")
+    rest, _, last = perturbation.rpartition("/")
+    try:
+        return {"measurement": name, "perturbation": rest, "severity": float(last)}
+    except ValueError:  # a name of another form
+        return {"measurement": name, "perturbation": perturbation}
 
 
 class _Counted(nn.Module):
@@ -398,7 +411,8 @@ class _Counted(nn.Module):
 def _cell(measurement: Measurement, subject: Subject, model: _Counted) -> Cell:
     model.rows, begin = 0, time.perf_counter()
     try:
-        outcome, error = measurement.of(subject), ""
+        few = subject._replace(images=subject.images.first(measurement.max_images))
+        outcome, error = measurement.of(few), ""
     except Exception as failure:  # of one model in one cell; the others go on
         outcome, error = Outcome([]), _reason(failure)
     return Cell(outcome, model.rows, time.perf_counter() - begin, error)

@@ -36,7 +36,6 @@ class ImportanceOfBands(Measurement):
             hangs on it.
         num_bands: Equal-width bands. Default: 8
         n_samples: Random orderings per image, each with its reverse; None: exact. Default: 1
-        max_images: Look at so many images at most. None: all. Default: None
 
     Cost in model rows per image: ``2 n (M - 1) + 2``, or ``2^M``.
 
@@ -49,7 +48,6 @@ class ImportanceOfBands(Measurement):
     baseline: Literal["mean", "black", "noise"]
     num_bands: int = 8
     n_samples: int | None = 1
-    max_images: int | None = None
 
     @property
     def name(self) -> str:
@@ -72,7 +70,7 @@ class ImportanceOfBands(Measurement):
             perturbations_per_eval=subject.per_eval,
             seed=subject.seed,
         )
-        for x, y in subject.images.batches(self.max_images):
+        for x, y in subject.images.batches():
             metric.update(x, y)
         return Outcome(list(_scores(metric.result(), self.baseline)))
 
@@ -115,7 +113,6 @@ class SensitivityOfBands(Measurement):
     Args:
         norm: The length, in pixels from 0 to 1.
         num_bands: Equal-width bands. Default: 8
-        max_images: Look at so many images at most. None: all. Default: None
 
     Cost in model rows per image: ``M + 1``.
 
@@ -127,7 +124,6 @@ class SensitivityOfBands(Measurement):
 
     norm: float
     num_bands: int = 8
-    max_images: int | None = None
 
     @property
     def name(self) -> str:
@@ -140,7 +136,7 @@ class SensitivityOfBands(Measurement):
 
     def of(self, subject: Subject) -> Outcome:
         """Measure."""
-        x, y = subject.images.all(self.max_images)
+        x, y = subject.images.all()
         found = band_sensitivity(
             subject.model,
             x,
@@ -166,7 +162,6 @@ class CutoffOfPredictions(Measurement):
 
     Args:
         steps: How many cut-offs are tried. Default: 8
-        max_images: Look at so many images at most. None: all. Default: None
 
     Cost in model rows per image: ``steps + 1``.
 
@@ -177,7 +172,6 @@ class CutoffOfPredictions(Measurement):
     """
 
     steps: int = 8
-    max_images: int | None = None
 
     def __post_init__(self) -> None:
         """Check the count."""
@@ -194,7 +188,7 @@ class CutoffOfPredictions(Measurement):
 
     def of(self, subject: Subject) -> Outcome:
         """Measure."""
-        x, _ = subject.images.all(self.max_images)
+        x, _ = subject.images.all()
         found = lowest_cutoff(
             subject.model, x, steps=self.steps, perturbations_per_eval=subject.per_eval
         )
