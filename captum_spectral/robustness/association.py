@@ -236,8 +236,16 @@ def association(
     References:
         B. Efron, R. Tibshirani, *An Introduction to the Bootstrap*, 1993, section 13.3.
     """
-    options = {"given": given, "num_resamples": num_resamples, "seed": seed}
-    return measure(check_table(table, by), [(score, robustness)], by, families, **options)[0]  # type: ignore[arg-type]
+    (found,) = measure(
+        check_table(table, by),
+        [(score, robustness)],
+        by,
+        families,
+        given=given,
+        num_resamples=num_resamples,
+        seed=seed,
+    )
+    return found
 
 
 def measure(

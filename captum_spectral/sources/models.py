@@ -172,8 +172,10 @@ def in_pixels(model: LoadedModel) -> LoadedModel:
         return model
     mean, std = (torch.as_tensor(v, dtype=torch.float32).reshape(-1, 1, 1) for v in normalisation)
 
+    original = model.transform  # by itself: a transform must not hold on to its network
+
     def transform(image: Image.Image) -> Tensor:
-        return (model.transform(image) * std + mean).clamp(0, 1)  # but for rounding it is inside
+        return (original(image) * std + mean).clamp(0, 1)  # but for rounding it is inside
 
     module = _Normalized(model.module, mean, std).eval()
     return LoadedModel(model.name, module, transform, model.categories, lambda x: x.clamp(0, 1))

@@ -7,13 +7,14 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from captum_spectral._arguments import check_count
 from captum_spectral.robustness.corruptions import builtin_corruptions
+from captum_spectral.sources.contents import contents_of
 from captum_spectral.sources.datasets import open_data
 from captum_spectral.sources.labels import read_label_map
 from captum_spectral.sources.models import LoadedModel, in_pixels, load_model
@@ -67,7 +68,15 @@ class ConfiguredStudy:
     measure: dict[str, Any] | None = None
 
 
-_STUDY = {"data", "root", "label_map", "max_images", "reference", "seed", "batch_size", "measure"}
+_STUDY = {
+    "data": str,
+    "root": str,
+    "label_map": str,
+    "max_images": int,
+    "reference": str,
+    "seed": int,
+    "batch_size": int,
+}
 _MODEL = {"name": str, "model": str, "weights": str, "family": str, "seed": int}
 _NUMBERS = (int, float)
 _MEASURE: dict[str, Any] = {
@@ -128,7 +137,7 @@ def read_config(path: Path) -> ConfiguredStudy:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no TOML: {error}") from error
-    _known(content, {*_STUDY, "model"}, str(path))
+    _known(content, {*_STUDY, "measure", "model"}, str(path))
     listed = content.pop("model", [])
     if not isinstance(listed, list) or not listed:
         raise ValueError(f"{path} must have a [[model]] table for each model")
@@ -148,8 +157,7 @@ def read_config(path: Path) -> ConfiguredStudy:
         }
     measure = content.pop("measure", {})
     _typed(measure, _MEASURE, f"[measure] of {path}")
-    kinds = {"data": str, "root": str, "label_map": str, "reference": str}
-    _typed(content, {**kinds, "max_images": int, "seed": int, "batch_size": int}, str(path))
+    _typed(content, _STUDY, str(path))
     for key in ("root", "label_map"):
         if key in content:
             content[key] = path.parent / content[key]
@@ -162,7 +170,11 @@ def read_config(path: Path) -> ConfiguredStudy:
 
 
 def study_of(config: ConfiguredStudy, device: torch.device | str = "cpu") -> RobustnessStudy:
-    """Load the pictures and make the study; models are loaded when their turn comes.
+    """Read the pictures and make the study.
+
+    Every model is loaded once here, to see its transform and to count its outputs, and again when
+    its turn comes, so that one of them is in memory at a time. Pictures are read once for each
+    transform, and those that cannot be read are in ``skipped``.
 
     Args:
         config: As :func:`read_config` gives it.
@@ -175,36 +187,41 @@ def study_of(config: ConfiguredStudy, device: torch.device | str = "cpu") -> Rob
         OSError, ImportError, ValueError: Data or a model that cannot be opened; data and labels
             that do not fit a model.
 
-    Cost in model rows: 1 for each model, to count its outputs.
+    Cost in model rows: 2 for each model where the data has labels.
     """
     pictures = open_data(config.data, config.root)
     label_map = None if config.label_map is None else read_label_map(config.label_map)
-    order = Plan(len(pictures), config.max_images, _READ_TOGETHER, config.seed).batches
+    read: dict[object, _Read] = {}
     models: dict[str, StudyModel] = {}
-    first: tuple[Tensor, Tensor | None] | None = None
+    first: tuple[_Read, Tensor | None] | None = None
     for name, entry in config.models.items():
         loaded = _load(entry, device)
-        prepared = _pixels(loaded, pictures, order, label_map, device)
-        first = first or prepared
-        images, labels = prepared
-        if len(images) != len(first[0]) or not _same(labels, first[1]):
+        transform = contents_of(loaded.transform)
+        key = name if transform.unseen else transform
+        if key not in read:
+            read[key] = _read(loaded, pictures, config)
+        own = read[key]
+        labels = _labels_of(own, loaded, pictures, label_map, device)
+        first = first or (own, labels)
+        if own.indices != first[0].indices or not _same(labels, first[1]):
             raise ValueError(
                 f"{name} has other pictures or labels than {next(iter(config.models))}: all models "
                 "of a study must be able to use the same"
             )
-        same = images.shape == first[0].shape and torch.equal(images, first[0])
-        models[name] = StudyModel(
-            _loader(entry, device), entry["family"], entry["seed"], None if same else images
-        )
+        images = None if own is first[0] else own.images
+        models[name] = StudyModel(_loader(entry, device), entry["family"], entry["seed"], images)
     assert first is not None
+    images, labels = first[0].images, first[1]
     return RobustnessStudy(
         models,
-        *first,
-        measurements=_measurements(config.measure or {}, tuple(first[0].shape[-2:])),
+        images,
+        labels,
+        measurements=_measurements(config.measure or {}, tuple(images.shape[-2:])),
         reference=config.reference,
         seed=config.seed,
         batch_size=config.batch_size,
         device=device,
+        skipped=first[0].skipped,
     )
 
 
@@ -219,28 +236,52 @@ def _loader(entry: Mapping[str, Any], device: torch.device | str) -> Callable[[]
     return lambda: _load(entry, device).module
 
 
-def _pixels(
+class _Read(NamedTuple):
+    """The pictures that can be read, as the pixels that a transform makes of them.
+
+    Attributes:
+        images: ``(N, C, H, W)``.
+        indices: Which pictures they are.
+        labels: Their labels in the data set, empty without.
+        skipped: ``(name, reason)`` of the others.
+    """
+
+    images: Tensor
+    indices: list[int]
+    labels: list[int]
+    skipped: list[tuple[str, str]]
+
+
+def _read(model: LoadedModel, pictures: Pictures, config: ConfiguredStudy) -> _Read:
+    order = Plan(len(pictures), config.max_images, _READ_TOGETHER, config.seed).batches
+    has_labels = pictures.label(order[0][0]) is not None
+    found = list(batches(pictures, model, order, has_labels, workers=0))
+    images = [batch.images for batch in found if batch.images is not None]
+    skipped = [*pictures.skipped, *(pair for batch in found for pair in batch.skipped)]
+    if not images:
+        reasons = "; ".join(reason for _, reason in skipped[:3])
+        raise ValueError(f"none of the pictures of {pictures.name} can be read: {reasons}")
+    return _Read(
+        torch.cat(images),
+        [index for batch in found for index in batch.indices],
+        [label for batch in found for label in batch.labels],
+        skipped,
+    )
+
+
+def _labels_of(
+    read: _Read,
     model: LoadedModel,
     pictures: Pictures,
-    order: list[list[int]],
     label_map: dict[str, int] | None,
     device: torch.device | str,
-) -> tuple[Tensor, Tensor | None]:
-    """Return the pictures that can be read as pixels, and the outputs of their labels."""
-    output_of: dict[int, int] | None = None
-    images, labels = [], []
-    has_labels = pictures.label(order[0][0]) is not None
-    for batch in batches(pictures, model, order, has_labels, workers=0):
-        if batch.images is None:
-            continue
-        if output_of is None and has_labels:
-            logits = logits_of(model, batch.images[:1].to(device))
-            output_of = outputs_of(pictures, model, logits.shape[1], label_map)
-        images.append(batch.images)
-        labels += [] if output_of is None else [output_of[label] for label in batch.labels]
-    if not images:
-        raise ValueError(f"none of the pictures of {pictures.name} can be read")
-    return torch.cat(images), torch.tensor(labels) if has_labels else None
+) -> Tensor | None:
+    """Return the outputs of a model that the labels stand for; None without labels."""
+    if not read.labels:
+        return None
+    num_classes = logits_of(model, read.images[:1].to(device)).shape[1]
+    output_of = outputs_of(pictures, model, num_classes, label_map) or {}
+    return torch.tensor([output_of[label] for label in read.labels])
 
 
 def _same(a: Tensor | None, b: Tensor | None) -> bool:

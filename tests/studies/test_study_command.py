@@ -210,3 +210,14 @@ def test_wrong_entries_and_models_are_named(nets, old, new, message):
 def test_without_models_it_says_how_to_name_one(nets):
     result = command(written(nets, 'data = "data"'))
     assert "study.toml must have a [[model]] table for each model" in result.output
+
+
+def test_a_picture_that_cannot_be_read_is_named(nets):
+    Path("data/b/0.png").write_bytes(b"no picture")
+    Path("data/b/1.png").write_bytes(b"no picture")
+    text = STUDY.replace("max_images = 9", "")
+    result = command(written(nets, text))
+    assert result.exit_code == 0, result.output
+    skipped = json.loads(Path("robustness/study.json").read_text())["skipped"]
+    assert sorted(name for name, _ in skipped) == ["b/0.png", "b/1.png"]
+    assert "not used: b/0.png: " in result.output
