@@ -331,8 +331,7 @@ def tell(
         for number, (score, measure) in enumerate(PAIRS, 1):
             row = found.cells[found.scores.index(score)]
             cell = row[found.robustness.index(measure)]
-            kinds = [RECIPES[family].group for family in cell.points.families]
-            yield f"association-{number}.png", figure_of_association(cell, kinds)
+            yield f"association-{number}.png", figure_of_association(cell)
     maps = heat_maps(args, data, models)
     yield from figures(studied, ratios, label_noise, maps)
 

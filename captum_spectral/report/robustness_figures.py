@@ -49,7 +49,7 @@ def figures(studied: StudiedModels, found: Associations | None = None) -> dict[s
         made["correlations.png"] = figure_of_correlations(found)
         for cell in found.cells[0]:  # of one score, whatever came out
             name = file_name(cell.robustness)
-            made[f"association-{name}.png"] = figure_of_association(cell, cell.points.families)
+            made[f"association-{name}.png"] = figure_of_association(cell)
     return made
 
 
@@ -67,21 +67,13 @@ def figure_of_correlations(found: Associations) -> bytes:
     return as_file(figure, "png", _DPI)
 
 
-def figure_of_association(cell: Association, names: Sequence[str]) -> bytes:
-    """Draw a score against a measure with every model, as the content of a PNG file.
-
-    Args:
-        cell: The association.
-        names: ``N`` names by which the models are coloured, such as their families.
-
-    Returns:
-        The content.
-    """
+def figure_of_association(cell: Association) -> bytes:
+    """Draw a score against a measure with every model, as the content of a PNG file."""
     points = cell.points
     figure, _ = visualize_association(
         points.score,
         points.robustness,
-        names,
+        points.families,
         points.score_error,
         points.robustness_error,
         coefficient=None if cell.reason else cell.spearman.value,
