@@ -180,12 +180,11 @@ def test_the_wheel_holds_them(tmp_path):
     shutil.copytree(ROOT / "captum_spectral", source / "captum_spectral")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q"]
+    pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-q"]
     built = subprocess.run(
         [*pip, "-w", tmp_path, source], capture_output=True, text=True, timeout=300
     )
-    if built.returncode:
-        pytest.skip(f"no wheel can be built here: {built.stderr[-300:]}")
+    assert built.returncode == 0, built.stderr[-2000:]
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     here = "captum_spectral/sources/photographs"
