@@ -79,9 +79,9 @@ def in_memory(mode, random, size):
     pixels = random.integers(0, 256, (height, width, channels))
     if mode in ("La", "RGBa"):
         pixels = np.minimum(pixels, pixels[..., -1:])
-    if mode == "LAB":  # colours that a screen shows; others are clipped in one way or another
-        pixels[..., 0] = random.integers(80, 220, (height, width))
-        pixels[..., 1:] = random.integers(-20, 21, (height, width, 2)) % 256
+    if mode == "LAB":  # colours well inside of what a screen shows; Pillow has coarse tables
+        pixels[..., 0] = random.integers(110, 230, (height, width))
+        pixels[..., 1:] = random.integers(-12, 13, (height, width, 2)) % 256
     if mode == "1":
         image = Image.fromarray((pixels[..., 0] > 127).astype(np.uint8) * 255).convert("1")
         return image, pixels[..., 0] > 127
@@ -186,12 +186,11 @@ def test_every_coloured_tiff_is_right_or_refused(path, photometric, bits, order,
     palette = random.integers(0, 65536, (2**bits, 3))
     more = [(320, 3, palette.T.ravel().tolist())] if photometric == 3 and bits <= 8 else []
     path.write_bytes(tiff(samples, bits, photometric, order=order, more=more))
-    try:
-        got = np.asarray(load_photograph(path), float)
-    except ValueError as error:
-        assert str(path) in str(error)
-        assert (photometric, bits) not in READ
+    if (photometric, bits) not in READ:
+        with pytest.raises(ValueError, match=r"picture\.tif cannot be read as an image"):
+            load_photograph(path)
         return
+    got = np.asarray(load_photograph(path), float)
     assert np.abs(got - shown_tiff(samples, bits, photometric, palette)).max() <= 1.7
 
 
