@@ -34,6 +34,7 @@ __all__ = [
     "format_labels",
     "format_spectral_dims",
     "format_target",
+    "has_float64",
     "warn",
 ]
 
@@ -85,6 +86,11 @@ def detached(x: Tensor) -> Tensor:
     """Detach `x`; clone it if it is an inference tensor, which autograd cannot use."""
     copied = x.is_inference() and not torch.is_inference_mode_enabled()
     return x.clone() if copied else x.detach()
+
+
+def has_float64(device: torch.device) -> bool:
+    """Say whether a device computes in float64, which MPS does not."""
+    return device.type != "mps"
 
 
 def format_spectral_dims(

@@ -25,8 +25,8 @@ _PATIENCE = 5.0  # seconds without a word; processes that start together meet so
 class Processes:
     """This process among those that ``torchrun`` started, or alone.
 
-    Made once, it meets the others, if there are any; where they are late it says on the error stream
-    what it waits for.
+    Made once, it meets the others, if there are any; where they are late it says on the error
+    stream what it waits for.
 
     Args:
         device: Where this process computes.

@@ -167,9 +167,7 @@ def test_what_a_killed_process_left_half_written_is_removed_and_nothing_of_other
 
 
 @pytest.mark.parametrize(("rank", "count"), [(0, 3), (1, 2)])
-def test_processes_that_never_come_are_named_soon_and_then_an_error(
-    nets, monkeypatch, rank, count
-):
+def test_processes_that_never_come_are_named_soon_and_then_an_error(nets, monkeypatch, rank, count):
     monkeypatch.setattr(processes, "_MEETING", timedelta(seconds=0.5))
     monkeypatch.setattr(processes, "_PATIENCE", 0.05)
     left = {"RANK": rank, "WORLD_SIZE": count, "MASTER_ADDR": "localhost"}
@@ -189,7 +187,10 @@ def test_processes_that_never_come_are_named_soon_and_then_an_error(
 @pytest.mark.parametrize(
     ("left", "message"),
     [
-        ({"WORLD_SIZE": "two"}, "WORLD_SIZE must be a whole number, as torchrun sets it, got 'two'"),
+        (
+            {"WORLD_SIZE": "two"},
+            "WORLD_SIZE must be a whole number, as .* got 'two'",
+        ),
         ({"WORLD_SIZE": "2", "RANK": "-1"}, "RANK must be a whole number, .* got '-1'"),
         ({"RANK": "1"}, "RANK=1 is not one of WORLD_SIZE=1 processes"),
         ({"WORLD_SIZE": "2", "RANK": "2"}, "RANK=2 is not one of WORLD_SIZE=2 processes, 0 to 1"),
