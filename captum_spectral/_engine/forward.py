@@ -228,10 +228,12 @@ def _that_waits(forward_func: Callable[..., Any]) -> str | None:
 
 def _no_tensor(output: Any) -> TypeError:
     got = output.dtype if isinstance(output, Tensor) else type(output).__name__
-    members = [
-        name for name in ("logits", "out") if hasattr(output, name) or _has_key(output, name)
-    ]
-    remedy = f"; wrap it: lambda x: model(x)[{members[0]!r}]" if members else ""
+    remedy = ""
+    for name in ("out", "logits"):  # of two the second is told
+        if _has_key(output, name):
+            remedy = f"; wrap it: lambda x: model(x)[{name!r}]"
+        elif hasattr(output, name):
+            remedy = f"; wrap it: lambda x: model(x).{name}"
     return TypeError(
         f"forward_func must return a tensor of real numbers or a number, got {got}{remedy}"
     )
