@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 from torchmetrics import Metric
 
-from captum_spectral._arguments import check_count
+from captum_spectral._arguments import check_count, has_float64
 from captum_spectral._captum import BaselineType, progress_bar
 from captum_spectral._engine.evaluation import NotFiniteError
 from captum_spectral._engine.values import Value
@@ -328,7 +328,7 @@ class SpectralImportance(Metric):
 
         def move(x: Tensor) -> Tensor:
             device = fn(torch.zeros((), device=x.device)).device
-            return x if device.type == "mps" else x.to(device)  # which has no float64
+            return x.to(device) if has_float64(device) else x
 
         return super()._apply(move, *args, **kwargs)
 
