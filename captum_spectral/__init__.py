@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         SpectralBanzhaf,
         SpectralForward,
         SpectralShapley,
+        WeightShapley,
         band_attribution,
     )
     from captum_spectral.boundary import (
@@ -85,6 +86,7 @@ __all__ = [
     "SpectralSNR",
     "SpectralSNRMetric",
     "SpectralShapley",
+    "WeightShapley",
     "__version__",
     "association",
     "band_attribution",
@@ -119,7 +121,7 @@ __all__ = [
 _ROOMS = {
     "attr": (
         "BoundaryIntegratedGradients BoundarySaliency FeatureSuppression SpectralBanzhaf "
-        "SpectralForward SpectralShapley band_attribution"
+        "SpectralForward SpectralShapley WeightShapley band_attribution"
     ),
     "boundary": "Boundary BoundaryNotFoundError BoundarySearch find_boundary",
     "features": (

@@ -94,12 +94,22 @@ class Forward:
         except Exception:  # a device that failed, a kind of tensor without bytes
             return None
 
-    def __call__(self, rows: tuple[Tensor, ...], examples: RowExamples) -> Any:
-        """Return the outputs of rows at the target."""
-        return self.at_target(self.outputs(rows, examples), examples)
+    def __call__(
+        self,
+        rows: tuple[Tensor, ...],
+        examples: RowExamples,
+        instead: Callable[..., Any] | None = None,
+    ) -> Any:
+        """Return the outputs of rows at the target, of the model or of what is called instead."""
+        return self.at_target(self.outputs(rows, examples, instead), examples)
 
-    def outputs(self, rows: tuple[Tensor, ...], examples: RowExamples) -> Any:
-        """Return all outputs of rows, as the model gives them.
+    def outputs(
+        self,
+        rows: tuple[Tensor, ...],
+        examples: RowExamples,
+        instead: Callable[..., Any] | None = None,
+    ) -> Any:
+        """Return all outputs of rows, as the model gives them, or what is called instead.
 
         Raises:
             ValueError: Gradients are asked of a model that would wait for other processes.
@@ -110,7 +120,8 @@ class Forward:
                 "pass with gradients waits for every other process, and these may have other "
                 "numbers of images; put its .module in its place"
             )
-        return run_forward(self._called, rows, None, self._args_of(examples))
+        called = self._called if instead is None else instead
+        return run_forward(called, rows, None, self._args_of(examples))
 
     def at_target(self, outputs: Any, examples: RowExamples) -> Any:
         """Pick the target of each row from the outputs, as Captum does it.
