@@ -15,8 +15,8 @@ PUBLIC = {
     "captum_spectral": """
         BandGame BandStop Boundary BoundaryIntegratedGradients BoundaryNotFoundError
         BoundarySaliency BoundarySearch Curve FeatureSuppression Game HighPass
-        ImportanceResult LowPass SpectralForward SpectralImportance SpectralSNR
-        SpectralSNRMetric SpectralShapley __version__ association band_attribution
+        ImportanceResult LowPass SpectralBanzhaf SpectralForward SpectralImportance SpectralSNR
+        SpectralSNRMetric SpectralShapley WeightShapley __version__ association band_attribution
         band_frequencies band_mask band_profile band_sensitivity band_sums concentration
         deletion_curve energy_in_box features find_boundary fourier_heat_map insertion_curve
         lowest_cutoff normalized_entropy paint pixel_map positive_percentage robust_accuracy
@@ -24,15 +24,17 @@ PUBLIC = {
         visualization
         """,
     "captum_spectral.attr": """
-        BoundaryIntegratedGradients BoundarySaliency FeatureSuppression SpectralForward
-        SpectralShapley band_attribution
+        BoundaryIntegratedGradients BoundarySaliency FeatureSuppression SpectralBanzhaf
+        SpectralForward SpectralShapley WeightShapley band_attribution
         """,
     "captum_spectral.boundary": """
         Boundary BoundaryNotFoundError BoundarySearch SearchMethod find_boundary
         """,
     "captum_spectral.coalitions": """
-        Estimator Exact MAX_EXACT_ROWS Orderings OwnOrderings PlayerEstimate all_coalitions
-        among_all check_exact sample_orderings shapley_from_table shapley_weights
+        CrossFitted ESTIMATORS Estimator Exact GamePrior GaussianProcess MAX_EXACT_ROWS Orderings
+        OwnOrderings PlayerEstimate Regression Semivalue all_coalitions among_all banzhaf
+        banzhaf_from_table check_exact designed_pairs estimator_of half_width leverage_pairs relevance_from
+        sample_orderings shapley shapley_from_table shapley_weights
         """,
     "captum_spectral.features": """
         Features FourierBands Pixels band_frequencies band_mask band_profile band_sums paint

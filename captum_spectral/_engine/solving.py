@@ -1,4 +1,4 @@
-"""How a game is to be solved, checked before there is one."""
+"""Choose how a game is solved, checked before there is one."""
 
 from __future__ import annotations
 
@@ -115,4 +115,4 @@ def estimator_for(
     # The coalitions depend on a seed alone, so that a design is made once.
     device = "cpu" if generator is None else generator.device
     seed = int(torch.randint(2**62, (), generator=generator, device=device))
-    return estimator_of(rows, name, found > 0, relevance, index, seed)
+    return estimator_of(rows, name, found > 0, relevance, index=index, seed=seed)

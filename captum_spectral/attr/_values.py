@@ -1,4 +1,4 @@
-"""What the values of a game have in common: how it is solved, and the form of the result."""
+"""Methods that give values of a game share how it is solved, and the form of the result."""
 
 from __future__ import annotations
 
