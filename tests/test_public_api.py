@@ -33,7 +33,8 @@ PUBLIC = {
     "captum_spectral.coalitions": """
         CrossFitted ESTIMATORS Estimator Exact GamePrior GaussianProcess MAX_EXACT_ROWS Orderings
         OwnOrderings PlayerEstimate Regression Semivalue all_coalitions among_all banzhaf
-        banzhaf_from_table check_exact designed_pairs estimator_of half_width leverage_pairs relevance_from
+        banzhaf_from_table check_exact designed_pairs estimator_of half_width leverage_pairs
+        relevance_from
         sample_orderings shapley shapley_from_table shapley_weights
         """,
     "captum_spectral.features": """
