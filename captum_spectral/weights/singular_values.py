@@ -450,7 +450,7 @@ class SingularValues:
     def _marked(self, found: Tensor, degenerate: Degenerate, k: int, dims: int = 2) -> Tensor:
         """Put NaN where value k has no derivative; it has so many dims behind the leading ones."""
         wrong = self._without(degenerate)[..., k]
-        return torch.where(wrong.reshape(*wrong.shape, *[1] * dims), torch.nan, found)
+        return torch.where(wrong.reshape((*wrong.shape, *[1] * dims)), torch.nan, found)
 
     def _without(self, degenerate: Degenerate) -> Tensor:
         """Return which values have no derivative, ``(..., p)``."""
