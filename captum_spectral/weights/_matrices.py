@@ -92,13 +92,13 @@ def unit_of(size: Tensor) -> Tensor:
 
 
 def _check_leading(x: Tensor, weight: Tensor, name: str) -> None:
-    try:
-        torch.broadcast_shapes(x.shape[:-2], weight.shape[:-2])
-    except RuntimeError:
+    own, other = x.shape[:-2], weight.shape[:-2]
+    pairs = zip(reversed(own), reversed(other), strict=False)  # one may have dims more
+    if any(a != b and 1 not in (a, b) for a, b in pairs):
         raise ValueError(
-            f"the leading dims of {name}, {tuple(x.shape[:-2])}, do not broadcast with those of "
-            f"weight, {tuple(weight.shape[:-2])}"
-        ) from None
+            f"the leading dims of {name}, {tuple(own)}, do not broadcast with those of weight, "
+            f"{tuple(other)}"
+        )
 
 
 def _check_finite(x: Tensor, name: str) -> None:

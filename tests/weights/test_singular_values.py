@@ -192,9 +192,7 @@ def test_the_hessian_is_that_of_autograd(shape):
     weight, direction = random_pair(shape)
     spectrum = SingularValues(weight)
     for k in (0, 2):
-        truth = torch.autograd.functional.hessian(
-            lambda a, k=k: torch.linalg.svdvals(a)[k], weight
-        )
+        truth = torch.autograd.functional.hessian(lambda a, k=k: torch.linalg.svdvals(a)[k], weight)
         assert close(spectrum.hessian(k), truth)
         assert close(spectrum.hessian_diagonal(k), torch.einsum("abab->ab", truth))
         product = torch.einsum("abcd,cd->ab", truth, direction)
@@ -215,4 +213,7 @@ def test_curvature_of_a_cluster_is_that_of_its_mean(spacing):
         assert close(hessian, products)
     with pytest.raises(ValueError, match="tied"):
         spectrum.hessian(0)
-    assert spectrum.gradient(0, degenerate="nan").isnan().flatten(1).all(1).tolist() == [True, False]
+    assert spectrum.gradient(0, degenerate="nan").isnan().flatten(1).all(1).tolist() == [
+        True,
+        False,
+    ]
