@@ -1,14 +1,17 @@
 """Derivatives of singular values beside nested jvp, pymablock and 60 digits; certified radii.
 
-Four tables, ``--tables`` chooses: orders 1 to 6 of random matrices against nested
+Five tables, ``--tables`` chooses: orders 1 to 6 of random matrices against nested
 ``torch.func.jvp`` of ``torch.linalg.svdvals`` and, where it is installed (``pip install
 pymablock``), pymablock; the mean of two values at falling distances against differences with 60
-digits, and the same mean by nested jvp; float32 against float64; and how often a change lies
-outside of the radius that ``predict`` gives.
+digits, and the same mean by nested jvp; float32 against float64; how often a change lies outside
+of the radius that ``predict`` gives; and the largest value of every convolution of
+EfficientNet-Lite0 that is not depthwise, as a matrix (out, in * k * k), after rounding to few bits
+per output channel, against ``forecast``.
 """
 
 from __future__ import annotations
 
+import statistics
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -16,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import arguments, report, start
-from torch import Tensor
+from common import arguments, efficientnet_lite0, report, start
+from torch import Tensor, nn
 
 from captum_spectral.weights import SingularValues
 
@@ -151,11 +154,42 @@ def radii(cases: int) -> list[dict[str, Any]]:
     return rows
 
 
+def rounding() -> list[dict[str, Any]]:
+    """Changes of the largest value by rounding, and their forecast."""
+    network = efficientnet_lite0()
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d) and m.groups == 1]
+    weights = [m.weight.detach().flatten(1).double() for m in layers]
+    spectra = [SingularValues(weight) for weight in weights]
+    rows = []
+    for bits in (8, 6, 4, 3):
+        inside, first, second, shifts = 0, [], [], []
+        for weight, spectrum in zip(weights, spectra, strict=True):
+            step = weight.abs().amax(1, keepdim=True) / (2 ** (bits - 1) - 1)
+            rounded = (weight / step).round() * step
+            truth = float(torch.linalg.svdvals(rounded)[0] - spectrum.values[0])
+            mean, std = (float(x[0]) for x in spectrum.forecast(step / 12**0.5))
+            inside += abs(truth - mean) <= 2 * std
+            shifts.append(mean / std)
+            first.append(abs(truth))  # to first order the mean change is 0
+            second.append(abs(truth - mean))
+        rows.append(
+            {
+                "bits": bits,
+                "layers": len(layers),
+                "within 2 deviations": f"{100 * inside / len(layers):.0f} %",
+                "mean / deviation, median": round(statistics.median(shifts), 2),
+                "change, median size": f"{statistics.median(first):.1e}",
+                "change - mean, median size": f"{statistics.median(second):.1e}",
+            }
+        )
+    return rows
+
+
 def main() -> None:
     """Print the tables."""
     parser = arguments(__doc__)
-    parser.add_argument("--cases", type=int, default=12_000, help="matrices of the last table")
-    names = ["orders", "ties", "precision", "radii"]
+    parser.add_argument("--cases", type=int, default=12_000, help="matrices of the table radii")
+    names = ["orders", "ties", "precision", "radii", "rounding"]
     parser.add_argument("--tables", nargs="+", choices=names, default=names)
     args = start(parser)
     torch.manual_seed(0)
@@ -164,9 +198,14 @@ def main() -> None:
         "ties": ties,
         "precision": lambda: precision(10 * args.rounds),
         "radii": lambda: radii(args.cases),
+        "rounding": rounding,
     }
+    found: dict[str, list[dict[str, Any]]] = {}
+    path = args.json
     for name in args.tables:
-        report(args, f"Singular values: {name}", tables[name]())
+        found[name] = tables[name]()
+        args.json = path if name == args.tables[-1] else None  # one file, with all of them
+        report(args, f"Singular values: {name}", found[name], tables=found)
 
 
 if __name__ == "__main__":

@@ -217,3 +217,8 @@ def test_curvature_of_a_cluster_is_that_of_its_mean(spacing):
         True,
         False,
     ]
+
+
+def test_a_spectrum_prints_sizes():
+    spectrum = SingularValues(torch.ones(2, 3, 5))
+    assert repr(spectrum) == "SingularValues(weight (2, 3, 5), torch.float32, 3 values)"
