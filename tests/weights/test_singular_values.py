@@ -222,3 +222,18 @@ def test_curvature_of_a_cluster_is_that_of_its_mean(spacing):
 def test_a_spectrum_prints_sizes():
     spectrum = SingularValues(torch.ones(2, 3, 5))
     assert repr(spectrum) == "SingularValues(weight (2, 3, 5), torch.float32, 3 values)"
+
+
+def test_a_cluster_that_reaches_zero_has_no_derivative_even_of_its_mean():
+    spectrum = SingularValues(torch.diag(torch.tensor([3.0, 0.1, 0.0])), rtol=0.05)
+    assert spectrum.clusters.tolist() == [0, 1, 1]
+    found = spectrum.derivative(torch.eye(3), degenerate="mean")
+    assert found.isnan().tolist() == [False, True, True]
+
+
+def test_a_complex_weight_takes_a_real_direction():
+    weight = torch.randn(3, 4, dtype=torch.complex128)
+    direction = torch.randn(3, 4, dtype=torch.float64)
+    spectrum = SingularValues(weight)
+    for order, truth in enumerate(by_autograd(weight, direction + 0j, 3), 1):
+        assert close(spectrum.derivative(direction, order), truth)
