@@ -257,3 +257,22 @@ def test_associations(run):
     assert len(record["independent"]) == 4
     assert len(record["harder"]) == 8
     assert "| data | resampled | true | covers | mean width |" in printed
+
+
+def test_singular_value_accuracy(run):
+    options = ["--tables", "radii", "precision", "--cases", "120", "--rounds", "1"]
+    printed, record = run("singular_value_accuracy", *options)
+    assert "### Singular values: precision" in printed
+    assert [row["outside"] for row in record["tables"]["radii"]] == [0] * 12
+    assert sum(row["cases"] for row in record["tables"]["radii"]) == 120
+    assert sum(row["values"] for row in record["tables"]["precision"]) == 240
+
+
+def test_singular_values(run):
+    options = ["--shapes", "4x3", "2x3x3", "--peers", "nested reverse", "--rounds", "1"]
+    _, record = run("singular_values", *options)
+    assert [(row["matrix"], row["order"]) for row in record["rows"]] == [
+        *(("4x3", 2), ("4x3", 3), ("2x3x3", 2), ("2x3x3", 3)),
+    ]
+    differences = [row["largest difference"] for row in record["rows"] + record["products"]]
+    assert max(map(float, differences)) < 1e-10
