@@ -5,17 +5,20 @@ from captum_spectral.features.features import Features
 from captum_spectral.features.fourier import FourierBands, split_bands
 from captum_spectral.features.painting import band_profile, band_sums, paint, pixel_map, unpaint
 from captum_spectral.features.pixels import Pixels
+from captum_spectral.features.sectors import Sectors, sector_mask
 
 __all__ = [
     "Features",
     "FourierBands",
     "Pixels",
+    "Sectors",
     "band_frequencies",
     "band_mask",
     "band_profile",
     "band_sums",
     "paint",
     "pixel_map",
+    "sector_mask",
     "split_bands",
     "unpaint",
 ]

@@ -94,12 +94,12 @@ def band_mask(
         Models using Axiomatic Spectral Importance Decomposition*, TMLR 2024 (bands of equal width
         under the max-norm).
     """
-    sizes = _check_sizes(shape)
+    sizes = check_sizes(shape)
     if norm not in ("linf", "l2", "l1"):
         raise ValueError(f"norm must be 'linf', 'l2' or 'l1', got {norm!r}")
     if edges is not None:
-        mask = _digitize(sizes, norm, _check_edges(edges))
-        empty = _empty_band(mask, len(edges) + 1)
+        mask = digitize(sizes, norm, check_edges(edges))
+        empty = empty_band(mask, len(edges) + 1)
         if empty is not None:
             raise ValueError(
                 f"edges={list(edges)!r} leave band {empty} without any frequency of a signal of "
@@ -109,13 +109,13 @@ def band_mask(
     most = DEFAULT_BANDS if num_bands is None else check_count("num_bands", num_bands)
     if spacing not in ("linear", "octave"):
         raise ValueError(f"spacing must be 'linear' or 'octave', got {spacing!r}")
-    mask = _digitize(sizes, norm, _edges(most, spacing))
-    empty = _empty_band(mask, most)
+    mask = digitize(sizes, norm, edges_of(most, spacing))
+    empty = empty_band(mask, most)
     if empty is None:
         return torch.from_numpy(mask)
     for fits in range(min(most, max(sizes)), 0, -1):
-        mask = _digitize(sizes, norm, _edges(fits, spacing))
-        if _empty_band(mask, fits) is None:
+        mask = digitize(sizes, norm, edges_of(fits, spacing))
+        if empty_band(mask, fits) is None:
             break
     if num_bands is not None:
         raise ValueError(
@@ -198,7 +198,7 @@ def _spectral_dims_of(mask: Tensor, spectral_dims: int | Sequence[int] | None) -
     return (-2, -1)
 
 
-def _digitize(sizes: tuple[int, ...], norm: str, edges: Sequence[Fraction]) -> np.ndarray:
+def digitize(sizes: tuple[int, ...], norm: str, edges: Sequence[Fraction]) -> np.ndarray:
     """Band ids over the plane: how many edges are at or below each bin's radius, in integers.
 
     Every radius is written over one common denominator, so a comparison with an edge p / q is one
@@ -225,19 +225,21 @@ def _digitize(sizes: tuple[int, ...], norm: str, edges: Sequence[Fraction]) -> n
     return bands[np.ix_(*unfold)].astype(np.int64)
 
 
-def _edges(num_bands: int, spacing: str) -> list[Fraction]:
+def edges_of(num_bands: int, spacing: str) -> list[Fraction]:
+    """Return the interior edges of bands of equal widths, or of octaves."""
     if spacing == "linear":
         return [Fraction(i, num_bands) for i in range(1, num_bands)]
     return [Fraction(1, 2 ** (num_bands - i)) for i in range(1, num_bands)]
 
 
-def _empty_band(mask: np.ndarray, num_bands: int) -> int | None:
+def empty_band(mask: np.ndarray, num_bands: int) -> int | None:
     """Return the first band without any frequency."""
     empty = np.flatnonzero(np.bincount(mask.ravel(), minlength=num_bands) == 0)
     return int(empty[0]) if empty.size else None
 
 
-def _check_sizes(shape: Sequence[int]) -> tuple[int, ...]:
+def check_sizes(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return sizes as integers; raise unless there is one and all are positive."""
     try:
         sizes = tuple(int(n) for n in shape)
     except TypeError as error:
@@ -249,7 +251,8 @@ def _check_sizes(shape: Sequence[int]) -> tuple[int, ...]:
     return sizes
 
 
-def _check_edges(edges: Sequence[float | Fraction]) -> list[Fraction]:
+def check_edges(edges: Sequence[float | Fraction]) -> list[Fraction]:
+    """Return interior edges as fractions; raise unless they are positive and increase."""
     try:
         exact = [Fraction(e) for e in edges]
     except (TypeError, ValueError, OverflowError) as error:
