@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any, Literal
@@ -95,10 +95,42 @@ def band_mask(
         under the max-norm).
     """
     sizes = check_sizes(shape)
+    return nested_bands(
+        sizes,
+        lambda edges: digitize(sizes, norm, edges),
+        num_bands,
+        norm=norm,
+        spacing=spacing,
+        edges=edges,
+    )
+
+
+def nested_bands(
+    sizes: tuple[int, ...],
+    digitized: Callable[[Sequence[Fraction]], np.ndarray],
+    num_bands: int | None,
+    *,
+    norm: str,
+    spacing: str,
+    edges: Sequence[float | Fraction] | None,
+) -> Tensor:
+    """Return bands between edges: so many, or by default as many as fit; none is empty.
+
+    Args:
+        sizes: Of the signal, for errors.
+        digitized: Returns the ids ``(*sizes)`` between interior edges.
+        num_bands: As in :func:`band_mask`.
+        norm: See there.
+        spacing: See there.
+        edges: See there.
+
+    Raises:
+        TypeError, ValueError: As :func:`band_mask`.
+    """
     if norm not in ("linf", "l2", "l1"):
         raise ValueError(f"norm must be 'linf', 'l2' or 'l1', got {norm!r}")
     if edges is not None:
-        mask = digitize(sizes, norm, check_edges(edges))
+        mask = digitized(check_edges(edges))
         empty = empty_band(mask, len(edges) + 1)
         if empty is not None:
             raise ValueError(
@@ -109,12 +141,12 @@ def band_mask(
     most = DEFAULT_BANDS if num_bands is None else check_count("num_bands", num_bands)
     if spacing not in ("linear", "octave"):
         raise ValueError(f"spacing must be 'linear' or 'octave', got {spacing!r}")
-    mask = digitize(sizes, norm, edges_of(most, spacing))
+    mask = digitized(edges_of(most, spacing))
     empty = empty_band(mask, most)
     if empty is None:
         return torch.from_numpy(mask)
     for fits in range(min(most, max(sizes)), 0, -1):
-        mask = digitize(sizes, norm, edges_of(fits, spacing))
+        mask = digitized(edges_of(fits, spacing))
         if empty_band(mask, fits) is None:
             break
     if num_bands is not None:

@@ -11,7 +11,7 @@ from captum_spectral.features.band_mask import band_mask
 from captum_spectral.features.feature_mask import check_ids, place_ids, single_masks
 from captum_spectral.features.features import Features, assign, signal_dtype, split
 
-__all__ = ["FourierBands", "bands", "split_bands"]
+__all__ = ["FourierBands", "bands", "place_mask", "split_bands"]
 
 
 class FourierBands(Features):
@@ -68,7 +68,7 @@ class FourierBands(Features):
             mask = band_mask([inputs.shape[d] for d in dims], self.num_bands)
         else:
             check_ids(mask, name, what="band ids")
-        placed = _place(mask, inputs, dims, name)
+        placed = place_mask(mask, inputs, dims, name)
         if self.feature_mask is not None:
             _check_symmetry(placed, dims, name)
         return placed
@@ -175,7 +175,7 @@ def split_bands(
     return result
 
 
-def _place(mask: Tensor, x: Tensor, dims: tuple[int, ...], name: str) -> Tensor:
+def place_mask(mask: Tensor, x: Tensor, dims: tuple[int, ...], name: str) -> Tensor:
     """Put the dims of the mask where the spectral dims of ``x`` are, and make these whole."""
     spectral = tuple(x.shape[d] for d in dims)
     if tuple(mask.shape) == spectral:
