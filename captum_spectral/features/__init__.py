@@ -8,6 +8,7 @@ from captum_spectral.features.fourier import FourierBands, split_bands
 from captum_spectral.features.painting import band_profile, band_sums, paint, pixel_map, unpaint
 from captum_spectral.features.pixels import Pixels
 from captum_spectral.features.sectors import Sectors, sector_mask
+from captum_spectral.features.wavelets import Wavelets
 
 __all__ = [
     "DCT",
@@ -16,6 +17,7 @@ __all__ = [
     "LumaChromaBands",
     "Pixels",
     "Sectors",
+    "Wavelets",
     "band_frequencies",
     "band_mask",
     "band_profile",

@@ -98,7 +98,7 @@ def test_bands_hold_the_coefficients_between_their_edges(size, norm):
 
 def test_a_default_fits_small_images_and_a_number_that_does_not_is_refused():
     assert dct_mask((3, 5)).unique().tolist() == [0, 1, 2, 3, 4]
-    with pytest.raises(ValueError, match="num_bands=8 is more than .* at most num_bands=5 fits"):
+    with pytest.raises(ValueError, match=r"num_bands=8 is more than .* at most num_bands=5 fits"):
         dct_mask((3, 5), 8)
 
 
@@ -201,7 +201,7 @@ def test_a_small_image_says_which_coefficients_it_lacks():
         (
             lambda: DCT(torch.zeros(2, 8, 8).long(), block_size=8).ids(torch.rand(1, 3, 8, 8)),
             ValueError,
-            r"feature_mask of shape \(2, 8, 8\) is not that of a block, \(8, 8\), for every channel",
+            r"feature_mask of shape \(2, 8, 8\) is not that of a block, \(8, 8\)",
         ),
         (
             lambda: DCT(torch.zeros(4, 4).long()).ids(torch.rand(1, 3, 8, 8)),
