@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from captum_spectral._arguments import check_count
-from captum_spectral.features.band_mask import band_mask
+from captum_spectral.features.band_mask import DEFAULT_BANDS, band_mask
 from captum_spectral.features.feature_mask import check_ids
 from captum_spectral.features.features import Features
 from captum_spectral.features.fourier import FourierBands
@@ -182,6 +182,42 @@ class LumaChromaBands(Features):
     def of_coefficients(self, ids: Tensor) -> Tensor:
         """Return the players of the half that is computed."""
         return self._fourier.of_coefficients(ids)
+
+    @property
+    def num_features(self) -> int | None:
+        """The most bands; None where their number depends on that of the channels."""
+        luma, chroma = self._counts()
+        if not self.separate:
+            return luma + chroma
+        if isinstance(self.axes, str) and self.axes == "opponent":
+            return None
+        channels = 3 if isinstance(self.axes, str) else len(self.axes)
+        return luma + (channels - 1) * chroma
+
+    def names(self, inputs: Tensor) -> tuple[str, ...]:
+        """Return the axis and the band of each player."""
+        ids = self.ids(inputs)
+        luma = int(ids[:, 0].max()) + 1
+        names = [f"luma {band}" for band in range(luma)]
+        axes = inputs.shape[_CHANNELS] - 1
+        bands = (int(ids.max()) + 1 - luma) // (max(axes, 1) if self.separate else 1)
+        if self.separate:
+            names += [f"chroma {axis}.{band}" for axis in range(axes) for band in range(bands)]
+        else:
+            names += [f"chroma {band}" for band in range(bands)]
+        return tuple(names)
+
+    def _counts(self) -> tuple[int, int]:
+        """Return the bands of luma and of an axis of chroma, or the most that fit."""
+        luma, chroma = (
+            count if mask is None else int(mask.max()) + 1
+            for mask, count in (
+                (self.feature_mask, self.num_bands),
+                (self.chroma_mask, self.num_chroma_bands),
+            )
+        )
+        luma = DEFAULT_BANDS if luma is None else luma
+        return luma, luma if chroma is None else chroma
 
     def _matrix(self, num_channels: int) -> Tensor:
         """Return the axes ``(C, C)``, a row for each."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from captum_spectral._arguments import check_count, format_spectral_dims
 from captum_spectral.features.band_mask import (
+    DEFAULT_BANDS,
     Norm,
     Spacing,
     check_sizes,
@@ -254,6 +255,22 @@ class DCT(Features):
         for dim in _DIMS:
             coefficients = self._along(coefficients, dim, inverse=True)
         return coefficients
+
+    @property
+    def num_features(self) -> int:
+        """The number of players, or the most that fit."""
+        if self.block_size is not None:
+            return int(self._block_mask(self.block_size).max()) + 1
+        if self.feature_mask is not None:
+            return int(self.feature_mask.max()) + 1
+        return DEFAULT_BANDS if self.num_bands is None else self.num_bands
+
+    def names(self, inputs: Tensor) -> tuple[str, ...] | None:
+        """Return row and column of every coefficient of a block; bands and masks have numbers."""
+        if self.block_size is None or not (self.num_bands is self.feature_mask is None):
+            return None
+        sides = range(self.block_size)
+        return tuple(f"({u}, {v})" for u in sides for v in sides)
 
     def _block_mask(self, size: int) -> Tensor:
         """Return the ids of the coefficients of a block, ``(..., n, n)``."""

@@ -234,6 +234,28 @@ class Sectors(FourierBands):
                 rows.append((radii[ring], radii[ring + 1], *ends))
         return torch.tensor(rows, dtype=torch.float64, device="cpu")
 
+    @property
+    def num_features(self) -> int:
+        """The number of sectors, or the most that fit."""
+        return self._count(*self._wanted())
+
+    def names(self, inputs: Tensor) -> tuple[str, ...]:
+        """Return the radii, in cycles/pixel, and the middle of the orientations of each sector."""
+        names = []
+        geometry = self.geometry([inputs.shape[d] for d in self._dims(inputs)]).tolist()
+        for number, (low, high, begin, end) in enumerate(geometry):
+            radii = f"{low:.3g}+" if math.isinf(high) else f"{low:.3g}-{high:.3g}"
+            whole = number == 0 and self.centre != "first"
+            middle = (begin + end) / 2 % 180
+            names.append(f"{self.centre} {radii}" if whole else f"{radii} at {middle:.3g}°")
+        return tuple(names)
+
+    def _wanted(self) -> tuple[int, int]:
+        """Return the numbers of rings and orientations that were asked for, or are the defaults."""
+        rings = DEFAULT_RADIAL if self.num_radial is None else self.num_radial
+        rings = rings if self.edges is None else len(self.edges) + 1
+        return rings, DEFAULT_ANGULAR if self.num_angular is None else self.num_angular
+
     def _edges(self, rings: int) -> Sequence[Fraction]:
         return edges_of(rings, self.spacing) if self.edges is None else self.edges
 
@@ -252,10 +274,7 @@ class Sectors(FourierBands):
         Raises:
             ValueError: What was asked for does not fit.
         """
-        rings = self.num_radial or DEFAULT_RADIAL
-        if self.edges is not None:
-            rings = len(self.edges) + 1
-        orientations = self.num_angular or DEFAULT_ANGULAR
+        rings, orientations = self._wanted()
         empty = self._empty(sizes, rings, orientations)
         if empty is None:
             return rings, orientations

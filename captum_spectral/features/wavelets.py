@@ -16,6 +16,7 @@ from captum_spectral.features.products import apply_along
 __all__ = ["Wavelets"]
 
 DEFAULT_LEVELS = 3
+_ORIENTATIONS = ("horizontal", "vertical", "diagonal")
 _HAAR = (math.sqrt(0.5), math.sqrt(0.5))
 
 
@@ -136,6 +137,18 @@ class Wavelets(Features):
             x = torch.cat([torch.cat([x, beside], -1), below], -2)
             x = apply_along(columns.T, apply_along(rows.T, x, -2), -1)
         return x
+
+    @property
+    def num_features(self) -> int:
+        """The number of players, or the most that fit."""
+        levels = DEFAULT_LEVELS if self.levels is None else self.levels
+        return 1 + levels * (len(_ORIENTATIONS) if self.orientations else 1)
+
+    def names(self, inputs: Tensor) -> tuple[str, ...]:
+        """Return the level, 1 the finest, and the orientation of each player."""
+        levels = range(self._levels_of((inputs.shape[-2], inputs.shape[-1])), 0, -1)
+        kinds = [f" {kind}" for kind in _ORIENTATIONS] if self.orientations else [""]
+        return ("approximation", *(f"level {n}{kind}" for n in levels for kind in kinds))
 
     def _levels_of(self, sizes: tuple[int, int]) -> int:
         """Return how many levels images of sizes are split into."""
