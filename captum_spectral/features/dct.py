@@ -267,7 +267,7 @@ class DCT(Features):
 
     def names(self, inputs: Tensor) -> tuple[str, ...] | None:
         """Return row and column of every coefficient of a block; bands and masks have numbers."""
-        if self.block_size is None or not (self.num_bands is self.feature_mask is None):
+        if self.block_size is None or self.num_bands is not None or self.feature_mask is not None:
             return None
         sides = range(self.block_size)
         return tuple(f"({u}, {v})" for u in sides for v in sides)

@@ -169,7 +169,7 @@ def test_small_images_have_as_many_players_as_fit():
     importance.update(images, labels)
     result = importance.compute()
     assert len(result.attributions) == len(result.names) == len(Sectors().geometry((4, 5))) < 12
-    with pytest.raises(ValueError, match="12 bands fit these images, and . fitted those before"):
+    with pytest.raises(ValueError, match=r"12 bands fit these images, and . fitted those before"):
         importance.update(*images_and_labels(2, size=(24, 24)))
 
 
@@ -203,5 +203,5 @@ def test_more_players_than_there_is_room_for_are_refused_before_the_model_runs()
             return FourierBands(num_bands=3).ids(inputs)
 
     importance = SpectralImportance(lambda x: 1 / 0, features=Rings())
-    with pytest.raises(ValueError, match="have 3 features, and there is room for 2; .*num_bands=3"):
+    with pytest.raises(ValueError, match=r"have 3 features, and there is room for 2; .*num_bands=3"):
         importance.update(*images_and_labels(2))
