@@ -18,6 +18,7 @@ __all__ = [
     "diverging",
     "lines_in",
     "scale_of",
+    "side_of",
     "strongest",
     "told",
     "write_value",
@@ -54,9 +55,7 @@ def scale_of(values: Floats) -> Normalize:
 def diverging(ground: Colour) -> LinearSegmentedColormap:
     """Return colours from orange (negative) over the ground (0 and NaN) to blue (positive)."""
     ends = [strongest(to_rgb(COLOURS[i]), ground) for i in (1, 0)]
-    colours = LinearSegmentedColormap.from_list("signed", [ends[0], np.array(ground), ends[1]])
-    colours.set_bad(ground)
-    return colours
+    return LinearSegmentedColormap.from_list("signed", [ends[0], np.array(ground), ends[1]])
 
 
 def strongest(colour: Colour, ground: Colour) -> Floats:
@@ -71,6 +70,13 @@ def strongest(colour: Colour, ground: Colour) -> Floats:
 def lines_in(inches: float, size: float) -> int:
     """Return how many lines of letters of ``size`` points are at most ``inches`` high."""
     return max(1, int(inches / (1.3 * size / 72)))
+
+
+def side_of(axes: Axes) -> float:
+    """Return the side in inches of square axes whose layout is at rest."""
+    axes.apply_aspect()
+    box = axes.get_window_extent()
+    return float(0.97 * min(box.width, box.height) / axes.figure.dpi)
 
 
 def told(value: float, error: float | None) -> list[str]:
@@ -88,17 +94,22 @@ def write_value(
     lines: Sequence[str],
     inches: tuple[float, float],
     ground: Colour,
+    *,
+    behind: Any = None,
 ) -> None:
     """Write lines in the middle of a cell of so many inches: the first ones, as many as fit.
 
     They are never shortened, which could lose a sign: letters get smaller, and are left out where
-    they could not be read.
+    they could not be read. The layout should be at rest. ``behind`` is a colour that hides what is
+    drawn under them.
     """
     sizes = [_NUMBER, *[_SMALL] * (len(lines) - 1)]
     while len(lines) > 1 and inches[1] < 1.1 * _LINE * sum(sizes[: len(lines)]) / 72:
         lines = lines[:-1]
     above = sum(sizes[: len(lines)]) * _LINE / 2  # points from the middle of the cell
     options: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "center"}
+    if behind is not None:
+        options["bbox"] = {"facecolor": behind, "edgecolor": "none", "pad": 1.0}
     for line, size in zip(lines, sizes, strict=False):
         middle = above - size * _LINE / 2
         text = write(

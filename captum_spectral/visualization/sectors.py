@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -12,6 +14,7 @@ from captum_spectral.visualization._cells import (
     check_cells,
     diverging,
     scale_of,
+    side_of,
     told,
     write_value,
 )
@@ -23,10 +26,12 @@ from captum_spectral.visualization._text import set_title, write
 __all__ = ["visualize_sectors"]
 
 _NYQUIST = 0.5  # cycles/pixel, the edge of the plane along an axis
+_EDGE = 0.52
 _STEP = 2.0  # degrees from point to point of an arc, at most
 _FIVE_TICKS = 2.6  # inches that five tick labels need
 _ORDERS = {"l2": 2.0, "linf": np.inf, "l1": 1.0}
 _TINY = 1e-6
+_WIDE = 1.7  # width of the place of a number over its height
 
 
 def visualize_sectors(
@@ -98,21 +103,21 @@ def visualize_sectors(
     side = 0.7 * min(across, high)  # inches
     ground = inside(axes)
     colours = ScalarMappable(scale_of(numbers), diverging(ground))
-    look = {"edgecolor": faded(ground), "linewidth": 0.7}
-    hatched = False
+    look: dict[str, Any] = {"edgecolor": faded(ground), "linewidth": 0.7}
+    unsure = np.zeros(len(numbers), bool)
+    if errors is not None:
+        unsure = np.abs(numbers) < num_standard_errors * errors  # never where one is NaN
+    filled = [ground if np.isnan(value) else colours.to_rgba(value) for value in numbers.tolist()]
     for sector, (low, outer, begin, end) in enumerate(places.tolist()):
-        value = float(numbers[sector])
-        error = None if errors is None else float(errors[sector])
-        unsure = error is not None and abs(value) < num_standard_errors * error
-        hatched |= unsure
-        colour = ground if np.isnan(value) else colours.to_rgba(value)
-        hatch = "////" if unsure else None
-        for turn in (0, 180):
-            outline = _outline((low, outer), (begin + turn, end + turn), norm)
-            axes.add_patch(Polygon(outline, facecolor=colour, hatch=hatch, **look))
-        place, inches = _label_place((low, outer), (begin, end), norm, side)
-        write_value(axes, place, told(value, error), inches, ground)
-    axes.set(xlim=(-_NYQUIST, _NYQUIST), ylim=(_NYQUIST, -_NYQUIST), aspect="equal")
+        hatch = "////" if unsure[sector] else None
+        whole = end - begin == 180  # k and -k together go all the way round
+        for turn in (0,) if whole else (0, 180):
+            angles = (begin + turn, begin + 360 if whole else end + turn)
+            outline = _outline((low, outer), angles, norm)
+            axes.add_patch(Polygon(outline, facecolor=filled[sector], hatch=hatch, **look))
+    # A margin parts the labels of both axes at their corner.
+    axes.set(xlim=(-_EDGE, _EDGE), ylim=(_EDGE, -_EDGE), aspect="equal")
+    axes.spines[:].set_visible(False)
     ticks = [-0.5, -0.25, 0, 0.25, 0.5] if side > _FIVE_TICKS else [-0.5, 0, 0.5]
     axes.grid(False)
     axes.set_xticks(ticks)
@@ -123,14 +128,20 @@ def visualize_sectors(
     add_colour_bar(figure, colours, inches=side, cax=beside)
     write(beside.set_ylabel(with_unit("attribution", unit)), side)
     above = 0.0  # points of a note between axes and title
-    if hatched:
+    if unsure.any():
         note = f"hatched: within {num_standard_errors:.3g} standard errors of 0"
         colour = faded(outside(axes.figure), 7.0)
         text = axes.text(0, 1.015, note, transform=axes.transAxes, fontsize=8, color=colour)
         above = 12.0 + 10 * write(text, side).get_text().count("\n")
     if title:
-        set_title(axes, title, across, pad=6 + above)
+        set_title(axes, title, across, pad=10 + above)
     settle(axes)
+    side = side_of(axes) / (2 * _EDGE)
+    for sector, (low, outer, begin, end) in enumerate(places.tolist()):
+        lines = told(float(numbers[sector]), None if errors is None else float(errors[sector]))
+        place, inches = _label_place((low, outer), (begin, end), norm, side)
+        behind = filled[sector] if unsure[sector] else None
+        write_value(axes, place, lines, inches, ground, behind=behind)
     show(use_pyplot)
     return figure, axes
 
@@ -140,13 +151,16 @@ def _outline(radii: tuple[float, float], angles: tuple[float, float], norm: str)
     begin, end = angles
     steps = max(2, int(np.ceil((end - begin) / _STEP)) + 1)
     # Squares and diamonds have corners at multiples of 45 degrees, and so has the plane.
-    corners = 45 * np.arange(np.ceil(begin / 45), np.floor(end / 45) + 1)
-    degrees = np.unique(np.concatenate([np.linspace(begin, end, steps), corners]))
+    bends = 45 * np.arange(np.ceil(begin / 45), np.floor(end / 45) + 1)
+    degrees = np.unique(np.concatenate([np.linspace(begin, end, steps), bends]))
     ways = np.stack([np.cos(np.radians(degrees)), -np.sin(np.radians(degrees))], 1)
     sizes = np.linalg.norm(ways, ord=_ORDERS[norm], axis=1)
     rim = _NYQUIST / np.abs(ways).max(1)  # where each way leaves the plane
     inner, outer = (np.minimum(radius / sizes, rim)[:, None] * ways for radius in radii)
-    return np.concatenate([outer, inner[::-1]])
+    if end - begin == 360 and radii[0] == 0:
+        inner = inner[:0]  # a disc has no seam
+    corners: Floats = np.concatenate([outer, inner[::-1]])
+    return corners
 
 
 def _label_place(
@@ -154,22 +168,26 @@ def _label_place(
 ) -> tuple[tuple[float, float], tuple[float, float]]:
     """Return where the value of a wedge is written, and the inches that it may take."""
     begin, end = angles
-    if end - begin >= 180 and radii[0] == 0:  # a disc
-        room_in_disc = 1.4 * min(radii[1], _NYQUIST) * side
-        return (0.0, 0.0), (room_in_disc, room_in_disc)
+    if end - begin == 180 and radii[0] == 0:  # a disc
+        return (0.0, 0.0), (1.5 * min(radii[1], _NYQUIST) * side, min(radii[1], _NYQUIST) * side)
     middle = (begin + end) / 2
-    line = _outline((radii[0], min(radii[1], 0.52)), (middle, middle + _TINY), norm)
+    line = _outline(radii, (middle, middle + _TINY), norm)
     outer, inner = line[0], line[-1]
     # Nearer to the arc, where a wedge from the centre is wider.
-    x, y = 0.5 * (outer + inner) if radii[0] else 0.62 * outer
-    thick = float(np.linalg.norm(outer - inner)) * side
-    arc = 2 * np.hypot(x, y) * np.tan(np.radians(min(end - begin, 120) / 2)) * side
-    # A box fits a wedge at an angle if its corners do: half of what fits along the axes.
-    turn = np.radians(middle)
-    along, beside = abs(np.cos(turn)), abs(np.sin(turn))
-    box = (along * thick + beside * arc, beside * thick + along * arc)
-    slanted = 1 - 0.3 * abs(np.sin(2 * turn))
-    return (float(x), float(y)), (float(0.85 * slanted * box[0]), float(0.85 * slanted * box[1]))
+    place = 0.5 * (outer + inner) if radii[0] else 0.66 * outer
+    # The largest box there, wider than high, whose rim is within the wedge.
+    rim = np.array([(x, y) for x in (-1, -0.5, 0, 0.5, 1) for y in (-1, 1)]) * (_WIDE / 2, 0.5)
+    high = 0.0
+    for candidate in np.linspace(0.01, 0.5, 99):
+        points = place + candidate * rim
+        radius = np.linalg.norm(points, ord=_ORDERS[norm], axis=1)
+        angle = np.degrees(np.arctan2(-points[:, 1], points[:, 0]))
+        off = np.abs((angle - middle + 180) % 360 - 180)
+        within = (radius >= radii[0]) & (radius <= radii[1]) & (off <= (end - begin) / 2)
+        if not (within & (np.abs(points).max(1) <= _NYQUIST)).all():
+            break
+        high = float(candidate)
+    return (float(place[0]), float(place[1])), (_WIDE * high * side, high * side)
 
 
 def _check_geometry(geometry: Array, count: int) -> Floats:

@@ -12,6 +12,7 @@ from captum_spectral.visualization._cells import (
     check_cells,
     diverging,
     scale_of,
+    side_of,
     told,
     write_value,
 )
@@ -83,15 +84,11 @@ def visualize_wavelets(
     colours = ScalarMappable(scale_of(numbers), diverging(ground))
     side = 0.72 * min(across, high)  # inches
     edge = faded(ground)
-    for player, (x, y, size) in enumerate(_squares(levels)):
-        value = float(numbers[player])
+    squares = _squares(levels)
+    for value, (x, y, size) in zip(numbers.tolist(), squares, strict=True):
         colour = ground if np.isnan(value) else colours.to_rgba(value)
         square = Rectangle((x, y), size, size, facecolor=colour, edgecolor=edge, linewidth=0.8)
         axes.add_patch(square)
-        error = None if errors is None else float(errors[player])
-        lines = [*told(value, error), _name(player, levels)]
-        middle = (x + size / 2, y + size / 2)
-        write_value(axes, middle, lines, (0.92 * size * side, 0.92 * size * side), ground)
     axes.set(xlim=(0, 1), ylim=(1, 0), aspect="equal")
     axes.grid(False)
     axes.set_xticks([])
@@ -103,6 +100,12 @@ def visualize_wavelets(
     if title:
         set_title(axes, title, across)
     settle(axes)
+    side = side_of(axes)
+    for player, (x, y, size) in enumerate(squares):
+        error = None if errors is None else float(errors[player])
+        lines = [*told(float(numbers[player]), error), _name(player, levels)]
+        middle = (x + size / 2, y + size / 2)
+        write_value(axes, middle, lines, (0.92 * size * side, 0.92 * size * side), ground)
     show(use_pyplot)
     return figure, axes
 
