@@ -190,6 +190,7 @@ def _filters_of(wavelet: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # they outlive the call, and autograd cannot use inference tensors
 def _matrices(
     filters: tuple[tuple[float, ...], tuple[float, ...]], size: int, levels: int
 ) -> tuple[Tensor, ...]:

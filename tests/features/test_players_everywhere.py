@@ -78,3 +78,16 @@ def test_parts_are_those_of_the_channels_whatever_the_order_in_memory():
     last = x.contiguous(memory_format=torch.channels_last)
     for member in MEMBERS.values():
         close(member.transform(last), member.transform(x))
+
+
+@pytest.mark.parametrize("kind", MEMBERS)
+def test_the_default_device_of_pytorch_is_not_asked(kind):
+    x = normal((1, 3, 9, 8))
+    torch.set_default_device("meta")  # where no number survives
+    try:
+        member = MEMBERS[kind]
+        ids, back = member.ids(x), member.inverse(member.transform(x), x.shape)
+    finally:
+        torch.set_default_device(None)
+    assert ids.device.type == "cpu"
+    close(back, x)

@@ -118,6 +118,15 @@ def test_half_precision_and_shapley_values_of_a_small_image():
     close(painted[:, 0, -1, -1], values[:, 3])
 
 
+def test_matrices_that_were_made_in_inference_mode_are_of_use_to_autograd():
+    x, member = normal((1, 1, 11, 13)), Wavelets(levels=1)
+    with torch.inference_mode():
+        member.transform(x.clone())
+    coefficients = member.transform(x).requires_grad_()
+    member.inverse(coefficients, x.shape).square().sum().backward()
+    close(coefficients.grad, 2 * coefficients.detach())
+
+
 def test_a_default_fits_any_size_and_one_row_cannot_be_halved():
     assert int(Wavelets().ids(torch.rand(1, 1, 5, 9)).max()) == 9
     assert int(Wavelets().ids(torch.rand(1, 1, 3, 9)).max()) == 6
