@@ -1,7 +1,7 @@
 """Four kinds of players on one photograph: sectors, wavelets, JPEG coefficients, light and colour.
 
-EfficientNet-Lite0, the logit of the class it predicts. Players up to ten are exact; others are
-averaged over orderings, with standard errors.
+EfficientNet-Lite0, the logit of the class it predicts; values are averaged over orderings, with
+standard errors.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from captum_spectral.visualization import (
 )
 
 SECTORS, BANDS = Sectors(3, 4), 4
-# Players, pairs of orderings (None: exact), and the title of the panel.
-KINDS: dict[str, tuple[Features, int | None]] = {
-    "sectors of the Fourier plane": (SECTORS, 16),
-    "Haar wavelets": (Wavelets(levels=3), None),
-    "coefficients of 8 x 8 blocks": (DCT(block_size=8), 4),
-    "bands of light and colour": (LumaChromaBands(num_bands=BANDS), None),
+# The title of the panel, the players, and pairs of orderings.
+KINDS: dict[str, tuple[Features, int]] = {
+    "sectors of the Fourier plane": (SECTORS, 8),
+    "Haar wavelets": (Wavelets(levels=3), 8),
+    "coefficients of 8 x 8 blocks": (DCT(block_size=8), 2),
+    "bands of light and colour": (LumaChromaBands(num_bands=BANDS), 8),
 }
 
 
@@ -63,21 +63,21 @@ def main() -> None:
         phi, error = (part[0] for part in found)
         seconds = time.perf_counter() - begin
         count = len(phi)
-        cost = 2**count if n_samples is None else 2 * n_samples * (count - 1) + 2
-        sampled = None if n_samples is None else error
+        cost = 2 * n_samples * (count - 1) + 2
         options = {"unit": "logits", "title": title, "plt_fig_axis": (figure, ax)}
         if isinstance(features, Sectors):
             visualize_sectors(
-                phi, features.geometry(x.shape[-2:]), sampled, use_pyplot=False, **options
+                phi, features.geometry(x.shape[-2:]), error, use_pyplot=False, **options
             )
         elif isinstance(features, Wavelets):
-            visualize_wavelets(phi, sampled, use_pyplot=False, **options)
+            visualize_wavelets(phi, error, use_pyplot=False, **options)
         elif isinstance(features, DCT):
             visualize_table(phi.reshape(8, 8), error.reshape(8, 8), use_pyplot=False, **options)
         else:
             axes = ["light", "colour"]
+            both = (phi.reshape(2, -1), error.reshape(2, -1))
             heads = [f"band {band}" for band in range(BANDS)]
-            visualize_table(phi.reshape(2, -1), None, axes, heads, use_pyplot=False, **options)
+            visualize_table(*both, axes, heads, use_pyplot=False, **options)
         rows.append(
             {
                 "players": f"{title} ({count})",
