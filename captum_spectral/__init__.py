@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from captum_spectral import features, robustness, visualization
+    from captum_spectral import features, robustness, visualization, weights
     from captum_spectral.attr import (
         BoundaryIntegratedGradients,
         BoundarySaliency,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         band_sums,
         paint,
         pixel_map,
+        sector_mask,
         split_bands,
         unpaint,
     )
@@ -109,12 +110,14 @@ __all__ = [
     "positive_percentage",
     "robust_accuracy",
     "robustness",
+    "sector_mask",
     "signed_spectral_score",
     "spectral_score",
     "spectral_snr",
     "split_bands",
     "unpaint",
     "visualization",
+    "weights",
 ]
 
 # The room of each name. A room's own __init__ says where in it the name is.
@@ -125,7 +128,8 @@ _ROOMS = {
     ),
     "boundary": "Boundary BoundaryNotFoundError BoundarySearch find_boundary",
     "features": (
-        "band_frequencies band_mask band_profile band_sums paint pixel_map split_bands unpaint"
+        "band_frequencies band_mask band_profile band_sums paint pixel_map sector_mask split_bands "
+        "unpaint"
     ),
     "game": "BandGame Game",
     "importance": "ImportanceResult SpectralImportance signed_spectral_score spectral_score",
@@ -147,7 +151,7 @@ except PackageNotFoundError:  # a checkout on the path, not installed
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("features", "robustness", "visualization"):
+    if name in ("features", "robustness", "visualization", "weights"):
         return import_module(f"{__name__}.{name}")
     if name not in _ROOM_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

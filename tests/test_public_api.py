@@ -20,8 +20,8 @@ PUBLIC = {
         band_frequencies band_mask band_profile band_sensitivity band_sums concentration
         deletion_curve energy_in_box features find_boundary fourier_heat_map insertion_curve
         lowest_cutoff normalized_entropy paint pixel_map positive_percentage robust_accuracy
-        robustness signed_spectral_score spectral_score spectral_snr split_bands unpaint
-        visualization
+        robustness sector_mask signed_spectral_score spectral_score spectral_snr split_bands unpaint
+        visualization weights
         """,
     "captum_spectral.attr": """
         BoundaryIntegratedGradients BoundarySaliency FeatureSuppression SpectralBanzhaf
@@ -38,11 +38,13 @@ PUBLIC = {
         sample_orderings shapley shapley_from_table shapley_weights
         """,
     "captum_spectral.features": """
-        Features FourierBands Pixels band_frequencies band_mask band_profile band_sums paint
-        pixel_map split_bands unpaint
+        DCT Features FourierBands LumaChromaBands Pixels Sectors Wavelets band_frequencies band_mask
+        band_profile band_sums channel_bands dct_mask paint pixel_map sector_mask split_bands unpaint
+        zigzag_mask
         """,
     "captum_spectral.importance": """
-        Estimate ImportanceResult Records SpectralImportance signed_spectral_score spectral_score
+        ClassTable Estimate ImportanceResult Records SpectralImportance class_table
+        signed_spectral_score spectral_score
         """,
     "captum_spectral.metrics": """
         Curve concentration deletion_curve energy_in_box insertion_curve normalized_entropy
@@ -69,13 +71,13 @@ PUBLIC = {
         visualize_accuracy visualize_association visualize_band_attr visualize_bands
         visualize_correlations visualize_cumulative_shares visualize_curves
         visualize_embedding visualize_epochs visualize_heat_maps visualize_maps
-        visualize_snr visualize_spectrum
+        visualize_sectors visualize_snr visualize_spectrum visualize_table visualize_wavelets
         """,
 }
 # They run the model, or make tensors much larger than the input.
 WITH_A_COST = """
-    BandGame BoundaryIntegratedGradients BoundarySaliency FeatureSuppression Game SpectralForward
-    SpectralImportance SpectralShapley band_attribution deletion_curve find_boundary insertion_curve
+    BandGame BoundaryIntegratedGradients BoundarySaliency FeatureSuppression Game SpectralBanzhaf
+    SpectralForward SpectralImportance SpectralShapley WeightShapley band_attribution deletion_curve find_boundary insertion_curve
     split_bands band_sensitivity fourier_heat_map lowest_cutoff robust_accuracy
     """
 CALLABLES = [n for n in captum_spectral.__all__ if callable(getattr(captum_spectral, n))]
