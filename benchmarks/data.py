@@ -22,6 +22,7 @@ from captum_spectral.sources.images import photographs
 from captum_spectral.sources.models import load_model
 
 sys.path.append(str(Path(__file__).parents[1] / "research"))
+from images import middles_of_photographs as middles_of_photographs
 from images import read_fashion_mnist
 
 # Of the pixels of Fashion-MNIST, from 0 to 1; then what becomes of 0 and 1.
