@@ -88,9 +88,12 @@ def main() -> None:
         {
             "bare model": lambda: run_in_batches(model, rows, batch),
             "heat map": lambda: fourier_heat_map(model, images, labels, NORM),
-            "in such batches": lambda: fourier_heat_map(
-                model, images, labels, NORM, perturbations_per_eval=batch
-            ),
+            "in such batches": lambda: [
+                fourier_heat_map(
+                    *(model, part, of, NORM), perturbations_per_eval=max(batch // len(part), 1)
+                )
+                for part, of in zip(images.split(batch), labels.split(batch), strict=True)
+            ],
         },
         args.rounds,
         measure=both_clocks,
