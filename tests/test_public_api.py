@@ -39,7 +39,8 @@ PUBLIC = {
         """,
     "captum_spectral.features": """
         DCT Features FourierBands LumaChromaBands Pixels Sectors Wavelets band_frequencies band_mask
-        band_profile band_sums channel_bands dct_mask paint pixel_map sector_mask split_bands unpaint
+        band_profile band_sums channel_bands dct_mask paint pixel_map sector_mask split_bands
+        unpaint
         zigzag_mask
         """,
     "captum_spectral.importance": """
@@ -77,7 +78,8 @@ PUBLIC = {
 # They run the model, or make tensors much larger than the input.
 WITH_A_COST = """
     BandGame BoundaryIntegratedGradients BoundarySaliency FeatureSuppression Game SpectralBanzhaf
-    SpectralForward SpectralImportance SpectralShapley WeightShapley band_attribution deletion_curve find_boundary insertion_curve
+    SpectralForward SpectralImportance SpectralShapley WeightShapley band_attribution
+    deletion_curve find_boundary insertion_curve
     split_bands band_sensitivity fourier_heat_map lowest_cutoff robust_accuracy
     """
 CALLABLES = [n for n in captum_spectral.__all__ if callable(getattr(captum_spectral, n))]
