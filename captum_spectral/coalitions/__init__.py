@@ -22,6 +22,15 @@ from captum_spectral.coalitions.exact import (
     shapley_weights,
 )
 from captum_spectral.coalitions.gaussian_process import GaussianProcess
+from captum_spectral.coalitions.indices import (
+    INDICES,
+    MAX_ORDER,
+    interactions_from_table,
+    k_sii_from_sii,
+    moebius_transform,
+    subsets_of,
+    walsh_transform,
+)
 from captum_spectral.coalitions.orderings import Orderings, OwnOrderings, sample_orderings
 from captum_spectral.coalitions.pairs import designed_pairs, leverage_pairs
 from captum_spectral.coalitions.prior import GamePrior
@@ -30,7 +39,9 @@ from captum_spectral.coalitions.semivalues import Semivalue, banzhaf, shapley
 
 __all__ = [
     "ESTIMATORS",
+    "INDICES",
     "MAX_EXACT_ROWS",
+    "MAX_ORDER",
     "CrossFitted",
     "Estimator",
     "Exact",
@@ -49,10 +60,15 @@ __all__ = [
     "designed_pairs",
     "estimator_of",
     "half_width",
+    "interactions_from_table",
+    "k_sii_from_sii",
     "leverage_pairs",
+    "moebius_transform",
     "relevance_from",
     "sample_orderings",
     "shapley",
     "shapley_from_table",
     "shapley_weights",
+    "subsets_of",
+    "walsh_transform",
 ]
