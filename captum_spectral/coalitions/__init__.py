@@ -31,6 +31,7 @@ from captum_spectral.coalitions.indices import (
     subsets_of,
     walsh_transform,
 )
+from captum_spectral.coalitions.interactions import ExactInteractions, PairInteractions
 from captum_spectral.coalitions.orderings import Orderings, OwnOrderings, sample_orderings
 from captum_spectral.coalitions.pairs import designed_pairs, leverage_pairs
 from captum_spectral.coalitions.prior import GamePrior
@@ -45,10 +46,12 @@ __all__ = [
     "CrossFitted",
     "Estimator",
     "Exact",
+    "ExactInteractions",
     "GamePrior",
     "GaussianProcess",
     "Orderings",
     "OwnOrderings",
+    "PairInteractions",
     "PlayerEstimate",
     "Regression",
     "Semivalue",
