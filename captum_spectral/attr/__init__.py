@@ -6,6 +6,7 @@ from captum_spectral.attr.boundary_saliency import BoundarySaliency
 from captum_spectral.attr.feature_suppression import FeatureSuppression
 from captum_spectral.attr.spectral_banzhaf import SpectralBanzhaf
 from captum_spectral.attr.spectral_forward import SpectralForward
+from captum_spectral.attr.spectral_interactions import SpectralInteractions
 from captum_spectral.attr.spectral_shapley import SpectralShapley
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "FeatureSuppression",
     "SpectralBanzhaf",
     "SpectralForward",
+    "SpectralInteractions",
     "SpectralShapley",
     "band_attribution",
 ]

@@ -4,7 +4,14 @@ No images and no model in this room: a coalition is a row of booleans over ``M``
 whatever number the game gave it.
 """
 
-from captum_spectral.coalitions.budgets import ESTIMATORS, estimator_of, relevance_from
+from captum_spectral.coalitions.budgets import (
+    ESTIMATORS,
+    check_few,
+    estimator_of,
+    interactions_of,
+    is_exact,
+    relevance_from,
+)
 from captum_spectral.coalitions.cross_fitted import CrossFitted
 from captum_spectral.coalitions.estimator import (
     Estimator,
@@ -28,9 +35,11 @@ from captum_spectral.coalitions.indices import (
     interactions_from_table,
     k_sii_from_sii,
     moebius_transform,
+    places_of,
     subsets_of,
     walsh_transform,
 )
+from captum_spectral.coalitions.interaction_result import InteractionResult
 from captum_spectral.coalitions.interactions import ExactInteractions, PairInteractions
 from captum_spectral.coalitions.orderings import Orderings, OwnOrderings, sample_orderings
 from captum_spectral.coalitions.pairs import designed_pairs, leverage_pairs
@@ -49,6 +58,7 @@ __all__ = [
     "ExactInteractions",
     "GamePrior",
     "GaussianProcess",
+    "InteractionResult",
     "Orderings",
     "OwnOrderings",
     "PairInteractions",
@@ -60,13 +70,17 @@ __all__ = [
     "banzhaf",
     "banzhaf_from_table",
     "check_exact",
+    "check_few",
     "designed_pairs",
     "estimator_of",
     "half_width",
     "interactions_from_table",
+    "interactions_of",
+    "is_exact",
     "k_sii_from_sii",
     "leverage_pairs",
     "moebius_transform",
+    "places_of",
     "relevance_from",
     "sample_orderings",
     "shapley",

@@ -19,6 +19,7 @@ __all__ = [
     "interactions_from_table",
     "k_sii_from_sii",
     "moebius_transform",
+    "places_of",
     "subsets_of",
     "walsh_transform",
 ]
@@ -38,6 +39,14 @@ def subsets_of(num_players: int, order: int) -> list[tuple[int, ...]]:
         [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2)]
     """
     return [s for k in range(1, order + 1) for s in combinations(range(num_players), k)]
+
+
+def places_of(players: Tensor, num_players: int, order: int) -> Tensor:
+    """Return the places of the sets of ``players (p,)``, sorted, among those of all, ``(s,)``."""
+    place = {s: i for i, s in enumerate(subsets_of(num_players, order))}
+    ids = players.tolist()
+    some = [place[tuple(ids[i] for i in s)] for s in subsets_of(len(ids), order)]
+    return torch.tensor(some, dtype=torch.int64)
 
 
 def walsh_transform(values: Tensor) -> Tensor:
@@ -225,7 +234,8 @@ def _walsh_weights(num_others: int, index: str, size: int) -> Tensor:
         if index == "BII":
             return float(r == 0)
         even = [j for j in range(degree) if (r + j) % 2 == 0]
-        return degree / 2**degree * sum(math.comb(degree - 1, j) * 2 / (r + j + 1) for j in even)
+        total = sum(math.comb(degree - 1, j) * 2 / (r + j + 1) for j in even)
+        return degree * total / 2.0**degree
 
     by_size = torch.tensor([moment(r) for r in range(num_others + 1)], dtype=torch.float64)
     sizes = torch.zeros(1, dtype=torch.int64)

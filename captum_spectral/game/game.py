@@ -23,16 +23,20 @@ from captum_spectral._engine.forward import Forward, as_results
 from captum_spectral._engine.rows import Walk
 from captum_spectral._engine.signals import Signals
 from captum_spectral.coalitions import (
+    MAX_EXACT_ROWS,
     Estimator,
     Exact,
+    ExactInteractions,
     PlayerEstimate,
     among_all,
+    check_few,
     estimator_of,
+    interactions_of,
     relevance_from,
     sample_orderings,
 )
 from captum_spectral.features.features import Features, assign
-from captum_spectral.game.solving import check_estimator
+from captum_spectral.game.solving import check_estimator, check_interactions
 
 __all__ = ["Game"]
 
@@ -272,12 +276,49 @@ class Game:
         if rows is None:
             assert n_samples is not None
             return sample_orderings(num_players, n_samples, generator)
+        playing, relevance, seed = self._expected(prior, generator)
+        return estimator_of(rows, name, playing, relevance, index, seed)
+
+    def interaction_estimator(
+        self,
+        index: str = "k-SII",
+        order: int = 2,
+        *,
+        budget: int | None = None,
+        prior: Any = "energy",
+        generator: torch.Generator | None = None,
+    ) -> Estimator:
+        """Return the estimator of interactions of the players of this game.
+
+        Args:
+            index: ``"k-SII"``, ``"SII"``, ``"STII"``, ``"BII"`` or ``"Moebius"``.
+            order: 1 to 3.
+            budget: As in :meth:`estimator`. Default: None, exact
+            prior: As in :meth:`estimator`. Default: "energy"
+            generator: As in :meth:`estimator`. Default: None
+
+        Raises:
+            TypeError, ValueError: Arguments of a wrong kind, an index or order that takes more
+                model rows than there are.
+        """
+        order, rows = check_interactions(index, order, budget)
+        num_players = len(self.players)
+        check_few(index, order, num_players, rows or MAX_EXACT_ROWS)
+        if rows is None:
+            return ExactInteractions(num_players, index, order)
+        playing, relevance, seed = self._expected(prior, generator)
+        return interactions_of(rows, playing, relevance, index, order, seed)
+
+    def _expected(
+        self, prior: Any, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor | None, int]:
+        """Return who plays ``(B, P)``, how much each may matter, and the seed of coalitions."""
         energies = self.signals.energies()
         relevance = relevance_from(self._of_players(prior), energies, self.num_examples)
         # The coalitions depend on a seed alone, so that a design is made once.
         device = "cpu" if generator is None else generator.device
         seed = int(torch.randint(2**62, (), generator=generator, device=device))
-        return estimator_of(rows, name, energies > 0, relevance, index, seed)
+        return energies > 0, relevance, seed
 
     def _of_players(self, prior: Any) -> Any:
         """Leave out of weights ``(..., M)`` those of ids that do not play."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from captum_spectral._arguments import check_count
-from captum_spectral.coalitions import ESTIMATORS
+from captum_spectral.coalitions import ESTIMATORS, INDICES, MAX_ORDER
 
-__all__ = ["check_estimator"]
+__all__ = ["check_estimator", "check_interactions"]
 
 _FEWEST_ROWS = 4
+_OF_SHAPIQ = ("FSII", "FBII", "kADD-SHAP", "CHII")
 
 
 def check_estimator(
@@ -60,3 +61,38 @@ def check_estimator(
             "'gaussian_process' or 'cross_fitted'"
         )
     return estimator or "gaussian_process", rows
+
+
+def check_interactions(
+    index: object, order: object, budget: object, estimator: object = None
+) -> tuple[int, int | None]:
+    """Check which interactions are asked for; return the order and the budget.
+
+    Args:
+        index: One of ``INDICES``.
+        order: 1 to ``MAX_ORDER``.
+        budget: Model rows per example, or None.
+        estimator: None or ``"gaussian_process"``.
+
+    Raises:
+        TypeError: An order or a budget that is no integer, an index that is no string.
+        ValueError: An unknown index, an order that is not known, an estimator that knows no
+            interactions, a budget below 4.
+    """
+    known = ", ".join(map(repr, INDICES))
+    if not isinstance(index, str):
+        raise TypeError(f"index must be one of {known}, got {type(index).__name__}")
+    if index not in INDICES:
+        hint = ": shapiq computes it" if index in _OF_SHAPIQ else ""
+        raise ValueError(f"index must be one of {known}, got {index!r}{hint}")
+    size = check_count("order", order)
+    if size > MAX_ORDER:
+        raise ValueError(
+            f"order must be at most {MAX_ORDER}, the players of an interaction, got {size}"
+        )
+    if estimator in ESTIMATORS[1:]:
+        raise ValueError(
+            f"estimator={estimator!r} gives values of single players; interactions take "
+            "'gaussian_process'"
+        )
+    return size, check_estimator(estimator, budget)[1]

@@ -1,5 +1,6 @@
 """I-ASIDE: the spectral importance of a whole model over a data set."""
 
+from captum_spectral.importance.interactions import MeanInteractions
 from captum_spectral.importance.intervals import Estimate
 from captum_spectral.importance.metric import SpectralImportance
 from captum_spectral.importance.moments import Records
@@ -9,6 +10,7 @@ from captum_spectral.importance.scores import signed_spectral_score, spectral_sc
 __all__ = [
     "Estimate",
     "ImportanceResult",
+    "MeanInteractions",
     "Records",
     "SpectralImportance",
     "signed_spectral_score",
