@@ -109,9 +109,9 @@ class GaussianProcess(Estimator):
             odd_part(values),
             self._members,
             candidates(num_pairs, relevance is not None, num_players + _PAIRS_BEYOND_PLAYERS),
-            relevance,
-            partial(Posterior, semivalue=self._semivalue),
-            self._seed,
+            relevance=relevance,
+            posterior=partial(Posterior, semivalue=self._semivalue),
+            seed=self._seed,
         )
         return PlayerEstimate(phi, error, values[:, 0], values[:, 1])
 
@@ -157,7 +157,7 @@ def values_under_chosen_prior(
         seed: Of the pairs to choose by, where they are many.
     """
     d = part.flatten(2) if part.dim() > 2 else part[..., None]  # (n + 1, B, O)
-    choice = _chosen(d, members, priors, relevance, posterior, seed)
+    choice = _chosen(d, members, priors, relevance, posterior=posterior, seed=seed)
     values: Tensor | None = None
     for c, candidate in enumerate(priors):
         for examples, own in _groups(candidate, relevance, d.shape[1]):

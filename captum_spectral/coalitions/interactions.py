@@ -135,9 +135,9 @@ class PairInteractions(Estimator):
             even_part(values),
             members,
             candidates(num_pairs, relevance is not None, products + _PAIRS_BEYOND_PRODUCTS),
-            relevance,
-            partial(EvenPosterior, semivalue=self._semivalue),
-            self._seed,
+            relevance=relevance,
+            posterior=partial(EvenPosterior, semivalue=self._semivalue),
+            seed=self._seed,
         )
         of_one, error_of_one = singles.values, singles.standard_error
         if self._index == "k-SII":

@@ -307,7 +307,7 @@ class Game:
         if rows is None:
             return ExactInteractions(num_players, index, order)
         playing, relevance, seed = self._expected(prior, generator)
-        return interactions_of(rows, playing, relevance, index, order, seed)
+        return interactions_of(rows, playing, relevance, index, order=order, seed=seed)
 
     def _expected(
         self, prior: Any, generator: torch.Generator | None
