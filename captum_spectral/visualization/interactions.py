@@ -27,7 +27,7 @@ from captum_spectral.visualization._text import set_title, width, write
 
 __all__ = ["visualize_interaction_network", "visualize_interactions"]
 
-_CELL = 0.42  # inches
+_CELL = 0.5  # inches
 _NAME = 1.3  # inches of a name, at most
 _BARS = 0.28  # of the width: the bars beside the table
 _NUMBER, _SMALLEST = 8.0, 5.0  # points of the numbers of single players
@@ -49,9 +49,9 @@ def visualize_interactions(
 ) -> tuple[Figure, Axes]:
     r"""Draw interactions of two players as a table, and beside each row what it sums to.
 
-    Cells beside the diagonal have a colour: blue where players need each other, red where each does
-    what the other does, too. Single players, which can be many times larger, stand as numbers in
-    cells without colour. With k-SII of order 2 the bars are Shapley values. Pairs within 1.96
+    Cells beside the diagonal have a colour: blue where players need each other, orange where each
+    does what the other does, too. Single players, which can be many times larger, stand as numbers
+    in cells without colour. With k-SII of order 2 the bars are Shapley values. Pairs within 1.96
     standard errors of zero are pale; NaN is a dash.
 
     Args:
@@ -81,7 +81,7 @@ def visualize_interactions(
         >>> matrix = torch.tensor([[2.0, 0.5], [0.5, -1.0]])
         >>> figure, axes = visualize_interactions(matrix, use_pyplot=False)
         >>> [text.get_text() for text in axes.texts][:2]
-        ['+2', '−1']
+        ['+2.00', '−1.00']
         >>> [bar.get_width() > 0 for bar in axes.patches]
         [True, False]
     """
@@ -89,7 +89,7 @@ def visualize_interactions(
     num_players = len(values)
     labels = check_labels(names, num_players, False) if names is not None else _numbers(num_players)
     side = max(2.6, _CELL * num_players)
-    fitting = (min(11.0, _NAME + side / (1 - _BARS) + 1.1), min(9.0, side + (1.5 if title else 1)))
+    fitting = (min(12.0, _NAME + side / (1 - _BARS) + 1.1), min(9.0, side + (1.5 if title else 1)))
     figure, axes = place_for(plt_fig_axis, fig_size or fitting, use_pyplot)
     across, high = room(axes)
     ground = inside(axes)
@@ -138,15 +138,15 @@ def visualize_interaction_network(
     most: int = 12,
     title: str | None = None,
     plt_fig_axis: tuple[Figure, Axes] | None = None,
-    fig_size: tuple[float, float] = (4.8, 4.4),
+    fig_size: tuple[float, float] = (5.2, 4.4),
     use_pyplot: bool = True,
 ) -> tuple[Figure, Axes]:
     r"""Draw the strongest interactions of two players as lines between them.
 
-    Lines are blue where players need each other, red and dashed where each does what the other
-    does, too, and the wider the stronger. The area of a player is that of the sum of its row, of a
-    Shapley value with k-SII; filled in blue, or red if negative. From about 12 players on all pairs
-    make a tangle, so only the strongest are drawn.
+    Lines are blue where players need each other, orange and dashed where each does what the other
+    does, too, and the wider the stronger. The area of a player is that of the sum of its row, with
+    k-SII of order 2 a Shapley value; it is blue, or orange if negative. From about 12 players on
+    all pairs make a tangle, so only the strongest are drawn.
 
     Args:
         matrix: ``(M, M)``, as in :func:`visualize_interactions`.
@@ -158,7 +158,7 @@ def visualize_interaction_network(
         most: At most so many lines. Default: 12
         title: Title of the axes. Default: None
         plt_fig_axis: Figure and axes to draw in. None makes a figure. Default: None
-        fig_size: Width and height of a new figure in inches. Default: (4.8, 4.4)
+        fig_size: Width and height of a new figure in inches. Default: (5.2, 4.4)
         use_pyplot: Make the figure with pyplot and show it; False leaves pyplot alone.
             Default: True
 
@@ -260,7 +260,7 @@ def _colour_map(ground: Colour) -> Any:
 def _colours(values: Floats, errors: Floats | None, scale: Normalize, ground: Colour) -> Floats:
     """Mix the colours of the cells ``(M, M, 3)``."""
     shares = scale(np.nan_to_num(_beside_diagonal(values)))
-    mapped: Floats = np.array(_colour_map(ground)(shares)[..., :3])
+    mapped: Floats = np.asarray(_colour_map(ground)(shares), dtype=float)[..., :3].copy()
     if errors is not None:
         pale = np.abs(values) <= _WITHIN_ERROR * errors
         mapped[pale] = _PALE * mapped[pale] + (1 - _PALE) * np.array(ground)
@@ -271,7 +271,7 @@ def _colours(values: Floats, errors: Floats | None, scale: Normalize, ground: Co
 
 def _write_singles(axes: Axes, values: Floats, cell: tuple[float, float], ground: Colour) -> None:
     """Write single players into their cells, all in letters of one size, if there is room."""
-    texts = [_short(value) for value in values.diagonal()]
+    texts = _short(values.diagonal())
     drawn = [
         axes.text(i, i, text, ha="center", va="center", fontsize=_NUMBER, color=ink(ground))
         for i, text in enumerate(texts)
@@ -289,12 +289,15 @@ def _write_singles(axes: Axes, values: Floats, cell: tuple[float, float], ground
             write(axes.text(j, i, "\N{EN DASH}", fontsize=size, **options))
 
 
-def _short(value: float) -> str:
-    if np.isnan(value):
-        return "\N{EN DASH}"
-    if value == 0:
-        return "0"
-    return f"{value:+.2g}".replace("-", "\N{MINUS SIGN}")
+def _short(values: Floats) -> list[str]:
+    """Write numbers with as many decimals as the largest needs for three digits."""
+    largest = float(np.nanmax(np.abs(values), initial=0.0))
+    plain = 1e-2 <= largest < 1e4
+    decimals = max(0, 2 - int(np.floor(np.log10(largest)))) if plain else 2
+    kind = f"+.{decimals}f" if plain else "+.2g"
+    written = [f"{value:{kind}}".replace("-", "\N{MINUS SIGN}") for value in values]
+    pairs = zip(values, written, strict=True)
+    return ["\N{EN DASH}" if np.isnan(v) else "0" if v == 0 else text for v, text in pairs]
 
 
 def _draw_bars(axes: Axes, values: Floats, wide: float, ground: Colour) -> None:
@@ -327,8 +330,9 @@ def _places(positions: Array | None, num_players: int) -> Floats:
     places = to_array(positions, "positions", ("(M, 2)",))
     if places.shape != (num_players, 2):
         raise ValueError(f"positions must be {(num_players, 2)}, got shape {places.shape}")
-    reach = np.abs(places).max() or 1.0
-    scaled: Floats = places / reach
+    # In the middle of the axes, at one scale in both directions.
+    places = places - (places.max(0) + places.min(0)) / 2
+    scaled: Floats = places / (np.abs(places).max() or 1.0)
     return scaled
 
 
@@ -344,23 +348,28 @@ def _strongest(values: Floats, errors: Floats | None, most: int) -> list[tuple[i
 def _write_names(
     axes: Axes, places: Floats, labels: Sequence[str], size: tuple[float, float], ground: Colour
 ) -> None:
-    """Write names outside of the players, where they do not touch each other."""
-    axes.set_xlim(-1.45, 1.45)
-    axes.set_ylim(-1.45, 1.45)
-    inch = np.array(size) * 0.9 / 2.9  # per unit, along both axes
+    """Write names beside the players, away from the middle, where they do not touch each other."""
+    wide, tall = 1.95, 1.35
+    axes.set_xlim(-wide, wide)
+    axes.set_ylim(-tall, tall)
+    inch = np.array(size) * 0.9 / (2 * np.array([wide, tall]))  # per unit
+    gap = 0.17  # inches from the middle of a player, which can be as large
     taken: list[tuple[float, float, float, float]] = []
-    for (x, y), label in zip(places, labels, strict=True):
-        right = x >= 0
-        x0 = (x + (0.11 if right else -0.11)) * inch[0]
-        free = (1.45 - abs(x) - 0.11) * inch[0] if right == (x > 0) else inch[0]
-        options: dict[str, Any] = {"va": "center", "fontsize": 8.5, "color": ink(ground)}
-        text = axes.text(
-            x0 / inch[0], y, label, ha="left" if right else "right", zorder=3, **options
-        )
-        write(text, max(0.25, float(free)), 1)
-        long = width(text, text.get_text())
-        box = (x0 if right else x0 - long, y * inch[1] - 0.08, x0 + long if right else x0,
-               y * inch[1] + 0.08)  # fmt: skip
+    for place, label in zip(places, labels, strict=True):
+        x, y = place * inch
+        upright = abs(place[0]) < 0.4 * abs(place[1])  # name above or below
+        side = 1.0 if (place[1] if upright else place[0]) >= 0 else -1.0
+        at = (x, y + side * gap) if upright else (x + side * gap, y)
+        across = "center" if upright else "left" if side > 0 else "right"
+        down = "center" if not upright else "bottom" if side > 0 else "top"
+        free = 2 * (wide * inch[0] - abs(x)) if upright else wide * inch[0] - side * x - gap
+        px, py = at[0] / inch[0], at[1] / inch[1]
+        text = axes.text(px, py, label, ha=across, va=down, fontsize=8.5, color=ink(ground))
+        write(text, max(0.3, float(free)), 1)
+        long, high = width(text, text.get_text()), 0.17
+        left = at[0] - {"left": 0.0, "center": 0.5, "right": 1.0}[across] * long
+        low = at[1] - {"bottom": 0.0, "center": 0.5, "top": 1.0}[down] * high
+        box = (left, low, left + long, low + high)
         clear = all(box[2] < b[0] or b[2] < box[0] or box[3] < b[1] or b[3] < box[1] for b in taken)
         text.set_visible(clear)
         if clear:
