@@ -82,7 +82,7 @@ def visualize_interactions(
         >>> figure, axes = visualize_interactions(matrix, use_pyplot=False)
         >>> [text.get_text() for text in axes.texts][:2]
         ['+2.00', '−1.00']
-        >>> [bar.get_width() > 0 for bar in axes.patches]
+        >>> [bool(bar.get_width() > 0) for bar in axes.patches]
         [True, False]
     """
     values, errors = _check(matrix, standard_error)
@@ -112,7 +112,7 @@ def visualize_interactions(
         options: dict[str, Any] = {"transform": axes.get_yaxis_transform()}
         options |= {"ha": "right", "va": "center", "fontsize": 9}
         write(axes.text(-0.015, i, labels[i], **options), name_room, 1)
-    below = {"transform": axes.get_xaxis_transform(), "va": "top", "fontsize": 8}
+    below: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "va": "top", "fontsize": 8}
     half = (num_players - 1) / 2
     heads = (half, "half of the interaction"), ((num_players + wide) / 2 - 0.5, "sum of the row")
     for (x, text), share in zip(heads, (1 - _BARS, _BARS), strict=True):
@@ -246,7 +246,7 @@ def _numbers(count: int) -> list[str]:
 
 
 def _beside_diagonal(values: Floats) -> Floats:
-    beside = values.copy()
+    beside: Floats = values.copy()
     np.fill_diagonal(beside, 0.0)
     return beside
 
