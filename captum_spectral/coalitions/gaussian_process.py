@@ -202,7 +202,7 @@ def _chosen(
 
 
 class Kriging(ABC):
-    """What values at pairs say under one prior: a linear map of them.
+    """A posterior under one prior: a linear map of the values at pairs.
 
     Args:
         matrix: ``(n + 1, n + 1)`` the covariance of the values, of grand and empty coalition first.
@@ -258,7 +258,7 @@ class Kriging(ABC):
 
 
 class Posterior(Kriging):
-    """What the odd part of pairs says about values of players, under one prior.
+    """The posterior of the values of players, given the odd part of pairs, under one prior.
 
     Args:
         candidate: The prior.

@@ -150,7 +150,7 @@ class PairInteractions(Estimator):
 
 
 class EvenPosterior(Kriging):
-    """What the even part of pairs says about interactions of two players, under one prior.
+    """The posterior of interactions of two players, given the even part, under one prior.
 
     Its values are the interactions of the ``M (M - 1) / 2`` pairs of players, followed by the sums
     of the interactions of each of the ``M`` players.
