@@ -15,7 +15,8 @@ PUBLIC = {
     "captum_spectral": """
         BandGame BandStop Boundary BoundaryIntegratedGradients BoundaryNotFoundError
         BoundarySaliency BoundarySearch Curve FeatureSuppression Game HighPass
-        ImportanceResult LowPass SpectralBanzhaf SpectralForward SpectralImportance SpectralSNR
+        ImportanceResult LowPass SpectralBanzhaf SpectralForward SpectralImportance
+        SpectralInteractions SpectralSNR
         SpectralSNRMetric SpectralShapley WeightShapley __version__ association band_attribution
         band_frequencies band_mask band_profile band_sensitivity band_sums concentration
         deletion_curve energy_in_box features find_boundary fourier_heat_map insertion_curve
@@ -25,17 +26,19 @@ PUBLIC = {
         """,
     "captum_spectral.attr": """
         BoundaryIntegratedGradients BoundarySaliency FeatureSuppression SpectralBanzhaf
-        SpectralForward SpectralShapley WeightShapley band_attribution
+        SpectralForward SpectralInteractions SpectralShapley WeightShapley band_attribution
         """,
     "captum_spectral.boundary": """
         Boundary BoundaryNotFoundError BoundarySearch SearchMethod find_boundary
         """,
     "captum_spectral.coalitions": """
-        CrossFitted ESTIMATORS Estimator Exact GamePrior GaussianProcess MAX_EXACT_ROWS Orderings
-        OwnOrderings PlayerEstimate Regression Semivalue all_coalitions among_all banzhaf
-        banzhaf_from_table check_exact designed_pairs estimator_of half_width leverage_pairs
-        relevance_from
-        sample_orderings shapley shapley_from_table shapley_weights
+        CrossFitted ESTIMATORS Estimator Exact ExactInteractions GamePrior GaussianProcess
+        INDICES InteractionResult MAX_EXACT_ROWS MAX_ORDER Orderings OwnOrderings
+        PairInteractions PlayerEstimate Regression Semivalue all_coalitions among_all
+        banzhaf banzhaf_from_table check_exact check_few designed_pairs estimator_of
+        half_width interactions_from_table interactions_of is_exact k_sii_from_sii
+        leverage_pairs moebius_transform places_of relevance_from sample_orderings shapley
+        shapley_from_table shapley_weights subsets_of walsh_transform
         """,
     "captum_spectral.features": """
         DCT Features FourierBands LumaChromaBands Pixels Sectors Wavelets band_frequencies band_mask
@@ -44,7 +47,7 @@ PUBLIC = {
         zigzag_mask
         """,
     "captum_spectral.importance": """
-        ClassTable Estimate ImportanceResult Records SpectralImportance class_table
+        ClassTable Estimate ImportanceResult MeanInteractions Records SpectralImportance class_table
         signed_spectral_score spectral_score
         """,
     "captum_spectral.metrics": """
@@ -71,14 +74,15 @@ PUBLIC = {
     "captum_spectral.visualization": """
         visualize_accuracy visualize_association visualize_band_attr visualize_bands
         visualize_correlations visualize_cumulative_shares visualize_curves
-        visualize_embedding visualize_epochs visualize_heat_maps visualize_maps
+        visualize_embedding visualize_epochs visualize_heat_maps visualize_interaction_network
+        visualize_interactions visualize_maps
         visualize_sectors visualize_snr visualize_spectrum visualize_table visualize_wavelets
         """,
 }
 # They run the model, or make tensors much larger than the input.
 WITH_A_COST = """
     BandGame BoundaryIntegratedGradients BoundarySaliency FeatureSuppression Game SpectralBanzhaf
-    SpectralForward SpectralImportance SpectralShapley WeightShapley band_attribution
+    SpectralForward SpectralImportance SpectralInteractions SpectralShapley WeightShapley band_attribution
     deletion_curve find_boundary insertion_curve
     split_bands band_sensitivity fourier_heat_map lowest_cutoff robust_accuracy
     """
