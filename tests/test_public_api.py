@@ -82,8 +82,8 @@ PUBLIC = {
 # They run the model, or make tensors much larger than the input.
 WITH_A_COST = """
     BandGame BoundaryIntegratedGradients BoundarySaliency FeatureSuppression Game SpectralBanzhaf
-    SpectralForward SpectralImportance SpectralInteractions SpectralShapley WeightShapley band_attribution
-    deletion_curve find_boundary insertion_curve
+    SpectralForward SpectralImportance SpectralInteractions SpectralShapley WeightShapley
+    band_attribution deletion_curve find_boundary insertion_curve
     split_bands band_sensitivity fourier_heat_map lowest_cutoff robust_accuracy
     """
 CALLABLES = [n for n in captum_spectral.__all__ if callable(getattr(captum_spectral, n))]

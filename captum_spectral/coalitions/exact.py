@@ -20,9 +20,10 @@ __all__ = [
 ]
 
 MAX_EXACT_ROWS = 2**16
+_REMEDY = "pass budget (256, say, takes as many rows and gives standard errors)"
 
 
-def check_exact(num_players: int, most_rows: int = MAX_EXACT_ROWS) -> None:
+def check_exact(num_players: int, most_rows: int = MAX_EXACT_ROWS, remedy: str = _REMEDY) -> None:
     """Refuse to evaluate more coalitions than anybody wants to wait for.
 
     Raises:
@@ -31,8 +32,8 @@ def check_exact(num_players: int, most_rows: int = MAX_EXACT_ROWS) -> None:
     if 2**num_players > most_rows:
         raise ValueError(
             f"exact values of {num_players} bands need 2^{num_players} = {2**num_players} "
-            f"model rows per example, more than the limit of {most_rows}; pass budget "
-            "(256, say, takes as many rows and gives standard errors) or use fewer bands"
+            f"model rows per example, more than the limit of {most_rows}; {remedy}, or use fewer "
+            "bands"
         )
 
 

@@ -68,7 +68,7 @@ class Measurement:
         elif feature_mask is not None:
             self.num_bands, players = _bands_of(feature_mask)
         if n_samples is None:
-            check_exact(players)
+            check_exact(players, remedy=f"pass n_samples (1 takes {2 * players} rows)")
         self.forward_func = forward_func
         self.unit = format_value(value)
         # Of small images fewer bands than the default may fit; how many, the first batch tells.
