@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         BoundaryIntegratedGradients,
         BoundarySaliency,
         FeatureSuppression,
+        SpectralBanzhaf,
         SpectralForward,
         SpectralShapley,
         band_attribution,
@@ -78,6 +79,7 @@ __all__ = [
     "HighPass",
     "ImportanceResult",
     "LowPass",
+    "SpectralBanzhaf",
     "SpectralForward",
     "SpectralImportance",
     "SpectralSNR",
@@ -116,8 +118,8 @@ __all__ = [
 # The room of each name. A room's own __init__ says where in it the name is.
 _ROOMS = {
     "attr": (
-        "BoundaryIntegratedGradients BoundarySaliency FeatureSuppression SpectralForward "
-        "SpectralShapley band_attribution"
+        "BoundaryIntegratedGradients BoundarySaliency FeatureSuppression SpectralBanzhaf "
+        "SpectralForward SpectralShapley band_attribution"
     ),
     "boundary": "Boundary BoundaryNotFoundError BoundarySearch find_boundary",
     "features": (

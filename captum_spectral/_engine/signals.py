@@ -106,6 +106,22 @@ class Signals:
         with torch.inference_mode(False), torch.no_grad():  # they may be held for other calls
             return [source.parts(examples) for source in self._sources]
 
+    def energies(self) -> Tensor:
+        """Return the energy of each player's part of input less baseline, ``(B, P)``, on the CPU.
+
+        In units of the largest difference of the example, squared, so that nothing overflows. It is
+        0 where the part is the same in input and baseline to the last bit.
+        """
+        with torch.inference_mode(False), torch.no_grad():
+            largest = torch.stack([source.largest() for source in self._sources]).amax(0)
+            energies = torch.zeros(
+                self.num_examples, len(self.players), dtype=torch.float64, device="cpu"
+            )
+            for source in self._sources:
+                for b in range(self.num_examples):
+                    source.add_energies(b, largest[b], energies[b])
+        return energies
+
     def forget_before(self, example: int) -> None:
         """Drop the parts of groups of examples that are all before ``example``."""
         self._held = [group for group in self._held if group[0].stop > example]
@@ -247,7 +263,7 @@ class _Source(ABC):
     def __init__(
         self, x: Tensor, baseline: Tensor, features: Features, ids: Tensor, players: Tensor
     ) -> None:
-        self.x, self._features, self._ids = x, features, ids
+        self.x, self._features, self._ids, self._players = x, features, ids, players
         self.layout = Layout.of(x)
         self.buffer = Buffer(x.device)
         # Once, in the dtype of the parts; a baseline shared by all examples stays one row.
@@ -256,6 +272,29 @@ class _Source(ABC):
     @abstractmethod
     def parts(self, examples: slice) -> _Parts:
         """Return what the signals of examples are made of."""
+
+    def largest(self) -> Tensor:
+        """Return the largest difference of input and baseline, ``(B,)``."""
+        each = (self._difference(slice(b, b + 1))[1].abs().max() for b in range(len(self.x)))
+        return torch.stack(list(each)).to("cpu", torch.float64)
+
+    def add_energies(self, example: int, largest: Tensor, into: Tensor) -> None:
+        """Add the energies of the parts of an example, in units of ``largest ** 2``, ``(P,)``."""
+        if not largest > 0:
+            return
+        here = slice(example, example + 1)
+        difference = self._difference(here)[1] / largest.to(self._baseline)
+        own = _some(self._ids, here)
+        if self._features.pixelwise:
+            columns = torch.searchsorted(self._players, own.cpu()).expand(difference.shape)
+            energy = difference.square().to("cpu", torch.float64)
+            into.index_add_(0, columns.flatten(), energy.flatten())
+            return
+        coefficients = self._features.transform(difference)
+        owners = self._features.of_coefficients(own)
+        for player in own.unique().tolist():
+            part = self._features.inverse(coefficients * (owners == player), difference.shape)
+            into[torch.searchsorted(self._players, player)] += float(part.square().sum())
 
     def _difference(self, examples: slice) -> tuple[Tensor, Tensor]:
         """Return the baselines of examples, and the inputs less these."""

@@ -4,6 +4,7 @@ from captum_spectral.attr.band_attribution import band_attribution
 from captum_spectral.attr.boundary_integrated_gradients import BoundaryIntegratedGradients
 from captum_spectral.attr.boundary_saliency import BoundarySaliency
 from captum_spectral.attr.feature_suppression import FeatureSuppression
+from captum_spectral.attr.spectral_banzhaf import SpectralBanzhaf
 from captum_spectral.attr.spectral_forward import SpectralForward
 from captum_spectral.attr.spectral_shapley import SpectralShapley
 
@@ -11,6 +12,7 @@ __all__ = [
     "BoundaryIntegratedGradients",
     "BoundarySaliency",
     "FeatureSuppression",
+    "SpectralBanzhaf",
     "SpectralForward",
     "SpectralShapley",
     "band_attribution",

@@ -10,7 +10,7 @@ from torch import Tensor
 from captum_spectral._captum import BaselineType
 from captum_spectral.features.features import Features
 
-__all__ = ["Inputs", "No", "ShapleyOptions", "SuppressionOptions", "Yes"]
+__all__ = ["BanzhafOptions", "Inputs", "No", "ShapleyOptions", "SuppressionOptions", "Yes"]
 
 Inputs = TypeVar("Inputs", Tensor, tuple[Tensor, ...])
 Yes: TypeAlias = Literal[True]
@@ -32,6 +32,19 @@ class ShapleyOptions(_Options, total=False):
 
     spectral_dims: int | tuple[int, ...]
     n_samples: int | None
+    budget: int | None
+    estimator: str | None
+    prior: Any
+    perturbations_per_eval: int | None
+
+
+class BanzhafOptions(_Options, total=False):
+    """Arguments of ``SpectralBanzhaf.attribute`` that do not change the kind of its result."""
+
+    spectral_dims: int | tuple[int, ...]
+    budget: int | None
+    estimator: str | None
+    prior: Any
     perturbations_per_eval: int | None
 
 

@@ -10,14 +10,9 @@ from captum.attr import PerturbationAttribution
 from torch import Tensor
 
 from captum_spectral._arguments import check_count
-from captum_spectral._captum import (
-    BaselineType,
-    TargetType,
-    format_output,
-    is_tuple,
-    log_usage,
-)
-from captum_spectral.features.features import Features, paint_ids
+from captum_spectral._captum import BaselineType, TargetType, log_usage
+from captum_spectral.attr._values import Solver, in_form
+from captum_spectral.features.features import Features
 from captum_spectral.features.painting import unpaint_ids
 from captum_spectral.game import BandGame
 
@@ -47,10 +42,10 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
     Args:
         forward_func: The model, or any modification of its forward function.
 
-    Cost in model rows per example: ``2^M`` exactly (256 for 8 bands), or at most
-    ``2 n (M - 1) + 2`` with ``n_samples=n``; every coalition is evaluated once, and all outputs
-    come from the same rows. Memory: the ``M + 1`` band signals of the examples in a forward pass,
-    its rows, and the table of values.
+    Cost in model rows per example: ``2^M`` exactly (256 for 8 bands), at most ``budget``, or at
+    most ``2 n (M - 1) + 2`` with ``n_samples=n``; every coalition is evaluated once, and all
+    outputs come from the same rows. Memory: the ``M + 1`` band signals of the examples in a forward
+    pass, its rows, and the table of values.
 
     Example::
 
@@ -200,6 +195,9 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
         spectral_dims: int | tuple[int, ...] = (-2, -1),
         features: Features | tuple[Features, ...] | None = None,
         n_samples: int | None = None,
+        budget: int | None = None,
+        estimator: str | None = None,
+        prior: Any = "energy",
         perturbations_per_eval: int | None = None,
         return_input_shape: bool = True,
         return_convergence_delta: bool = False,
@@ -237,9 +235,21 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
                 bands: any member of :mod:`captum_spectral.features`, such as ``Pixels(segments)``,
                 for all inputs or one for each. Values are then painted in its layout.
                 Default: None
-            n_samples (int, optional): None: exact values from all ``2^M`` coalitions. An integer
-                ``n``: the estimate from ``n`` random orderings of the bands, each together with its
-                reverse, shared by the whole batch. Default: None
+            n_samples (int, optional): An integer ``n``: the estimate from ``n`` random orderings of
+                the bands, each together with its reverse, shared by the whole batch. Default: None
+            budget (int, optional): The most model rows per example, at least 4, the empty and the
+                grand coalition included: the estimate from so many coalitions, shared by the whole
+                batch; exact if it is ``2^M`` or more. Default: None; without ``n_samples`` the
+                values are exact, from all ``2^M`` coalitions
+            estimator (str, optional): What becomes of a budget. ``"gaussian_process"``: designed
+                coalitions and the posterior mean under a prior of smooth games, which needs the
+                fewest rows. ``"cross_fitted"``: unbiased whatever the prior, for values that are
+                averaged over examples. ``"regression"``: Leverage SHAP, without standard errors.
+                ``"orderings"``: as with ``n_samples``. None: ``"gaussian_process"``. Default: None
+            prior (str or Tensor, optional): How much each band is expected to matter, for the first
+                two estimators: ``"energy"``, by the square root of the energy of its part of input
+                less baseline; ``"flat"``, all alike; or weights ``(M,)`` or ``(B, M)``. A bad prior
+                costs rows, and the standard errors say so. Default: "energy"
             perturbations_per_eval (int, optional): At most ``perturbations_per_eval * B`` rows go
                 through the model at once, coalition by coalition, as everywhere in Captum; must be
                 1 for a ``forward_func`` that gives one number per batch. None: as many rows as the
@@ -253,10 +263,11 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
                 False: the band values ``(B, M)``. Default: True
             return_convergence_delta (bool, optional): Return the efficiency gap
                 :math:`\sum_i \phi_i - (v(\text{full}) - v(\text{empty}))` as well. Default: False
-            return_standard_error (bool, optional): Return the standard error over the ``n_samples``
-                ordering pairs as well, 0 where the values are exact; needs ``n_samples`` of None
-                or at least 2. Default: False
-            generator (torch.Generator, optional): Source of the orderings; None takes PyTorch's
+            return_standard_error (bool, optional): Return the standard error as well, 0 where the
+                values are exact: over the ordering pairs, of which there must be two (intervals
+                take :func:`~captum_spectral.coalitions.half_width` of them), or that of the other
+                estimators, which "regression" has not. Default: False
+            generator (torch.Generator, optional): Source of the coalitions; None takes PyTorch's
                 global one. Not used when exact. Default: None
             show_progress (bool, optional): Display a progress bar, counted in model rows.
                 Default: False
@@ -275,19 +286,16 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
         Raises:
             TypeError: Inputs, mask, baselines or counts of a wrong kind.
             ValueError: Non-finite inputs, shapes that do not fit, an asymmetric mask, more bands
-                than frequencies, more than ``2^16`` rows per example without ``n_samples``, a count
-                below 1, a forward output that is not finite or does not grow with the batch.
+                than frequencies, more than ``2^16`` rows per example without ``n_samples`` and
+                ``budget``, a count below 1, a budget too small for the estimator, a forward output
+                that is not finite or does not grow with the batch.
             AssertionError: A tuple target that does not fit the output (raised by Captum).
             torch.OutOfMemoryError: Not even one row fits in memory, or the table of values does
                 not.
         """
-        if n_samples is not None:
-            n_samples = check_count("n_samples", n_samples)
-            if return_standard_error and n_samples < 2:
-                raise ValueError(
-                    "return_standard_error needs n_samples >= 2 ordering pairs (or None, exact), "
-                    f"got n_samples={n_samples}"
-                )
+        solver = Solver(
+            n_samples, budget, estimator, prior, generator, with_errors=return_standard_error
+        )
         if perturbations_per_eval is not None:
             check_count("perturbations_per_eval", perturbations_per_eval)
         game = BandGame(
@@ -302,7 +310,7 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
             features=features,
         )
         estimate = game.solve(
-            game.estimator(n_samples, generator),
+            solver.of(game),
             perturbations_per_eval,
             show_progress,
             description=f"{self.get_name()} attribution",
@@ -310,37 +318,13 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
         # Rounded on the CPU: not every device has float64.
         dtype = estimate.full_value.dtype
         phi, error = (x.to(dtype) for x in (estimate.values, estimate.standard_error))
-        results = [self._format(phi, game, inputs, return_input_shape)]
+        results = [in_form(phi, game, inputs, return_input_shape)]
         if return_convergence_delta:
             gap = _gap(phi, estimate.full_value, estimate.empty_value)
             results.append(gap.to(estimate.full_value.device))
         if return_standard_error:
-            results.append(self._format(error, game, inputs, return_input_shape))
+            results.append(in_form(error, game, inputs, return_input_shape))
         return results[0] if len(results) == 1 else tuple(results)
-
-    @staticmethod
-    def _format(
-        values: Tensor,
-        game: BandGame,
-        inputs: Tensor | tuple[Tensor, ...],
-        return_input_shape: bool,
-    ) -> Tensor | tuple[Tensor, ...]:
-        """Paint band values ``(B, *outputs, M)`` where the shape of the inputs is asked for."""
-        tensors = inputs if isinstance(inputs, tuple) else (inputs,)
-        values = values.to(tensors[0].device)
-        if not return_input_shape:
-            return values
-        if len(values) < game.num_examples and any(len(m) > 1 for m in game.feature_masks):
-            raise ValueError(
-                "forward_func gives one number per batch, so the masks of all examples must be the "
-                "same: use a feature_mask with first dim 1, or return_input_shape=False"
-            )
-        painted = tuple(
-            paint_ids(values, mask, x.shape)
-            for mask, x in zip(game.feature_masks, tensors, strict=True)
-        )
-        result: Tensor | tuple[Tensor, ...] = format_output(is_tuple(inputs), painted)
-        return result
 
     @property
     def multiplies_by_inputs(self) -> bool:

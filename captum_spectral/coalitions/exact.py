@@ -13,6 +13,7 @@ __all__ = [
     "MAX_EXACT_ROWS",
     "Exact",
     "all_coalitions",
+    "banzhaf_from_table",
     "check_exact",
     "shapley_from_table",
     "shapley_weights",
@@ -21,29 +22,30 @@ __all__ = [
 MAX_EXACT_ROWS = 2**16
 
 
-def check_exact(num_players: int) -> None:
+def check_exact(num_players: int, most_rows: int = MAX_EXACT_ROWS) -> None:
     """Refuse to evaluate more coalitions than anybody wants to wait for.
 
     Raises:
-        ValueError: Exact values of so many players need more than ``MAX_EXACT_ROWS`` model rows.
+        ValueError: Exact values of so many players need more than ``most_rows`` model rows.
     """
-    if 2**num_players > MAX_EXACT_ROWS:
-        rows = 2 * 32 * (num_players - 1) + 2
+    if 2**num_players > most_rows:
         raise ValueError(
             f"exact values of {num_players} bands need 2^{num_players} = {2**num_players} "
-            f"model rows per example, more than the limit of {MAX_EXACT_ROWS}; pass n_samples "
-            f"(32, say, takes at most {rows} rows and gives standard errors) or use fewer bands"
+            f"model rows per example, more than the limit of {most_rows}; pass budget "
+            "(256, say, takes as many rows and gives standard errors) or use fewer bands"
         )
 
 
 class Exact(Estimator):
-    """Shapley values of ``M`` players from the values of all ``2^M`` coalitions.
+    """Shapley or Banzhaf values of ``M`` players from the values of all ``2^M`` coalitions.
 
     Args:
         num_players: ``M``.
+        index: ``"shapley"`` or ``"banzhaf"``. Default: "shapley"
+        most_rows: A limit that keeps from waiting for ever. Default: ``2^16``
 
     Raises:
-        ValueError: More than ``MAX_EXACT_ROWS`` coalitions.
+        ValueError: More than ``most_rows`` coalitions.
 
     Example::
 
@@ -54,13 +56,16 @@ class Exact(Estimator):
         tensor([[1.5000, 2.5000]], dtype=torch.float64)
     """
 
-    def __init__(self, num_players: int) -> None:
-        check_exact(num_players)
+    def __init__(
+        self, num_players: int, index: str = "shapley", most_rows: int = MAX_EXACT_ROWS
+    ) -> None:
+        check_exact(num_players, most_rows)
         self.coalitions = all_coalitions(num_players)
+        self._from_table = shapley_from_table if index == "shapley" else banzhaf_from_table
 
     def estimate(self, values: Tensor) -> PlayerEstimate:
         """Return the exact values; their standard error is 0."""
-        phi = shapley_from_table(values)
+        phi = self._from_table(values)
         return PlayerEstimate(phi, torch.zeros_like(phi), values[:, -1], values[:, 0])
 
 
@@ -142,3 +147,32 @@ def shapley_from_table(values: Tensor) -> Tensor:
     table = values.to("cpu", torch.float64)
     phi: Tensor = torch.tensordot(table, shapley_weights(num_players), dims=([1], [1]))
     return phi
+
+
+def banzhaf_from_table(values: Tensor) -> Tensor:
+    r"""Compute Banzhaf values from the values of all coalitions, in float64.
+
+    .. math::
+        \beta_i = \frac{1}{2^{M-1}} \sum_{S \not\ni i} \big(v(S \cup i) - v(S)\big)
+
+    Args:
+        values: ``(B, 2^M, *outputs)`` in the order of :func:`all_coalitions`.
+
+    Returns:
+        ``(B, *outputs, M)`` float64 on the CPU.
+
+    Example::
+
+        >>> import torch
+        >>> from captum_spectral.coalitions import banzhaf_from_table
+        >>> banzhaf_from_table(torch.tensor([[0.0, 1.0, 2.0, 4.0]]))
+        tensor([[1.5000, 2.5000]], dtype=torch.float64)
+
+    References:
+        J. F. Banzhaf, *Weighted voting doesn't work*, 1965.
+    """
+    num_players = values.shape[1].bit_length() - 1
+    table = values.to("cpu", torch.float64)
+    signs = 2.0 * all_coalitions(num_players).to(torch.float64) - 1
+    means: Tensor = torch.tensordot(table, signs, dims=([1], [0])) * 2.0 ** (1 - num_players)
+    return means

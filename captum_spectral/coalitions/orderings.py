@@ -50,13 +50,14 @@ class Orderings(Estimator):
             The estimate. The standard error is the sample standard deviation over the ``n`` pairs
             (``n - 1`` in the denominator) over ``sqrt(n)``; NaN for a single pair.
         """
-        ends = (values[:, int(self._index[0, 0, i])] for i in (-1, 0))
+        full, empty = (values[:, int(self._index[0, 0, i])] for i in (-1, 0))
         if len(self.coalitions) == 2**self._num_players:
             place = (self.coalitions.long() << torch.arange(self._num_players, device="cpu")).sum(1)
             phi = shapley_from_table(values[:, place.argsort().to(values.device)])
-            return PlayerEstimate(phi, torch.zeros_like(phi), *ends)
+            return PlayerEstimate(phi, torch.zeros_like(phi), full, empty)
         met = values.to("cpu", torch.float64)[:, self._index]  # (B, n, 2, M + 1, *outputs)
-        return PlayerEstimate(*_mean_of_pairs(self._orderings, met), *ends)
+        phi, error = _mean_of_pairs(self._orderings, met)
+        return PlayerEstimate(phi, error, full, empty, self.num_samples - 1)
 
 
 class OwnOrderings(Estimator):
@@ -98,7 +99,8 @@ class OwnOrderings(Estimator):
         met[:, :, :, 1:-1] = on_cpu[:, 2:].unflatten(1, (*shape[1:], num_players - 1))
         outputs = [1] * (values.dim() - 2)
         own = self._orderings.reshape(len(values), *outputs, *self._orderings.shape[1:])
-        return PlayerEstimate(*_mean_of_pairs(own, met), values[:, 0], values[:, 1])
+        phi, error = _mean_of_pairs(own, met)
+        return PlayerEstimate(phi, error, values[:, 0], values[:, 1], shape[1] - 1)
 
 
 def sample_orderings(

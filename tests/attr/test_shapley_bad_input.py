@@ -92,7 +92,7 @@ BEFORE_ANY_FORWARD = [
     (
         {"inputs": torch.rand(1, 1, 64, 64), "num_bands": 17},
         ValueError,
-        r"2\^17 = 131072 model rows per example, more than the limit of 65536; pass n_samples",
+        r"2\^17 = 131072 model rows per example, more than the limit of 65536; pass budget",
     ),
     # target
     ({"target": [0, 1, 2]}, ValueError, "target has 3 entries for 2 examples"),

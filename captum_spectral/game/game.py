@@ -27,12 +27,14 @@ from captum_spectral.coalitions import (
     Exact,
     PlayerEstimate,
     among_all,
+    estimator_of,
+    relevance_from,
     sample_orderings,
 )
 from captum_spectral.features.features import Features, assign
-from captum_spectral.features.fourier import bands
+from captum_spectral.game.solving import check_estimator
 
-__all__ = ["BandGame", "Game"]
+__all__ = ["Game"]
 
 
 class _Unfinished(NamedTuple):
@@ -235,20 +237,55 @@ class Game:
         return self.values_of(of_players, perturbations_per_eval, show_progress, description)
 
     def estimator(
-        self, n_samples: int | None = None, generator: torch.Generator | None = None
+        self,
+        n_samples: int | None = None,
+        generator: torch.Generator | None = None,
+        *,
+        budget: int | None = None,
+        estimator: str | None = None,
+        prior: Any = "energy",
+        index: str = "shapley",
     ) -> Estimator:
-        """Return the exact estimator for these players, or that of random orderings.
+        """Return the estimator that solves this game within so many model rows.
 
         Args:
-            n_samples: How many orderings, each with its reverse; None: exact. Default: None
-            generator: Source of the orderings; None: PyTorch's global one. Default: None
+            n_samples: How many random orderings, each with its reverse. Default: None
+            generator: Source of the coalitions; None: PyTorch's global one. Default: None
+            budget: Model rows per example, the empty and the grand coalition included, that are
+                never exceeded; exact values if it is ``2^M`` or more. Default: None, exact
+            estimator: ``"gaussian_process"``, ``"cross_fitted"``, ``"regression"`` or
+                ``"orderings"``. None: ``"gaussian_process"`` with a budget. Default: None
+            prior: How much players are expected to matter: ``"energy"``, by the square root of the
+                energy of their part of the input; ``"flat"``, all alike; or weights ``(M,)`` or
+                ``(B, M)``. Default: "energy"
+            index: ``"shapley"`` or ``"banzhaf"``. Default: "shapley"
 
         Raises:
-            ValueError: Exact values of so many players need more than ``2^16`` model rows.
+            TypeError, ValueError: Arguments of a wrong kind, or that do not go together; a budget
+                below 4 or too small for the estimator; exact values that need more than ``2^16``
+                model rows.
         """
-        if n_samples is None:
-            return Exact(len(self.players))
-        return sample_orderings(len(self.players), n_samples, generator)
+        name, rows = check_estimator(estimator, budget, n_samples, index)
+        num_players = len(self.players)
+        if rows is None and n_samples is None:
+            return Exact(num_players, index)
+        if rows is None:
+            assert n_samples is not None
+            return sample_orderings(num_players, n_samples, generator)
+        energies = self.signals.energies()
+        relevance = relevance_from(self._of_players(prior), energies, self.num_examples)
+        # The coalitions depend on a seed alone, so that a design is made once.
+        device = "cpu" if generator is None else generator.device
+        seed = int(torch.randint(2**62, (), generator=generator, device=device))
+        return estimator_of(rows, name, energies > 0, relevance, index, seed)
+
+    def _of_players(self, prior: Any) -> Any:
+        """Leave out of weights ``(..., M)`` those of ids that do not play."""
+        if isinstance(prior, str) or len(self.players) == self.num_features:
+            return prior
+        weights = torch.as_tensor(prior)
+        fits = weights.dim() > 0 and weights.shape[-1] == self.num_features
+        return weights[..., self.players.to(weights.device)] if fits else weights
 
     def solve(
         self,
@@ -289,7 +326,7 @@ class Game:
             among_all(x, self.players, self.num_features)
             for x in (found.values, found.standard_error)
         )
-        return PlayerEstimate(phi, error, found.full_value, found.empty_value)
+        return found._replace(values=phi, standard_error=error)
 
     def values_of(
         self,
@@ -407,92 +444,3 @@ class Game:
             f"the coalition of {self._kind}s {listed} out of {self.num_features}, the others those "
             "of the baseline"
         )
-
-
-class BandGame(Game):
-    r"""The game in which the frequency bands of an input are the players.
-
-    .. math::
-        v(S) = f(x_S), \qquad x_S = b + \sum_{i \in S} (x_i - b_i)
-
-    with the bands :math:`x_i` and :math:`b_i` of input and baseline. It is :class:`Game` with the
-    bands as features, and has its methods.
-
-    Args:
-        forward_func: The model, or any function of the inputs that Captum accepts.
-        inputs: Real floating ``(B, ..., H, W)`` tensor, or a tuple of them.
-        target: As everywhere in Captum; None keeps all outputs. Leave it out where the Captum
-            method run on the game is given the target. Default: None
-        baselines: What an absent band holds: None (zero), a number, a tensor of the input's shape
-            or with first dim 1, or a tuple of those. Default: None
-        additional_forward_args: Further arguments of ``forward_func``; tensors with one entry per
-            example follow their example. Default: None
-        feature_mask: Integer band ids over the unshifted Fourier plane (layout of
-            ``torch.fft.fftn`` over the spectral dims), of the shape of the spectral dims or
-            broadcastable to the input; a tuple of them for a tuple of inputs, where the same id in
-            two tensors is one player. None: ``num_bands`` equal-width bands for each tensor.
-            Default: None
-        num_bands: Bands per input tensor when there is no ``feature_mask``. None: 8, or as many as
-            fit. Default: None
-        spectral_dims: The transformed dims. Default: (-2, -1)
-        features: Other players than these bands, see :class:`Game`. Default: None
-
-    Attributes:
-        num_bands (int): ``M``, the largest band id plus one.
-        num_examples (int): ``B``.
-        players (Tensor): ``(P,)`` the band ids that hold any frequency.
-        feature_masks (tuple[Tensor, ...]): The masks, with the rank of their inputs.
-
-    Raises:
-        TypeError: Inputs, mask, baselines, target or counts of a wrong kind.
-        ValueError: Non-finite inputs, shapes that do not fit, an asymmetric mask, a target of the
-            wrong length, spectral dims out of range.
-
-    Warns:
-        UserWarning: The model, or a part of it, is in training mode: dropout and batch statistics
-            would make the values random.
-
-    Cost: no model rows until it is evaluated.
-
-    Example::
-
-        >>> import torch
-        >>> from captum_spectral import BandGame
-        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 5)).eval()
-        >>> game = BandGame(model, torch.randn(2, 3, 16, 16), num_bands=4)
-        >>> game.evaluate(torch.eye(4, dtype=torch.bool)).shape
-        torch.Size([2, 4, 5])
-        >>> weights = torch.rand(6, 4, requires_grad=True)
-        >>> game(weights, torch.tensor([0, 0, 0, 1, 1, 1])).shape
-        torch.Size([6, 5])
-    """
-
-    _kind = "band"
-
-    def __init__(
-        self,
-        forward_func: Callable[..., Any],
-        inputs: Tensor | tuple[Tensor, ...],
-        target: TargetType = None,
-        *,
-        baselines: BaselineType = None,
-        additional_forward_args: Any = None,
-        feature_mask: Tensor | tuple[Tensor, ...] | None = None,
-        num_bands: int | None = None,
-        spectral_dims: int | tuple[int, ...] = (-2, -1),
-        features: Features | tuple[Features, ...] | None = None,
-    ) -> None:
-        tensors = inputs if isinstance(inputs, tuple) else (inputs,)
-        super().__init__(
-            forward_func,
-            inputs,
-            target,
-            features=bands(feature_mask, num_bands, spectral_dims, tensors, features),
-            baselines=baselines,
-            additional_forward_args=additional_forward_args,
-        )
-
-    @property
-    def num_bands(self) -> int:
-        """``M``, the largest band id plus one."""
-        return self.num_features

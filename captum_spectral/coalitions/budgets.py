@@ -1,0 +1,172 @@
+"""Which estimator a budget of model rows buys, and players that do not play."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from captum_spectral.coalitions.cross_fitted import CrossFitted
+from captum_spectral.coalitions.estimator import Estimator, PlayerEstimate, among_all
+from captum_spectral.coalitions.exact import Exact
+from captum_spectral.coalitions.gaussian_process import GaussianProcess
+from captum_spectral.coalitions.orderings import sample_orderings
+from captum_spectral.coalitions.regression import Regression
+
+__all__ = ["ESTIMATORS", "estimator_of", "relevance_from"]
+
+ESTIMATORS = ("gaussian_process", "cross_fitted", "regression", "orderings")
+
+
+def estimator_of(
+    budget: int,
+    name: str,
+    playing: Tensor,
+    relevance: Tensor | None = None,
+    index: str = "shapley",
+    seed: int = 0,
+) -> Estimator:
+    """Return the estimator for the players that play, exact where the budget is enough for that.
+
+    Args:
+        budget: Rows per example.
+        name: One of ``ESTIMATORS``.
+        playing: Boolean ``(B, P)``. A player whose feature is the same in input and baseline
+            changes nothing: no row is spent on it, and its value is 0.
+        relevance: ``(B or 1, P)`` how much players are expected to matter; None: all alike.
+        index: ``"shapley"`` or ``"banzhaf"``.
+        seed: Of the coalitions.
+    """
+    patterns, group = playing.unique(dim=0, return_inverse=True)
+    parts = []
+    for g, pattern in enumerate(patterns):
+        examples = (group == g).nonzero()[:, 0]
+        players = pattern.nonzero()[:, 0]
+        own = relevance
+        if own is not None:
+            own = own[:, players] if len(own) == 1 else own[examples][:, players]
+        parts.append(
+            _Part(examples, players, _estimator(budget, name, len(players), own, index, seed))
+        )
+    if len(parts) == 1 and len(parts[0].players) == playing.shape[1]:
+        return parts[0].estimator
+    return _Playing(parts, playing.shape[1])
+
+
+def relevance_from(prior: object, energies: Tensor, num_examples: int) -> Tensor | None:
+    """Return how much players are expected to matter, ``(B or 1, P)``, from a ``prior`` argument.
+
+    Args:
+        prior: ``"energy"``, ``"flat"``, or weights ``(P,)`` or ``(B, P)``.
+        energies: ``(B, P)`` of the players.
+        num_examples: ``B``.
+
+    Raises:
+        TypeError, ValueError: What is not one of these.
+    """
+    if isinstance(prior, str):
+        if prior not in ("energy", "flat"):
+            raise ValueError(f"prior must be 'energy', 'flat' or weights, got {prior!r}")
+        return energies.sqrt() if prior == "energy" else None
+    try:
+        weights = torch.as_tensor(prior).detach().to("cpu", torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            f"prior must be 'energy', 'flat' or real weights, got {type(prior).__name__}"
+        ) from error
+    num_players = energies.shape[1]
+    allowed = (num_players,), (1, num_players), (num_examples, num_players)
+    if weights.shape not in allowed:
+        raise ValueError(
+            f"prior must have a weight for each player, ({num_players},) or ({num_examples}, "
+            f"{num_players}), got shape {tuple(weights.shape)}"
+        )
+    weights = weights.reshape(-1, num_players)
+    if not weights.isfinite().all() or (weights < 0).any() or (weights.sum(1) <= 0).any():
+        raise ValueError(
+            "prior must hold finite weights, none below 0 and not all 0, got weights between "
+            f"{float(weights.min()):g} and {float(weights.max()):g}"
+        )
+    return weights
+
+
+class _Part(NamedTuple):
+    examples: Tensor  # (b,) that have the same players
+    players: Tensor  # (p,)
+    estimator: Estimator
+
+
+class _Playing(Estimator):
+    """Solves the game of those who play, example by example where they are not the same."""
+
+    def __init__(self, parts: list[_Part], num_players: int) -> None:
+        self._parts, self._num_players = parts, num_players
+        if len(parts) == 1:
+            self.coalitions = self._of(parts[0])
+            return
+        most = max(len(part.estimator.coalitions) for part in parts)
+        num_examples = sum(len(part.examples) for part in parts)
+        self.coalitions = torch.zeros(num_examples, most, num_players, dtype=torch.bool)
+        for part in parts:
+            own = self._of(part)
+            self.coalitions[part.examples, : len(own)] = own
+            self.coalitions[part.examples, len(own) :] = own[0]  # said twice where others go on
+
+    def _of(self, part: _Part) -> Tensor:
+        return among_all(part.estimator.coalitions, part.players, self._num_players)
+
+    def estimate(self, values: Tensor) -> PlayerEstimate:
+        if len(self._parts) == 1:
+            part = self._parts[0]
+            found = part.estimator.estimate(values)
+            return found._replace(
+                values=among_all(found.values, part.players, self._num_players),
+                standard_error=among_all(found.standard_error, part.players, self._num_players),
+            )
+        if len(values) != self.coalitions.shape[0]:
+            raise ValueError(
+                "forward_func gives one number per batch, and some examples have features that are "
+                "the same in input and baseline, others not: give examples one by one, or n_samples"
+            )
+        merged: list[Tensor] | None = None
+        degrees = math.inf
+        for part in self._parts:
+            own = values[part.examples.to(values.device)]
+            found = part.estimator.estimate(own[:, : len(part.estimator.coalitions)])
+            degrees = min(degrees, found.degrees_of_freedom)  # of the least certain one
+            pieces = [
+                among_all(found.values, part.players, self._num_players),
+                among_all(found.standard_error, part.players, self._num_players),
+                found.full_value,
+                found.empty_value,
+            ]
+            if merged is None:
+                merged = [x.new_empty(len(values), *x.shape[1:]) for x in pieces]
+            for whole, piece in zip(merged, pieces, strict=True):
+                whole[part.examples.to(whole.device)] = piece
+        assert merged is not None
+        phi, error, full, empty = merged
+        return PlayerEstimate(phi, error, full, empty, degrees)
+
+
+def _estimator(
+    budget: int, name: str, num_players: int, relevance: Tensor | None, index: str, seed: int
+) -> Estimator:
+    if 2**num_players <= budget:
+        return Exact(num_players, index, most_rows=budget)
+    num_pairs = budget // 2 - 1
+    if name == "gaussian_process":
+        return GaussianProcess(num_players, num_pairs, relevance, index, seed)
+    if name == "cross_fitted":
+        return CrossFitted(num_players, num_pairs, relevance, index, seed)
+    if name == "regression":
+        return Regression(num_players, num_pairs, index, seed)
+    orderings = (budget - 2) // (2 * (num_players - 1))
+    if orderings < 1:
+        raise ValueError(
+            f"estimator='orderings' of {num_players} players needs budget={2 * num_players} or "
+            f"more, got {budget}; estimator='gaussian_process' takes fewer"
+        )
+    return sample_orderings(num_players, orderings, torch.Generator().manual_seed(seed))
