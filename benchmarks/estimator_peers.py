@@ -6,7 +6,7 @@
 Needs NumPy and shapiq alone, so that the newest shapiq (1.8 wants Python 3.12) runs in an
 environment of its own; ``estimators.py`` reads what this leaves in the cache. Results are appended
 to ``peers-SHAPIQ_VERSION.jsonl``: game, method, budget, seed, the coalitions that the game was
-asked for, seconds, and the error relative to the exact values (norms over players, or over all pairs).
+asked for, seconds, and the error relative to the exact values (norms over players, or all pairs).
 Those that are there already are not computed again. An estimator that this shapiq does not have, or
 that refuses a budget, is left out, with a line that says so.
 """

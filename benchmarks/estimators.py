@@ -13,6 +13,7 @@ of 95 % intervals, players and seeds and games alike, that hold the exact value,
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections import defaultdict
@@ -98,7 +99,7 @@ def replay(make: Maker, games: Games, budget: int, seeds: int) -> Replay | None:
 def rows_to(target: float, budgets: list[int], errors: list[float]) -> str:
     """Where the broken line through the errors, in logarithms, first crosses the target."""
     known = [(b, e) for b, e in zip(budgets, errors, strict=True) if not math.isnan(e)]
-    for (b0, e0), (b1, e1) in zip(known, known[1:], strict=False):
+    for (b0, e0), (b1, e1) in itertools.pairwise(known):
         if e0 >= target >= e1:
             share = math.log(e0 / target) / math.log(e0 / e1) if e0 > e1 else 0.0
             return str(round(b0 * (b1 / b0) ** share))

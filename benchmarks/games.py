@@ -4,8 +4,8 @@ With 32 players nobody has all values of a real game. Here are two kinds that ar
 exact values follow from how they are built:
 
 * ``Network``: one hidden layer over who is present, ``v(S) = sum_h u_h tanh((b_h + sum_{i in S}
-  W_ih) / g)`` with integers W and b. A hidden unit sees no more of a coalition than a sum of integers, so
-  how many coalitions of each size have each sum says all: counted exactly, player by player.
+  W_ih) / g)`` with integers W and b. A hidden unit sees of a coalition nothing but a sum of
+  integers, so how many coalitions of each size have each sum says all: counted player by player.
 * ``Polynomial``: ``v(S) = sum_T c_T 1[T in S]`` over random T of 1 to 4 players; the players of T
   share c_T.
 
