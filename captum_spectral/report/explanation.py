@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from captum_spectral.coalitions import half_width
 from captum_spectral.report.figures import figure_of_explanation as figure
 from captum_spectral.report.layout import aligned, all_versions, decimals_of
 from captum_spectral.sources.documents import to_document
@@ -67,7 +68,17 @@ def to_text(explained: Explanation, others: Mapping[str, Sequence[float]] | None
             ("v(empty)", explained.empty_value, "an input of zeros"),
         )
     ]
-    return "\n".join(["Values in logits", *aligned(rows), *ends])
+    intervals = [] if errors is None else [f"95% intervals reach {interval_of(explained)}"]
+    return "\n".join(["Values in logits", *aligned(rows), *ends, *intervals])
+
+
+def interval_of(explained: Explanation) -> str:
+    """Tell how far a 95 % interval reaches, for values with standard errors."""
+    degrees = explained.degrees_of_freedom
+    reach = f"±{half_width(degrees):.2f} standard errors"
+    if math.isinf(degrees):
+        return f"{reach}, which are those of the model of the game"
+    return f"{reach} (Student's t, {degrees:.0f} degree{'s' if degrees > 1 else ''} of freedom)"
 
 
 def to_json(
@@ -115,10 +126,12 @@ def to_json(
             "num_bands": settings.num_bands,
             "norm": settings.norm,
             "spacing": settings.spacing,
-            "exact": settings.n_samples is None,
+            "exact": explained.errors is None,
             "n_samples": settings.n_samples,
-            "seed": None if settings.n_samples is None else settings.seed,
+            "budget": settings.budget,
+            "seed": None if explained.errors is None else settings.seed,
         },
+        "interval": None if explained.errors is None else _interval(explained.degrees_of_freedom),
         "unit": "logits",
         "frequency_unit": "cycles/pixel",
         "bands": [
@@ -133,3 +146,12 @@ def to_json(
         "versions": all_versions(),
     }
     return to_document(document)
+
+
+def _interval(degrees_of_freedom: float) -> dict[str, float | None]:
+    """Tell how many standard errors an interval reaches to either side."""
+    return {
+        "confidence": 0.95,
+        "standard_errors": half_width(degrees_of_freedom),
+        "degrees_of_freedom": None if math.isinf(degrees_of_freedom) else degrees_of_freedom,
+    }

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from captum_spectral.coalitions import half_width
 from captum_spectral.features import paint, split_bands
 from captum_spectral.report.layout import as_file
 from captum_spectral.studies import Explanation
@@ -62,7 +63,12 @@ def figure_of_explanation(
     if others:
         values, labels = torch.stack([values, *others.values()]), ["Shapley value", *others]
     _bars(
-        values, None if others else explained.errors, explained.frequencies, (figure, bars), labels
+        values,
+        None if others else explained.errors,
+        explained.frequencies,
+        (figure, bars),
+        labels,
+        explained.degrees_of_freedom,
     )
     visualize_spectrum(
         paint(explained.values[None], explained.mask, picture[None])[0],
@@ -156,7 +162,20 @@ def _bars(
     frequencies: Tensor | None,
     place: tuple[Figure, Axes],
     labels: list[str] | None = None,
+    degrees_of_freedom: float | None = None,
 ) -> None:
+    reach, whisker_label = 1.0, None
+    if degrees_of_freedom is not None and errors is not None:
+        law = "" if math.isinf(degrees_of_freedom) else ", Student's t"
+        reach, whisker_label = half_width(degrees_of_freedom), f"95% interval{law}"
     visualize_band_attr(
-        values, frequencies, errors, labels, unit="logits", plt_fig_axis=place, use_pyplot=False
+        values,
+        frequencies,
+        errors,
+        labels,
+        unit="logits",
+        num_standard_errors=reach,
+        whisker_label=whisker_label,
+        plt_fig_axis=place,
+        use_pyplot=False,
     )

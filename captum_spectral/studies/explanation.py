@@ -20,12 +20,16 @@ __all__ = ["Explanation", "ExplanationSettings", "band_integrated_gradients", "e
 
 @dataclass(frozen=True)
 class ExplanationSettings:
-    """Settings of an explanation: the bands, and exactly (``n_samples=None``) or by sampling."""
+    """Settings of an explanation: the bands, and how their values are found.
+
+    Exactly; or from ``n_samples`` orderings of the bands; or within a ``budget`` of model rows.
+    """
 
     num_bands: int = 8
     norm: Norm = "linf"
     spacing: Spacing = "linear"
     n_samples: int | None = None
+    budget: int | None = None
     seed: int = 0
     show_progress: bool = False
 
@@ -45,6 +49,7 @@ class Explanation:
         probability: Softmax of the logits at the class, for the whole photograph.
         values: ``(M,)`` Shapley values.
         errors: ``(M,)`` their standard errors, None where the values are exact.
+        degrees_of_freedom: Of the standard errors.
         full_value: Logit of the class for the whole photograph.
         empty_value: Logit of the class for an input of zeros.
         efficiency_gap: ``values.sum() - (full_value - empty_value)``, 0 to rounding.
@@ -60,6 +65,7 @@ class Explanation:
     probability: float
     values: Tensor
     errors: Tensor | None
+    degrees_of_freedom: float
     full_value: float
     empty_value: float
     efficiency_gap: float
@@ -108,7 +114,7 @@ def explain(
     with failures_of(model, x):
         game = BandGame(model.module, x, chosen, feature_mask=mask)
         estimate = game.solve(
-            game.estimator(settings.n_samples, generator),
+            game.estimator(settings.n_samples, generator, budget=settings.budget),
             show_progress=settings.show_progress,
             description="Spectral Shapley attribution",
         )
@@ -127,7 +133,8 @@ def explain(
         is_prediction=chosen == predicted,
         probability=float(logits.softmax(-1)[chosen]),
         values=values,
-        errors=None if settings.n_samples is None else errors,
+        errors=None if settings.n_samples is None and settings.budget is None else errors,
+        degrees_of_freedom=estimate.degrees_of_freedom,
         full_value=full,
         empty_value=empty,
         efficiency_gap=math.fsum(values.tolist()) - (full - empty),

@@ -43,6 +43,7 @@ def visualize_band_attr(
     unit: str = "model output",
     frequency_unit: str = "cycles/pixel",
     num_standard_errors: float = 1.0,
+    whisker_label: str | None = None,
     title: str | None = None,
     plt_fig_axis: tuple[Figure, Axes] | None = None,
     fig_size: tuple[float, float] | None = None,
@@ -71,8 +72,11 @@ def visualize_band_attr(
         unit: Unit of the attributions, e.g. ``"logits"`` or ``"nats"``; ``""`` for a pure number.
             Default: "model output"
         frequency_unit: Unit of ``frequencies``. Default: "cycles/pixel"
-        num_standard_errors: Half length of a whisker in standard errors; 1.96 makes whiskers 95%
-            intervals where errors are normal. Default: 1.0
+        num_standard_errors: Half length of a whisker in standard errors. For 95% intervals 1.96
+            where there are many draws, and more where there are few: 12.7 for two, 2.8 for five,
+            see :func:`captum_spectral.coalitions.half_width`. Default: 1.0
+        whisker_label: What the legend calls them. None: ``"±1 standard error"``, with their number.
+            Default: None
         title: Title of the axes. Default: None
         plt_fig_axis: Figure and axes to draw in. None makes a figure. Default: None
         fig_size: Width and height of a new figure in inches. None: to fit M bands. Default: None
@@ -156,7 +160,8 @@ def visualize_band_attr(
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     if whiskers is not None:
-        handles, names = [*handles, whiskers], [*names, _whisker_label(num_standard_errors)]  # type: ignore[list-item]
+        handles.append(whiskers)  # type: ignore[arg-type]
+        names = [*names, whisker_label or _whisker_label(num_standard_errors)]
     rows_of_legend = add_legend(axes, handles, names, size=_LEGEND_SIZE) if handles else 0
     if title:
         # The legend stands between axes and title.

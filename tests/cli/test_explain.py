@@ -73,8 +73,10 @@ def test_json_holds_everything(place):
         "spacing": "linear",
         "exact": True,
         "n_samples": None,
+        "budget": None,
         "seed": None,
     }
+    assert document["interval"] is None
     assert (document["unit"], document["frequency_unit"]) == ("logits", "cycles/pixel")
     assert document["versions"].keys() >= {"captum_spectral", "captum", "torch", "torchvision"}
     assert document["versions"]["captum_spectral"] == captum_spectral.__version__
@@ -124,6 +126,37 @@ def test_sampling_gives_standard_errors_and_follows_the_seed(place):
     np.testing.assert_allclose([band["value"] for band in bands], phi[0].detach(), rtol=1e-5)
     np.testing.assert_allclose(
         [band["standard_error"] for band in bands], error[0].detach(), rtol=1e-4, atol=1e-9
+    )
+
+
+def test_intervals_of_few_orderings_are_students_t(place):
+    output = explain(place, "--samples", 3, "--bands", 6, "--json", "s.json", "--out", "s.svg")
+    assert "95% intervals reach ±4.30 standard errors (Student's t, 2 degrees of freedom)" in output
+    interval = read_json("s.json")["interval"]
+    assert interval["degrees_of_freedom"] == 2
+    assert interval["standard_errors"] == pytest.approx(4.3027, abs=1e-4)
+
+
+def test_a_budget_gives_values_and_errors_of_so_many_rows(place):
+    output = explain(place, "--budget", 20, "--bands", 6, "--seed", 5, "--json", "b.json")
+    assert "95% intervals reach ±1.96 standard errors, which are those of the model" in output
+    document = read_json("b.json")
+    assert document["method"]["exact"] is False
+    assert (document["method"]["budget"], document["method"]["seed"]) == (20, 5)
+    network = load_model(f"{place}:net")
+    phi, error = SpectralShapley(network.module).attribute(
+        network.prepare(Image.open("photo.png")),
+        document["class"]["id"],
+        num_bands=6,
+        budget=20,
+        generator=torch.Generator().manual_seed(5),
+        return_input_shape=False,
+        return_standard_error=True,
+    )
+    bands = document["bands"]
+    np.testing.assert_allclose([band["value"] for band in bands], phi[0].detach(), rtol=1e-4)
+    np.testing.assert_allclose(
+        [band["standard_error"] for band in bands], error[0].detach(), rtol=1e-3, atol=1e-9
     )
 
 
