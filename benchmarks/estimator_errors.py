@@ -6,7 +6,7 @@
 Three tables.
 
 1. Coverage at 32 players, where the exact values are known of made-up games only (``games.py``):
-   the share of 95 % intervals, over players, seeds and 8 games of each kind, that hold the exact
+   the share of 95 % intervals, over players, seeds and 4 games of each kind, that hold the exact
    value. That of 12 players and real games comes from ``estimators.py``.
 2. The relative error of the same estimates.
 3. ``cross_fitted`` on the tables of real games, over 200 seeds, with the prior of the energies, a

@@ -16,6 +16,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import sys
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -152,6 +153,7 @@ def main() -> None:
     for kind, games in all_games.items():
         for name, make in OURS.items():
             runs = [replay(make, games, budget, args.seeds) for budget in budgets]
+            print(f"{kind}, {name}: done", file=sys.stderr, flush=True)
             errors[name][kind] = [
                 math.exp(float(run.relative(games).log().mean())) if run else nothing
                 for run in runs

@@ -157,7 +157,7 @@ class MadeUp:
         return torch.stack([game(coalitions) for game in self.games])[..., None]
 
 
-def made_up(num_players: int, count: int = 8) -> Iterator[tuple[str, MadeUp]]:
+def made_up(num_players: int, count: int = 4) -> Iterator[tuple[str, MadeUp]]:
     """Batches of both kinds."""
     for kind, build in (("networks", Network), ("polynomials", Polynomial)):
         games = [build(num_players, seed) for seed in range(count)]
