@@ -67,12 +67,13 @@ def main() -> None:
     parser = arguments(__doc__ or "", rounds=1)
     parser.add_argument("--cache", type=Path, required=True, help="folder of the tables")
     parser.add_argument("--budgets", nargs="+", type=int, default=[128, 256, 512, 1024])
+    parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS, help="of players")
     parser.add_argument("--seeds", type=int, default=20, help="default: %(default)s")
     args = start(parser)
     errors: dict[str, dict[str, list[float]]] = defaultdict(dict)
     coverage: dict[str, dict[str, list[float]]] = defaultdict(dict)
     seeds_of: dict[str, int] = {}
-    for kind in KINDS:
+    for kind in args.kinds:
         games = of_pairs(read_tables(args.cache, kind))
         for name, make in {"gaussian_process": from_energies, "flat prior": flat}.items():
             runs = [Replay(make, games, budget, args.seeds) for budget in args.budgets]
@@ -85,12 +86,12 @@ def main() -> None:
     table = [
         row(name, args.budgets, e) | {"seeds": seeds_of.get(name, args.seeds)}
         for name, e in errors.items()
-        if len(e) == len(KINDS)
+        if len(e) == len(args.kinds)
     ]
     held = [row(name, args.budgets, c) for name, c in coverage.items()]
     for line in (*table, *held):
         del line["rows to 10 %"]
-    title = "Relative error of interactions of two of 12 players, %: bands / sectors"
+    title = "Relative error of interactions of two of 12 players, %: " + " / ".join(args.kinds)
     report(args, title, table, coverage=held)
     print("\nCoverage of 95 % intervals, %:\n\n" + markdown(held))
 

@@ -143,10 +143,11 @@ def main() -> None:
     parser = arguments(__doc__ or "", rounds=1)
     parser.add_argument("--cache", type=Path, required=True, help="folder of the tables")
     parser.add_argument("--budgets", nargs="+", type=int, default=[32, 64, 128, 256, 512, 1024])
+    parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS, help="of players")
     parser.add_argument("--seeds", type=int, default=20, help="default: %(default)s")
     args = start(parser)
     budgets, nothing = args.budgets, math.nan
-    all_games = {kind: read_tables(args.cache, kind) for kind in KINDS}
+    all_games = {kind: read_tables(args.cache, kind) for kind in args.kinds}
     errors: dict[str, dict[str, list[float]]] = defaultdict(dict)
     coverage: dict[str, dict[str, list[float]]] = defaultdict(dict)
     seeds_of: dict[str, int] = {}
@@ -170,14 +171,14 @@ def main() -> None:
         [
             row(name, budgets, e) | {"seeds": seeds_of.get(name, args.seeds)}
             for name, e in errors.items()
-            if len(e) == len(KINDS)
+            if len(e) == len(args.kinds)
         ],
     )
     print("\nCoverage of 95 % intervals, %:\n")
     lines = [
         row(name, budgets, c)
         for name, c in coverage.items()
-        if any(not math.isnan(x) for x in c[KINDS[0]])
+        if any(not math.isnan(x) for x in next(iter(c.values())))
     ]
     print(markdown([{k: v for k, v in line.items() if k != "rows to 10 %"} for line in lines]))
 
