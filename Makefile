@@ -1,7 +1,8 @@
 # The commands of this project. Every target creates the environment it needs and reuses it.
 #   make demo        explain real photographs with a real network, figures in demo/
 #   make test        the whole suite: unit, property, contract, doctests
-#   make study       train and measure the networks of docs/robustness.md, an hour (FASHION=folder)
+#   make study       train and measure the networks of docs/robustness.md, an hour and a half
+#                    (FASHION=folder)
 #   make study-small the same with scikit-learn's digits and six networks, a minute
 VENV   ?= .venv
 PYTHON ?= python3
@@ -45,6 +46,8 @@ test-oldest: $(OLDEST)/.test
 # Networks and cells are kept in study/, so that the same command goes on.
 study: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/torchrun --nproc-per-node=2 research/study.py --data $(FASHION)
+	OMP_NUM_THREADS=1 $(BIN)/torchrun --nproc-per-node=2 -m captum_spectral study \
+	  research/imagenet.toml --out study/imagenet
 
 study-small: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python research/study.py --small --out study-small

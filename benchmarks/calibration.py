@@ -11,7 +11,7 @@ over repetitions; the goal is within 15 %. With R repetitions that standard devi
 known to about 1 / sqrt(2 R), 5 % for 200, and drawing n of N images without replacement makes it
 smaller by the factor sqrt(1 - n / N), which is left in.
 
-Fashion-MNIST is looked for in ``--root``, as torchvision puts it there.
+Fashion-MNIST is looked for below ``--root``.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ together, and whoever speaks of the spread between images has to take that into 
 from __future__ import annotations
 
 import random
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,10 @@ from torchvision.datasets import FashionMNIST
 
 from captum_spectral.sources.images import photographs
 from captum_spectral.sources.models import load_model
+
+sys.path.append(str(Path(__file__).parents[1] / "research"))
+from images import middles_of_photographs as middles_of_photographs
+from images import read_fashion_mnist
 
 # Of the pixels of Fashion-MNIST, from 0 to 1; then what becomes of 0 and 1.
 FASHION_MEAN, FASHION_STD = 0.286, 0.353
@@ -73,9 +78,10 @@ def views(count: int, seed: int = 0) -> Pool:
 
 def fashion_mnist(root: Path, train: bool = False, download: bool = False) -> Pool:
     """Fashion-MNIST with mean 0 and standard deviation 1, ``(N, 1, 28, 28)``."""
-    data = FashionMNIST(root, train=train, download=download)
-    images = (data.data[:, None] / 255 - FASHION_MEAN) / FASHION_STD
-    return Pool(images, data.targets.long(), torch.arange(len(images)))
+    if download:
+        FashionMNIST(root, download=True)
+    images, labels = read_fashion_mnist(root, "train" if train else "t10k")
+    return Pool((images - FASHION_MEAN) / FASHION_STD, labels, torch.arange(len(images)))
 
 
 class L2Attack(NamedTuple):

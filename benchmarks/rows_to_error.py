@@ -15,7 +15,7 @@ Views of one photograph are not independent images. The intervals for photograph
 the photographs with all their views, and with seven of them say little more than how much the ratio
 hangs on single ones. The lines "one view each" have V from data sets of one view per photograph.
 
-Fashion-MNIST is looked for in ``--root``, as torchvision puts it there.
+Fashion-MNIST is looked for below ``--root``.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 For every perturbation: decibel per band with standard errors, the exponent of the power law through
 the rings with its 95 % interval over photographs, and how well power law and exponential fit.
-Photographs are squares of their short side, made smaller to ``--size``; smaller ones are left out,
-because enlarging would leave their highest bands empty.
+Looked at is the middle of every photograph, ``--size`` pixels on each side; smaller ones are left
+out.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 
 import torch
 from common import arguments, report, start
+from data import middles_of_photographs
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from captum_spectral.robustness.snr import SpectralSNR, spectral_snr
-from captum_spectral.sources.images import photographs
 from captum_spectral.visualization import visualize_snr
 
 
@@ -69,19 +69,6 @@ PERTURBATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def squares(size: int) -> Tensor:
-    """The middle squares of all photographs that are large enough: ``(N, 3, size, size)``."""
-    images = []
-    for image in photographs().values():
-        side = min(image.size)
-        if side >= size:
-            left, top = ((length - side) // 2 for length in image.size)
-            square = image.convert("RGB").crop((left, top, left + side, top + side))
-            square = square.resize((size, size), Image.Resampling.BICUBIC)
-            images.append(functional.to_dtype(functional.pil_to_tensor(square), scale=True))
-    return torch.stack(images)
-
-
 def row(name: str, snr: SpectralSNR) -> dict[str, object]:
     """A line of the table."""
     fit = snr.fit_power_law()
@@ -102,7 +89,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224, help="pixels (default: %(default)s)")
     parser.add_argument("--figure", type=Path, help="draw the curves to this file")
     args = start(parser)
-    images = squares(args.size)
+    images = middles_of_photographs(args.size)
     found = {name: spectral_snr(images, f) for name, f in PERTURBATIONS.items()}
     table = [row(name, snr) for name, snr in found.items()]
     report(args, f"Spectral SNR of {len(images)} photographs, {args.size} pixels", table)

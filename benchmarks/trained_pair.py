@@ -27,7 +27,7 @@ positive. ``d_z`` is their mean over their standard deviation, found for each pa
 averaged over the pairs, as everything is. Intervals resample the images; they know nothing of the
 spread between trainings, for which the last columns have every pair.
 
-Fashion-MNIST is looked for in ``--root``, as torchvision puts it there; networks are kept there.
+Fashion-MNIST is looked for below ``--root``; networks are kept there.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from captum_spectral import features, robustness, visualization
+    from captum_spectral import features, robustness, visualization, weights
     from captum_spectral.attr import (
         BoundaryIntegratedGradients,
         BoundarySaliency,
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         SpectralBanzhaf,
         SpectralForward,
         SpectralShapley,
+        WeightShapley,
         band_attribution,
     )
     from captum_spectral.boundary import (
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         band_sums,
         paint,
         pixel_map,
+        sector_mask,
         split_bands,
         unpaint,
     )
@@ -85,6 +87,7 @@ __all__ = [
     "SpectralSNR",
     "SpectralSNRMetric",
     "SpectralShapley",
+    "WeightShapley",
     "__version__",
     "association",
     "band_attribution",
@@ -107,23 +110,26 @@ __all__ = [
     "positive_percentage",
     "robust_accuracy",
     "robustness",
+    "sector_mask",
     "signed_spectral_score",
     "spectral_score",
     "spectral_snr",
     "split_bands",
     "unpaint",
     "visualization",
+    "weights",
 ]
 
 # The room of each name. A room's own __init__ says where in it the name is.
 _ROOMS = {
     "attr": (
         "BoundaryIntegratedGradients BoundarySaliency FeatureSuppression SpectralBanzhaf "
-        "SpectralForward SpectralShapley band_attribution"
+        "SpectralForward SpectralShapley WeightShapley band_attribution"
     ),
     "boundary": "Boundary BoundaryNotFoundError BoundarySearch find_boundary",
     "features": (
-        "band_frequencies band_mask band_profile band_sums paint pixel_map split_bands unpaint"
+        "band_frequencies band_mask band_profile band_sums paint pixel_map sector_mask split_bands "
+        "unpaint"
     ),
     "game": "BandGame Game",
     "importance": "ImportanceResult SpectralImportance signed_spectral_score spectral_score",
@@ -145,7 +151,7 @@ except PackageNotFoundError:  # a checkout on the path, not installed
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("features", "robustness", "visualization"):
+    if name in ("features", "robustness", "visualization", "weights"):
         return import_module(f"{__name__}.{name}")
     if name not in _ROOM_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -34,6 +34,7 @@ __all__ = [
     "format_labels",
     "format_spectral_dims",
     "format_target",
+    "has_float64",
     "warn",
 ]
 
@@ -52,6 +53,8 @@ def format_inputs(inputs: Tensor | tuple[Tensor, ...], name: str = "inputs") -> 
             raise TypeError(
                 f"{which} must be a torch.Tensor, or {name} a tuple of them, got {type(x).__name__}"
             )
+        if x.layout is not torch.strided:
+            raise TypeError(f"{which} must be dense, got layout {x.layout}; use .to_dense() first")
         if not x.dtype.is_floating_point:
             raise TypeError(
                 f"{which} must be a real floating tensor, got dtype {x.dtype}; "
@@ -85,6 +88,11 @@ def detached(x: Tensor) -> Tensor:
     """Detach `x`; clone it if it is an inference tensor, which autograd cannot use."""
     copied = x.is_inference() and not torch.is_inference_mode_enabled()
     return x.clone() if copied else x.detach()
+
+
+def has_float64(device: torch.device) -> bool:
+    """Say whether a device computes in float64, which MPS does not."""
+    return device.type != "mps"
 
 
 def format_spectral_dims(
@@ -134,22 +142,34 @@ def format_baselines(baselines: BaselineType, inputs: tuple[Tensor, ...]) -> tup
         if isinstance(baseline, Tensor):
             if baseline.dtype.is_complex:
                 raise TypeError(f"{which} must be real, got dtype {baseline.dtype}")
-            if tuple(baseline.shape) not in (tuple(x.shape), (1, *x.shape[1:])):
+            shapes = (), tuple(x.shape), (1, *x.shape[1:])
+            if tuple(baseline.shape) not in shapes:
                 raise ValueError(
                     f"{which} of shape {tuple(baseline.shape)} must have the shape of its input, "
                     f"{tuple(x.shape)}, or {(1, *x.shape[1:])}"
                 )
-        elif isinstance(baseline, bool) or not isinstance(baseline, (int, float)):
+        elif not _is_number(baseline):
             raise TypeError(
                 f"{which} must be None, a number or a tensor, got {type(baseline).__name__}"
             )
+    plain = None if baselines is None else tuple(_plain_number(baseline) for baseline in given)
     formatted = []
-    for i, (baseline, x) in enumerate(zip(format_baseline(baselines, inputs), inputs, strict=True)):
+    for i, (baseline, x) in enumerate(zip(format_baseline(plain, inputs), inputs, strict=True)):
         tensor = detached(torch.as_tensor(baseline, dtype=x.dtype, device=x.device))
         if not torch.isfinite(tensor).all():
             raise ValueError(f"baselines must be finite, baseline {i} holds NaN or infinite values")
         formatted.append(tensor.expand(1, *x.shape[1:]) if tensor.dim() == 0 else tensor)
     return tuple(formatted)
+
+
+def _is_number(x: object) -> bool:
+    """Say whether `x` is a real number of Python or NumPy; truth values are none."""
+    return isinstance(x, numbers.Real | np.number) and not isinstance(x, bool | np.complexfloating)
+
+
+def _plain_number(x: Any) -> Any:
+    """Return numbers of NumPy as Python's, which alone Captum knows; leave all else as it is."""
+    return x.item() if isinstance(x, np.number) else x
 
 
 def check_count(name: str, value: object, at_least: int = 1) -> int:

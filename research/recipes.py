@@ -7,14 +7,13 @@ filter themselves: they are shown the same images as all others.
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
+from images import read_fashion_mnist
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as vision
@@ -36,24 +35,9 @@ class Data(NamedTuple):
 
 
 def fashion_mnist(folder: Path, num_train: int, num_test: int) -> Data:
-    """Fashion-MNIST from its four files, compressed or not, wherever they are below a folder."""
-
-    def read(name: str, header: int) -> Tensor:
-        found = sorted(p for p in folder.rglob(f"{name}*") if p.suffix in ("", ".gz"))
-        if not found:
-            raise FileNotFoundError(
-                f"there is no {name} below {folder}; Debian's dataset-fashion-mnist has it, and "
-                "torchvision.datasets.FashionMNIST downloads it"
-            )
-        raw = found[0].read_bytes()
-        content = gzip.decompress(raw) if found[0].suffix == ".gz" else raw
-        return torch.from_numpy(np.frombuffer(content, np.uint8, offset=header).copy())
-
-    parts = []
-    for half, most in (("train", num_train), ("t10k", num_test)):
-        images = read(f"{half}-images-idx3-ubyte", 16).reshape(-1, 1, 28, 28)[:most]
-        parts += [images / 255, read(f"{half}-labels-idx1-ubyte", 8)[:most].long()]
-    return Data(*parts)
+    """The first images of both halves of Fashion-MNIST."""
+    train = read_fashion_mnist(folder, "train", num_train)
+    return Data(*train, *read_fashion_mnist(folder, "t10k", num_test))
 
 
 def digits(num_train: int, num_test: int) -> Data:

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from figures import figures
+from images import middles_of_photographs
 from recipes import RECIPES, Data, digits, epochs_of, fashion_mnist, trained
 from torch import Tensor
 
@@ -41,7 +42,6 @@ from captum_spectral.robustness import (
 )
 from captum_spectral.robustness.association import LEAST
 from captum_spectral.sources.documents import to_nulls
-from captum_spectral.sources.pictures import shipped_photographs
 from captum_spectral.studies import (
     Processes,
     RobustnessStudy,
@@ -127,7 +127,7 @@ def study_of(
 def images_of(args: argparse.Namespace, data: Data) -> dict[str, Tensor]:
     """The images whose signal-to-noise ratio is looked at."""
     own = {"study": data.test[:200]}
-    return own if args.small else {**own, "photographs": photographs(224)}
+    return own if args.small else {**own, "photographs": middles_of_photographs(224)}
 
 
 def ratios_of(kinds: Mapping[str, Tensor], bands: int) -> dict[tuple[str, str], SpectralSNR]:
@@ -156,16 +156,6 @@ def does_snr_fall(
             entry["no fit"] = str(error)
         found[f"{name}, {kind}"] = entry
     return found
-
-
-def photographs(size: int) -> Tensor:
-    """The middle of every shipped photograph that is large enough, in pixels from 0 to 1."""
-    from torchvision.transforms.v2.functional import center_crop, pil_to_tensor
-
-    pictures = shipped_photographs()
-    images = [pictures.load(i) for i in range(len(pictures))]
-    large = [image for image in images if min(image.size) >= size]
-    return torch.stack([center_crop(pil_to_tensor(i), [size, size]) / 255 for i in large])
 
 
 def families_of(rows: list[Mapping[str, Any]], errors: Mapping[str, report.Errors]) -> Any:

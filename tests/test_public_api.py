@@ -15,31 +15,37 @@ PUBLIC = {
     "captum_spectral": """
         BandGame BandStop Boundary BoundaryIntegratedGradients BoundaryNotFoundError
         BoundarySaliency BoundarySearch Curve FeatureSuppression Game HighPass
-        ImportanceResult LowPass SpectralForward SpectralImportance SpectralSNR
-        SpectralSNRMetric SpectralShapley __version__ association band_attribution
+        ImportanceResult LowPass SpectralBanzhaf SpectralForward SpectralImportance SpectralSNR
+        SpectralSNRMetric SpectralShapley WeightShapley __version__ association band_attribution
         band_frequencies band_mask band_profile band_sensitivity band_sums concentration
         deletion_curve energy_in_box features find_boundary fourier_heat_map insertion_curve
         lowest_cutoff normalized_entropy paint pixel_map positive_percentage robust_accuracy
-        robustness signed_spectral_score spectral_score spectral_snr split_bands unpaint
-        visualization
+        robustness sector_mask signed_spectral_score spectral_score spectral_snr split_bands unpaint
+        visualization weights
         """,
     "captum_spectral.attr": """
-        BoundaryIntegratedGradients BoundarySaliency FeatureSuppression SpectralForward
-        SpectralShapley band_attribution
+        BoundaryIntegratedGradients BoundarySaliency FeatureSuppression SpectralBanzhaf
+        SpectralForward SpectralShapley WeightShapley band_attribution
         """,
     "captum_spectral.boundary": """
         Boundary BoundaryNotFoundError BoundarySearch SearchMethod find_boundary
         """,
     "captum_spectral.coalitions": """
-        Estimator Exact MAX_EXACT_ROWS Orderings OwnOrderings PlayerEstimate all_coalitions
-        among_all check_exact sample_orderings shapley_from_table shapley_weights
+        CrossFitted ESTIMATORS Estimator Exact GamePrior GaussianProcess MAX_EXACT_ROWS Orderings
+        OwnOrderings PlayerEstimate Regression Semivalue all_coalitions among_all banzhaf
+        banzhaf_from_table check_exact designed_pairs estimator_of half_width leverage_pairs
+        relevance_from
+        sample_orderings shapley shapley_from_table shapley_weights
         """,
     "captum_spectral.features": """
-        Features FourierBands Pixels band_frequencies band_mask band_profile band_sums paint
-        pixel_map split_bands unpaint
+        DCT Features FourierBands LumaChromaBands Pixels Sectors Wavelets band_frequencies band_mask
+        band_profile band_sums channel_bands dct_mask paint pixel_map sector_mask split_bands
+        unpaint
+        zigzag_mask
         """,
     "captum_spectral.importance": """
-        Estimate ImportanceResult Records SpectralImportance signed_spectral_score spectral_score
+        ClassTable Estimate ImportanceResult Records SpectralImportance class_table
+        signed_spectral_score spectral_score
         """,
     "captum_spectral.metrics": """
         Curve concentration deletion_curve energy_in_box insertion_curve normalized_entropy
@@ -66,13 +72,14 @@ PUBLIC = {
         visualize_accuracy visualize_association visualize_band_attr visualize_bands
         visualize_correlations visualize_cumulative_shares visualize_curves
         visualize_embedding visualize_epochs visualize_heat_maps visualize_maps
-        visualize_snr visualize_spectrum
+        visualize_sectors visualize_snr visualize_spectrum visualize_table visualize_wavelets
         """,
 }
 # They run the model, or make tensors much larger than the input.
 WITH_A_COST = """
-    BandGame BoundaryIntegratedGradients BoundarySaliency FeatureSuppression Game SpectralForward
-    SpectralImportance SpectralShapley band_attribution deletion_curve find_boundary insertion_curve
+    BandGame BoundaryIntegratedGradients BoundarySaliency FeatureSuppression Game SpectralBanzhaf
+    SpectralForward SpectralImportance SpectralShapley WeightShapley band_attribution
+    deletion_curve find_boundary insertion_curve
     split_bands band_sensitivity fourier_heat_map lowest_cutoff robust_accuracy
     """
 CALLABLES = [n for n in captum_spectral.__all__ if callable(getattr(captum_spectral, n))]

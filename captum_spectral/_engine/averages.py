@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captum_spectral._arguments import has_float64
 from captum_spectral._engine.evaluation import Coalitions, OfCoalitions
 from captum_spectral._engine.forward import Forward, gradients
 from captum_spectral._engine.rows import Chunk, Tile
@@ -28,8 +29,7 @@ class Moments:
     """
 
     def __init__(self, x: Tensor, spread: bool) -> None:
-        # MPS has no float64.
-        dtype = torch.float32 if x.device.type == "mps" else torch.float64
+        dtype = torch.float64 if has_float64(x.device) else torch.float32
         self._dtype = signal_dtype(x.dtype)
         self._mean = torch.zeros(x.shape, dtype=dtype, device=x.device)
         self._squares = torch.zeros_like(self._mean) if spread else None

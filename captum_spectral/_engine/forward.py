@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import numbers
 from collections.abc import Callable
 from typing import Any
@@ -70,6 +71,7 @@ class Forward:
         self._called = forward_func
         if isinstance(forward_func, DistributedDataParallel):
             self._called = forward_func.module
+        self._waiting = _that_waits(self._called)
         self.additional_forward_args = additional_forward_args
         self.num_examples, self._device = num_examples, device
         target, self.highest_class = format_target(target, num_examples)
@@ -92,13 +94,34 @@ class Forward:
         except Exception:  # a device that failed, a kind of tensor without bytes
             return None
 
-    def __call__(self, rows: tuple[Tensor, ...], examples: RowExamples) -> Any:
-        """Return the outputs of rows at the target."""
-        return self.at_target(self.outputs(rows, examples), examples)
+    def __call__(
+        self,
+        rows: tuple[Tensor, ...],
+        examples: RowExamples,
+        instead: Callable[..., Any] | None = None,
+    ) -> Any:
+        """Return the outputs of rows at the target, of the model or of what is called instead."""
+        return self.at_target(self.outputs(rows, examples, instead), examples)
 
-    def outputs(self, rows: tuple[Tensor, ...], examples: RowExamples) -> Any:
-        """Return all outputs of rows, as the model gives them."""
-        return run_forward(self._called, rows, None, self._args_of(examples))
+    def outputs(
+        self,
+        rows: tuple[Tensor, ...],
+        examples: RowExamples,
+        instead: Callable[..., Any] | None = None,
+    ) -> Any:
+        """Return all outputs of rows, as the model gives them, or what is called instead.
+
+        Raises:
+            ValueError: Gradients are asked of a model that would wait for other processes.
+        """
+        if self._waiting is not None and torch.is_grad_enabled():
+            raise ValueError(
+                f"forward_func holds a DistributedDataParallel ({self._waiting}), whose forward "
+                "pass with gradients waits for every other process, and these may have other "
+                "numbers of images; put its .module in its place"
+            )
+        called = self._called if instead is None else instead
+        return run_forward(called, rows, None, self._args_of(examples))
 
     def at_target(self, outputs: Any, examples: RowExamples) -> Any:
         """Pick the target of each row from the outputs, as Captum does it.
@@ -190,12 +213,38 @@ def first_not_finite(values: Tensor) -> int | None:
     return None if finite.all() else int((~finite).nonzero()[0, 0])
 
 
+def _that_waits(forward_func: Callable[..., Any]) -> str | None:
+    """Name a part of a model that sends buffers to other processes in a forward pass, if any.
+
+    Of a module, a method of one or a partial call of either; a function of somebody's own cannot be
+    looked into.
+    """
+    owner: Any = forward_func
+    while isinstance(owner, functools.partial):
+        owner = owner.func
+    owner = getattr(owner, "__self__", owner)
+    if not isinstance(owner, nn.Module):
+        return None
+    for name, part in owner.named_modules():
+        if (
+            isinstance(part, DistributedDataParallel)
+            and len(part.modules_buffers)
+            # Another name of the option in newer releases.
+            and getattr(part, "forward_sync_buffers", getattr(part, "broadcast_buffers", True))
+            and torch.distributed.get_world_size(part.process_group) > 1
+        ):
+            return name or "it is one"
+    return None
+
+
 def _no_tensor(output: Any) -> TypeError:
     got = output.dtype if isinstance(output, Tensor) else type(output).__name__
-    members = [
-        name for name in ("logits", "out") if hasattr(output, name) or _has_key(output, name)
-    ]
-    remedy = f"; wrap it: lambda x: model(x)[{members[0]!r}]" if members else ""
+    remedy = ""
+    for name in ("out", "logits"):  # of two the second is told
+        if _has_key(output, name):
+            remedy = f"; wrap it: lambda x: model(x)[{name!r}]"
+        elif hasattr(output, name):
+            remedy = f"; wrap it: lambda x: model(x).{name}"
     return TypeError(
         f"forward_func must return a tensor of real numbers or a number, got {got}{remedy}"
     )

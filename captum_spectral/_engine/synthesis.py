@@ -14,6 +14,7 @@ from torch import Tensor
 
 from captum_spectral._arguments import warn
 from captum_spectral._engine.memory import is_out_of_memory
+from captum_spectral.features.products import reduced_products
 
 __all__ = ["synthesize", "synthesize_rows"]
 
@@ -36,7 +37,7 @@ def synthesize(signals: Tensor, coalitions: Tensor, out: Tensor) -> None:
     weights = _with_baseline(coalitions.to(signals.dtype))
     for b, (bands, rows) in enumerate(zip(signals, out, strict=True)):
         own = weights if weights.dim() == 2 else weights[b]
-        if rows.dtype is bands.dtype and not _reduced_products(bands.dtype):
+        if rows.dtype is bands.dtype and not reduced_products(bands.dtype):
             with torch.autocast(bands.device.type, enabled=False):
                 torch.mm(own, bands, out=rows)
         else:
@@ -112,7 +113,7 @@ def _product(weights: Tensor, bands: Tensor) -> Tensor:
     Autocast and reduced-precision float32 products (TF32, bfloat16) are settings for the network;
     applied here they would change what the network is shown by 1e-3.
     """
-    if _reduced_products(bands.dtype):
+    if reduced_products(bands.dtype):
         return _sum_of_bands(weights, bands)
     with torch.autocast(bands.device.type, enabled=False):
         return weights @ bands
@@ -122,12 +123,3 @@ def _sum_of_bands(weights: Tensor, bands: Tensor) -> Tensor:
     """Compute the product as a sum over bands: slower, but no switch reaches it."""
     terms = (weights[:, i, None] * bands[i] for i in range(len(bands)))
     return sum(terms, start=bands.new_zeros(len(weights), bands.shape[1]))
-
-
-def _reduced_products(dtype: torch.dtype) -> bool:
-    if dtype is not torch.float32:
-        return False
-    try:
-        return torch.get_float32_matmul_precision() != "highest"
-    except RuntimeError:  # set per backend through the newer switches: assume the worst
-        return True

@@ -7,6 +7,7 @@ from captum_spectral.attr.feature_suppression import FeatureSuppression
 from captum_spectral.attr.spectral_banzhaf import SpectralBanzhaf
 from captum_spectral.attr.spectral_forward import SpectralForward
 from captum_spectral.attr.spectral_shapley import SpectralShapley
+from captum_spectral.attr.weight_shapley import WeightShapley
 
 __all__ = [
     "BoundaryIntegratedGradients",
@@ -15,5 +16,6 @@ __all__ = [
     "SpectralBanzhaf",
     "SpectralForward",
     "SpectralShapley",
+    "WeightShapley",
     "band_attribution",
 ]

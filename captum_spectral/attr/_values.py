@@ -1,4 +1,4 @@
-"""What the values of a game have in common: how it is solved, and the form of the result."""
+"""Methods that give values of a game share how it is solved, and the form of the result."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from torch import Tensor
 
 from captum_spectral._arguments import check_count
 from captum_spectral._captum import format_output, is_tuple
+from captum_spectral._engine.solving import check_estimator
 from captum_spectral.coalitions import Estimator
 from captum_spectral.features.features import paint_ids
 from captum_spectral.game import BandGame
-from captum_spectral.game.solving import check_estimator
+from captum_spectral.weights.weight_game import WeightGame
 
-__all__ = ["Solver", "in_form"]
+__all__ = ["Solver", "gap_of", "in_form"]
 
 
 class Solver:
@@ -43,7 +44,7 @@ class Solver:
         self._n_samples, self._estimator, self._prior = n_samples, estimator, prior
         self._generator, self._index = generator, index
 
-    def of(self, game: BandGame) -> Estimator:
+    def of(self, game: BandGame | WeightGame) -> Estimator:
         """Return the estimator for a game."""
         num_players = len(game.players)
         if (
@@ -85,3 +86,9 @@ def in_form(
     )
     result: Tensor | tuple[Tensor, ...] = format_output(is_tuple(inputs), painted)
     return result
+
+
+def gap_of(phi: Tensor, full: Tensor, empty: Tensor) -> Tensor:
+    """Return the sum of the values ``(..., M)`` less v(full) - v(empty), in their dtype."""
+    full, empty = (x.to("cpu", torch.float64) for x in (full, empty))
+    return (phi.sum(-1, dtype=torch.float64) - (full - empty)).to(phi.dtype)

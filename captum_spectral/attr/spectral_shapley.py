@@ -11,7 +11,7 @@ from torch import Tensor
 
 from captum_spectral._arguments import check_count
 from captum_spectral._captum import BaselineType, TargetType, log_usage
-from captum_spectral.attr._values import Solver, in_form
+from captum_spectral.attr._values import Solver, gap_of, in_form
 from captum_spectral.features.features import Features
 from captum_spectral.features.painting import unpaint_ids
 from captum_spectral.game import BandGame
@@ -320,7 +320,7 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
         phi, error = (x.to(dtype) for x in (estimate.values, estimate.standard_error))
         results = [in_form(phi, game, inputs, return_input_shape)]
         if return_convergence_delta:
-            gap = _gap(phi, estimate.full_value, estimate.empty_value)
+            gap = gap_of(phi, estimate.full_value, estimate.empty_value)
             results.append(gap.to(estimate.full_value.device))
         if return_standard_error:
             results.append(in_form(error, game, inputs, return_input_shape))
@@ -401,14 +401,8 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
             bands = unpaint_ids(tensors, game.feature_masks)
         else:
             bands = tensors[0]
-        return _gap(bands.detach().cpu(), ends[:, 1], ends[:, 0]).to(ends.device)
+        return gap_of(bands.detach().cpu(), ends[:, 1], ends[:, 0]).to(ends.device)
 
     def attribute_future(self) -> None:
         """Not implemented, as in most of Captum."""
         raise NotImplementedError(f"attribute_future is not implemented for {type(self).__name__}")
-
-
-def _gap(phi: Tensor, full: Tensor, empty: Tensor) -> Tensor:
-    """Return the sum of the values ``(..., M)`` less v(full) - v(empty), in their dtype."""
-    full, empty = (x.to("cpu", torch.float64) for x in (full, empty))
-    return (phi.sum(-1, dtype=torch.float64) - (full - empty)).to(phi.dtype)

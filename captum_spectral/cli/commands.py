@@ -156,7 +156,13 @@ def main() -> None:
     type=new_file(),
     help="Write a figure: bars, spectrum, and the image next to its bands (.png, .pdf, .svg, ...).",
 )
-@click.option("--json", "json_file", type=new_file(), help="Write everything as a JSON document.")
+@click.option(
+    "--json",
+    "json_file",
+    type=new_file(),
+    help="Write everything as a JSON document; to the output with -, all else goes to the error "
+    "output then.",
+)
 @device_option
 @progress_option
 def explain(
@@ -189,7 +195,13 @@ def explain(
     from captum_spectral.studies.files import write
 
     settings = studies.ExplanationSettings(
-        bands, norm, spacing, samples, budget, seed, show_progress=shown(progress)
+        bands,
+        norm,
+        spacing,
+        n_samples=samples,
+        budget=budget,
+        seed=seed,
+        show_progress=shown(progress),
     )
     if samples is not None and budget is not None:
         raise click.UsageError("--samples counts orderings and --budget model rows: give one")
@@ -198,8 +210,9 @@ def explain(
             f"exact values of {bands} bands need 2^{bands} model rows; add --budget 256 (as many "
             "rows) or use fewer --bands"
         )
+    as_output = json_file == Path("-")
     with one_line():
-        _check_outputs((image, weights), out, json_file)
+        _check_outputs((image, weights), out, None if as_output else json_file)
         photograph = load_photograph(image)
         model = load(name, weights, device)
         explained = studies.explain(model, photograph, settings, target, device)
@@ -215,18 +228,21 @@ def explain(
                 weights=None if weights is None else str(weights),
                 device=str(device),
             )
-            write(json_file, document.encode())
+            if as_output:
+                click.echo(document, nl=False)
+            else:
+                write(json_file, document.encode())
         try:
-            click.echo(f"image   {click.format_filename(image)} ({size} pixels)")
-            click.echo(f"model   {name}, with an input of {shape}")
-            click.echo(f"class   {report.summary(explained)}")
-            click.echo(f"\n{report.to_text(explained)}")
+            click.echo(f"image   {click.format_filename(image)} ({size} pixels)", err=as_output)
+            click.echo(f"model   {name}, with an input of {shape}", err=as_output)
+            click.echo(f"class   {report.summary(explained)}", err=as_output)
+            click.echo(f"\n{report.to_text(explained)}", err=as_output)
         finally:  # a terminal that takes nothing must not lose a figure
             if out is not None:
                 title = f"{click.format_filename(image.name)}: {report.summary(explained)}"
                 write(out, figure_of_explanation(explained, title, suffix(out)))
-    for path in filter(None, (out, json_file)):
-        click.echo(f"written {click.format_filename(path)}")
+    for path in filter(None, (out, None if as_output else json_file)):
+        click.echo(f"written {click.format_filename(path)}", err=as_output)
 
 
 @main.command(

@@ -1,4 +1,4 @@
-"""Which estimator a budget of model rows buys, and players that do not play."""
+"""Estimators for a budget of model rows, and players that do not play."""
 
 from __future__ import annotations
 
@@ -39,6 +39,10 @@ def estimator_of(
         index: ``"shapley"`` or ``"banzhaf"``.
         seed: Of the coalitions.
     """
+
+    def of(num_players: int, own: Tensor | None) -> Estimator:
+        return _estimator(budget, name, num_players, own, index=index, seed=seed)
+
     patterns, group = playing.unique(dim=0, return_inverse=True)
     parts = []
     for g, pattern in enumerate(patterns):
@@ -47,9 +51,7 @@ def estimator_of(
         own = relevance
         if own is not None:
             own = own[:, players] if len(own) == 1 else own[examples][:, players]
-        parts.append(
-            _Part(examples, players, _estimator(budget, name, len(players), own, index, seed))
-        )
+        parts.append(_Part(examples, players, of(len(players), own)))
     if len(parts) == 1 and len(parts[0].players) == playing.shape[1]:
         return parts[0].estimator
     return _Playing(parts, playing.shape[1])
@@ -152,7 +154,7 @@ class _Playing(Estimator):
 
 
 def _estimator(
-    budget: int, name: str, num_players: int, relevance: Tensor | None, index: str, seed: int
+    budget: int, name: str, num_players: int, relevance: Tensor | None, *, index: str, seed: int
 ) -> Estimator:
     if 2**num_players <= budget:
         return Exact(num_players, index, most_rows=budget)

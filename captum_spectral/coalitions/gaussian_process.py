@@ -158,7 +158,7 @@ class GaussianProcess(Estimator):
 
 
 class Posterior:
-    """What the values of pairs say under one prior: a linear map of them.
+    """The linear map from values of pairs to what they say under one prior.
 
     Args:
         candidate: The prior.

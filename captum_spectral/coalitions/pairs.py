@@ -1,4 +1,4 @@
-"""Which coalitions to ask for: pairs of a coalition and its complement.
+"""Coalitions to ask for: pairs of one and its complement.
 
 Shapley and Banzhaf values rest on the odd part of a game alone, d(S) = (v(S) - v(S^c)) / 2, and the
 interactions of two players on its even part, e(S) = (v(S) + v(S^c)) / 2. So coalitions are drawn

@@ -1,4 +1,4 @@
-r"""What is expected of a game before any of its values is known.
+r"""Expectations of a game before any of its values is known.
 
 Games of networks are smooth: coalitions that differ in few players have similar values. In units of
 an unknown variance, with h the players in which S and T differ,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any, Literal
@@ -94,12 +94,44 @@ def band_mask(
         Models using Axiomatic Spectral Importance Decomposition*, TMLR 2024 (bands of equal width
         under the max-norm).
     """
-    sizes = _check_sizes(shape)
+    sizes = check_sizes(shape)
+    return nested_bands(
+        sizes,
+        lambda edges: digitize(sizes, norm, edges),
+        num_bands,
+        norm=norm,
+        spacing=spacing,
+        edges=edges,
+    )
+
+
+def nested_bands(
+    sizes: tuple[int, ...],
+    digitized: Callable[[Sequence[Fraction]], np.ndarray],
+    num_bands: int | None,
+    *,
+    norm: str,
+    spacing: str,
+    edges: Sequence[float | Fraction] | None,
+) -> Tensor:
+    """Return bands between edges: so many, or by default as many as fit; none is empty.
+
+    Args:
+        sizes: Of the signal, for errors.
+        digitized: Returns the ids ``(*sizes)`` between interior edges.
+        num_bands: As in :func:`band_mask`.
+        norm: See there.
+        spacing: See there.
+        edges: See there.
+
+    Raises:
+        TypeError, ValueError: As :func:`band_mask`.
+    """
     if norm not in ("linf", "l2", "l1"):
         raise ValueError(f"norm must be 'linf', 'l2' or 'l1', got {norm!r}")
     if edges is not None:
-        mask = _digitize(sizes, norm, _check_edges(edges))
-        empty = _empty_band(mask, len(edges) + 1)
+        mask = digitized(check_edges(edges))
+        empty = empty_band(mask, len(edges) + 1)
         if empty is not None:
             raise ValueError(
                 f"edges={list(edges)!r} leave band {empty} without any frequency of a signal of "
@@ -109,13 +141,13 @@ def band_mask(
     most = DEFAULT_BANDS if num_bands is None else check_count("num_bands", num_bands)
     if spacing not in ("linear", "octave"):
         raise ValueError(f"spacing must be 'linear' or 'octave', got {spacing!r}")
-    mask = _digitize(sizes, norm, _edges(most, spacing))
-    empty = _empty_band(mask, most)
+    mask = digitized(edges_of(most, spacing))
+    empty = empty_band(mask, most)
     if empty is None:
         return torch.from_numpy(mask)
     for fits in range(min(most, max(sizes)), 0, -1):
-        mask = _digitize(sizes, norm, _edges(fits, spacing))
-        if _empty_band(mask, fits) is None:
+        mask = digitized(edges_of(fits, spacing))
+        if empty_band(mask, fits) is None:
             break
     if num_bands is not None:
         raise ValueError(
@@ -198,7 +230,7 @@ def _spectral_dims_of(mask: Tensor, spectral_dims: int | Sequence[int] | None) -
     return (-2, -1)
 
 
-def _digitize(sizes: tuple[int, ...], norm: str, edges: Sequence[Fraction]) -> np.ndarray:
+def digitize(sizes: tuple[int, ...], norm: str, edges: Sequence[Fraction]) -> np.ndarray:
     """Band ids over the plane: how many edges are at or below each bin's radius, in integers.
 
     Every radius is written over one common denominator, so a comparison with an edge p / q is one
@@ -225,19 +257,21 @@ def _digitize(sizes: tuple[int, ...], norm: str, edges: Sequence[Fraction]) -> n
     return bands[np.ix_(*unfold)].astype(np.int64)
 
 
-def _edges(num_bands: int, spacing: str) -> list[Fraction]:
+def edges_of(num_bands: int, spacing: str) -> list[Fraction]:
+    """Return the interior edges of bands of equal widths, or of octaves."""
     if spacing == "linear":
         return [Fraction(i, num_bands) for i in range(1, num_bands)]
     return [Fraction(1, 2 ** (num_bands - i)) for i in range(1, num_bands)]
 
 
-def _empty_band(mask: np.ndarray, num_bands: int) -> int | None:
+def empty_band(mask: np.ndarray, num_bands: int) -> int | None:
     """Return the first band without any frequency."""
     empty = np.flatnonzero(np.bincount(mask.ravel(), minlength=num_bands) == 0)
     return int(empty[0]) if empty.size else None
 
 
-def _check_sizes(shape: Sequence[int]) -> tuple[int, ...]:
+def check_sizes(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return sizes as integers; raise unless there is one and all are positive."""
     try:
         sizes = tuple(int(n) for n in shape)
     except TypeError as error:
@@ -249,7 +283,8 @@ def _check_sizes(shape: Sequence[int]) -> tuple[int, ...]:
     return sizes
 
 
-def _check_edges(edges: Sequence[float | Fraction]) -> list[Fraction]:
+def check_edges(edges: Sequence[float | Fraction]) -> list[Fraction]:
+    """Return interior edges as fractions; raise unless they are positive and increase."""
     try:
         exact = [Fraction(e) for e in edges]
     except (TypeError, ValueError, OverflowError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,7 +31,8 @@ def check_ids(mask: Tensor, name: str, what: str = "ids of features") -> None:
         ValueError: It is empty, or an id is negative.
     """
     if not isinstance(mask, Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor, got {type(mask).__name__}")
+        remedy = "; use torch.from_numpy(mask)" if isinstance(mask, np.ndarray) else ""
+        raise TypeError(f"{name} must be a torch.Tensor, got {type(mask).__name__}{remedy}")
     if mask.dtype.is_floating_point or mask.dtype.is_complex or mask.dtype is torch.bool:
         raise TypeError(
             f"{name} must hold integer {what}, got dtype {mask.dtype}; "

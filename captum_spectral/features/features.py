@@ -80,6 +80,18 @@ class Features(ABC):
         """Return the players of the coefficients themselves, from the :meth:`ids` of an input."""
         return ids
 
+    @property
+    def num_features(self) -> int | None:
+        """The most ids that an input can have; None where only an input tells.
+
+        ``SpectralImportance`` makes room for so many before it sees an image.
+        """
+        return None
+
+    def names(self, inputs: Tensor) -> tuple[str, ...] | None:
+        """Return a short name for every id of inputs, for tables and figures; None: numbers."""
+        return None
+
 
 def assign(
     features: Features | tuple[Features, ...], inputs: tuple[Tensor, ...]

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from captum_spectral._arguments import format_inputs, format_spectral_dims
 from captum_spectral._captum import format_output, is_tuple
-from captum_spectral.features.band_mask import band_mask
+from captum_spectral.features.band_mask import DEFAULT_BANDS, band_mask
 from captum_spectral.features.feature_mask import check_ids, place_ids, single_masks
 from captum_spectral.features.features import Features, assign, signal_dtype, split
 
-__all__ = ["FourierBands", "bands", "split_bands"]
+__all__ = ["FourierBands", "bands", "place_mask", "split_bands"]
 
 
 class FourierBands(Features):
@@ -68,7 +68,7 @@ class FourierBands(Features):
             mask = band_mask([inputs.shape[d] for d in dims], self.num_bands)
         else:
             check_ids(mask, name, what="band ids")
-        placed = _place(mask, inputs, dims, name)
+        placed = place_mask(mask, inputs, dims, name)
         if self.feature_mask is not None:
             _check_symmetry(placed, dims, name)
         return placed
@@ -90,6 +90,15 @@ class FourierBands(Features):
         """Return the bands of the half that is computed."""
         halved = self.counted_dims(ids.dim())[-1]
         return ids.narrow(halved, 0, ids.shape[halved] // 2 + 1)
+
+    @property
+    def num_features(self) -> int | None:
+        """The number of bands, or the most that fit."""
+        if type(self).ids is not FourierBands.ids:
+            return None  # a subclass with bands of its own
+        if self.feature_mask is not None:
+            return int(self.feature_mask.max()) + 1
+        return DEFAULT_BANDS if self.num_bands is None else self.num_bands
 
     def _dims(self, inputs: Tensor) -> tuple[int, ...]:
         (dims,) = format_spectral_dims(self.spectral_dims, (inputs,))
@@ -175,7 +184,7 @@ def split_bands(
     return result
 
 
-def _place(mask: Tensor, x: Tensor, dims: tuple[int, ...], name: str) -> Tensor:
+def place_mask(mask: Tensor, x: Tensor, dims: tuple[int, ...], name: str) -> Tensor:
     """Put the dims of the mask where the spectral dims of ``x`` are, and make these whole."""
     spectral = tuple(x.shape[d] for d in dims)
     if tuple(mask.shape) == spectral:

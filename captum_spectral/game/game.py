@@ -22,17 +22,13 @@ from captum_spectral._engine.evaluation import Coalitions, Evaluation, RowLimit,
 from captum_spectral._engine.forward import Forward, as_results
 from captum_spectral._engine.rows import Walk
 from captum_spectral._engine.signals import Signals
+from captum_spectral._engine.solving import estimator_for
 from captum_spectral.coalitions import (
     Estimator,
-    Exact,
     PlayerEstimate,
     among_all,
-    estimator_of,
-    relevance_from,
-    sample_orderings,
 )
 from captum_spectral.features.features import Features, assign
-from captum_spectral.game.solving import check_estimator
 
 __all__ = ["Game"]
 
@@ -265,25 +261,26 @@ class Game:
                 below 4 or too small for the estimator; exact values that need more than ``2^16``
                 model rows.
         """
-        name, rows = check_estimator(estimator, budget, n_samples, index)
-        num_players = len(self.players)
-        if rows is None and n_samples is None:
-            return Exact(num_players, index)
-        if rows is None:
-            assert n_samples is not None
-            return sample_orderings(num_players, n_samples, generator)
-        energies = self.signals.energies()
-        relevance = relevance_from(self._of_players(prior), energies, self.num_examples)
-        # The coalitions depend on a seed alone, so that a design is made once.
-        device = "cpu" if generator is None else generator.device
-        seed = int(torch.randint(2**62, (), generator=generator, device=device))
-        return estimator_of(rows, name, energies > 0, relevance, index, seed)
+        return estimator_for(
+            self.signals.energies,
+            self.num_examples,
+            len(self.players),
+            n_samples,
+            generator,
+            budget=budget,
+            estimator=estimator,
+            prior=self._of_players(prior),
+            index=index,
+        )
 
     def _of_players(self, prior: Any) -> Any:
         """Leave out of weights ``(..., M)`` those of ids that do not play."""
         if isinstance(prior, str) or len(self.players) == self.num_features:
             return prior
-        weights = torch.as_tensor(prior)
+        try:
+            weights = torch.as_tensor(prior)
+        except (TypeError, ValueError, RuntimeError):
+            return prior  # refused where priors are looked at
         fits = weights.dim() > 0 and weights.shape[-1] == self.num_features
         return weights[..., self.players.to(weights.device)] if fits else weights
 

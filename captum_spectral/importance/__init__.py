@@ -1,5 +1,6 @@
 """I-ASIDE: the spectral importance of a whole model over a data set."""
 
+from captum_spectral.importance.classes import ClassTable, class_table
 from captum_spectral.importance.intervals import Estimate
 from captum_spectral.importance.metric import SpectralImportance
 from captum_spectral.importance.moments import Records
@@ -7,10 +8,12 @@ from captum_spectral.importance.result import ImportanceResult
 from captum_spectral.importance.scores import signed_spectral_score, spectral_score
 
 __all__ = [
+    "ClassTable",
     "Estimate",
     "ImportanceResult",
     "Records",
     "SpectralImportance",
+    "class_table",
     "signed_spectral_score",
     "spectral_score",
 ]

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from captum_spectral._captum import BaselineType
 from captum_spectral._engine.draws import ImageDraws
+from captum_spectral.features.features import Features, signal_dtype
 
 __all__ = ["Baselines"]
 
@@ -47,18 +48,18 @@ class Baselines:
             self._reserve = images[-1:].detach().clone()
 
     def of(
-        self, images: Tensor, mask: Tensor, dims: tuple[int, ...], draws: ImageDraws
+        self, images: Tensor, features: Features, ids: Tensor, draws: ImageDraws
     ) -> BaselineType:
         """Return the baselines of a batch.
 
         Args:
             images: ``(B, ...)``.
-            mask: Band ids with the rank of ``images``.
-            dims: The transformed dims.
+            features: Whose energies noise has.
+            ids: What they say of the images.
             draws: The random numbers of these images.
         """
         if self._baselines == "noise":
-            return matched_noise(images, draws.normal(images), mask, dims)
+            return matched_noise(images, draws.normal(images), features, ids)
         if self._baselines == "donor":
             return self._donors(images, draws)
         return self._baselines
@@ -77,23 +78,23 @@ class Baselines:
         return before.to(images)
 
 
-def matched_noise(x: Tensor, noise: Tensor, mask: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """Scale noise band by band to the energy that ``x`` has in the band.
+def matched_noise(x: Tensor, noise: Tensor, features: Features, ids: Tensor) -> Tensor:
+    """Scale noise player by player to the energy that ``x`` has in the part of each.
 
     Args:
         x: ``(B, *signal)``.
         noise: Real noise of the same shape.
-        mask: Band ids with the rank of ``x``.
-        dims: The transformed dims.
+        features: Which.
+        ids: What ``features.ids`` says of ``x``.
     """
-    noise = noise.to(torch.promote_types(x.dtype, torch.float32))
-    of_x, of_noise = (torch.fft.fftn(s, dim=dims) for s in (x.to(noise).contiguous(), noise))
-    gain = torch.zeros_like(noise)
-    for i in mask.unique().tolist():  # sums one by one: scattered ones have no fixed order on CUDA
-        band = mask == i
-        # (B,) energies of the band in x and in the noise
-        energy, reference = ((s.abs().square() * band).flatten(1).sum(1) for s in (of_x, of_noise))
-        ratio = (energy / reference.clamp(min=torch.finfo(noise.dtype).tiny)).sqrt()
-        # (B, 1, ...) over the coefficients of this band
-        gain += ratio.reshape(-1, *[1] * (x.dim() - 1)) * band
-    return torch.real(torch.fft.ifftn(of_noise * gain, dim=dims)).to(x.dtype)
+    dtype = signal_dtype(x.dtype)
+    owners = features.of_coefficients(ids)
+    of_x, of_noise = (features.transform(s.to(dtype)) for s in (x, noise))
+    scaled = torch.zeros_like(x, dtype=dtype)
+    for player in ids.unique().tolist():
+        # (B,) energies of the player's part of x and of the noise
+        parts = [features.inverse(c * (owners == player), x.shape) for c in (of_x, of_noise)]
+        energy, reference = (part.square().flatten(1).sum(1) for part in parts)
+        ratio = (energy / reference.clamp(min=torch.finfo(dtype).tiny)).sqrt()
+        scaled += ratio.reshape(-1, *[1] * (x.dim() - 1)) * parts[1]
+    return scaled.to(x.dtype)

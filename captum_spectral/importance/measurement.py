@@ -22,7 +22,7 @@ from captum_spectral._engine.forward import warn_if_training
 from captum_spectral._engine.values import Value, ValueOfRows, format_value
 from captum_spectral.coalitions import Estimator, Exact, OwnOrderings, check_exact
 from captum_spectral.features.band_mask import DEFAULT_BANDS, band_frequencies
-from captum_spectral.features.features import assign
+from captum_spectral.features.features import Features, assign
 from captum_spectral.features.fourier import FourierBands
 from captum_spectral.features.pixels import Pixels
 from captum_spectral.game import Game
@@ -48,6 +48,7 @@ class Measurement:
         spectral_dims: int | tuple[int, ...] = (-2, -1),
         seed: int = 0,
         num_classes: int | None = None,
+        features: Features | None = None,
     ) -> None:
         if not callable(forward_func):
             raise TypeError(f"forward_func must be callable, got {type(forward_func).__name__}")
@@ -62,20 +63,24 @@ class Measurement:
         )
         self.num_bands = DEFAULT_BANDS if num_bands is None else num_bands
         players = self.num_bands
-        if feature_mask is not None:
+        if features is not None:
+            self.num_bands = players = _room_for(features, feature_mask, num_bands)
+        elif feature_mask is not None:
             self.num_bands, players = _bands_of(feature_mask)
         if n_samples is None:
             check_exact(players)
         self.forward_func = forward_func
         self.unit = format_value(value)
         # Of small images fewer bands than the default may fit; how many, the first batch tells.
-        self._fit = None if num_bands is None and feature_mask is None else self.num_bands
+        known = features is None and (num_bands is not None or feature_mask is not None)
+        self._fit = self.num_bands if known else None
+        self._names: tuple[str, ...] | None = None
         self._placed: Tensor | None = None  # the mask as it lies on the images
         self._value = value
         self._rows = ValueOfRows(forward_func, value)
-        self._features = FourierBands(
-            feature_mask, num_bands=num_bands, spectral_dims=spectral_dims
-        )
+        bands = FourierBands(feature_mask, num_bands=num_bands, spectral_dims=spectral_dims)
+        self._bands = bands if features is None else None
+        self._features: Features = bands if features is None else features
         self._baselines = Baselines(baselines)
         self._n_samples = n_samples
         self._per_eval = perturbations_per_eval
@@ -92,11 +97,13 @@ class Measurement:
         return other
 
     @property
-    def frequencies(self) -> Tensor:
-        """``(M, 2)`` where every band begins and ends, cycles per pixel."""
-        mask, dims = self._features.feature_mask, self._features.spectral_dims
+    def frequencies(self) -> Tensor | None:
+        """``(M, 2)`` where every band begins and ends, cycles per pixel; None of other features."""
+        if self._bands is None:
+            return None
+        mask, dims = self._bands.feature_mask, self._bands.spectral_dims
         if self._placed is not None:
-            return band_frequencies(self._placed, self._features.counted_dims(self._placed.dim()))
+            return band_frequencies(self._placed, self._bands.counted_dims(self._placed.dim()))
         if mask is None:
             count = self._fit or self.num_bands
             edges = torch.arange(count + 1, dtype=torch.float64, device="cpu") / (2 * count)
@@ -117,7 +124,7 @@ class Measurement:
 
         whole = merge(moments)
         fit = self._fitting(whole)
-        frequencies = self.frequencies[:fit]
+        frequencies = self.frequencies
 
         def one(
             part: Tensor,
@@ -129,7 +136,8 @@ class Measurement:
                 **found._replace(
                     attributions=found.attributions[:fit], covariance=found.covariance[:fit, :fit]
                 )._asdict(),
-                frequencies=frequencies,
+                frequencies=None if frequencies is None else frequencies[:fit],
+                names=self._names,
                 unit=self.unit,
                 per_class=per_class,
             )
@@ -165,15 +173,13 @@ class Measurement:
                 f"feature_mask must be the same for all images, got shape {tuple(mask.shape)}, one "
                 "for each of a batch"
             )
-        self._check_bands(mask)
+        self._check_bands(mask, x)
         known = None
         if labels is not None:
             known = format_labels(labels, len(x), self._num_classes)
         warn_if_training(self.forward_func)
         draws = ImageDraws(x, self._seed)
-        starts = format_baselines(
-            self._baselines.of(x, mask, self._features.counted_dims(x.dim()), draws), inputs
-        )
+        starts = format_baselines(self._baselines.of(x, self._features, mask, draws), inputs)
         wanted = known
         if wanted is None:
             wanted = self._predictions(x, keep_not_finite)
@@ -204,17 +210,24 @@ class Measurement:
         )
         return records, wanted
 
-    def _check_bands(self, mask: Tensor) -> None:
+    def _check_bands(self, mask: Tensor, x: Tensor) -> None:
         """Remember the bands of the first images, and that all have as many."""
-        if self._features.feature_mask is not None:
+        if self._bands is not None and self._bands.feature_mask is not None:
             self._placed = mask.cpu()
             return
         fit = int(mask.max()) + 1
+        if fit > self.num_bands:
+            raise ValueError(
+                f"these images have {fit} features, and there is room for {self.num_bands}; give "
+                f"num_bands={fit}"
+            )
         if self._fit not in (None, fit):
             raise ValueError(
                 f"{fit} bands fit these images, and {self._fit} fitted those before; give num_bands"
             )
         self._fit = fit
+        if self._bands is None and self._names is None:
+            self._names = self._features.names(x[:1])
 
     def _of_all_bands(self, phi: Tensor) -> Tensor:
         """Fill up attributions ``(B, fit)`` to as many bands as there is room for."""
@@ -244,6 +257,24 @@ class Measurement:
         )
         present = torch.ones(1, 1, dtype=torch.bool, device="cpu")
         return game.evaluate(present, self._per_eval)[:, 0].argmax(1).cpu()
+
+
+def _room_for(features: object, feature_mask: Tensor | None, num_bands: int | None) -> int:
+    """Return how many features there is room for."""
+    if not isinstance(features, Features):
+        raise TypeError(
+            "features must be a captum_spectral.features.Features, such as Sectors() or "
+            f"Wavelets(), got {type(features).__name__}"
+        )
+    if feature_mask is not None:
+        raise ValueError("features and feature_mask both say what the players are; give one")
+    most = features.num_features if num_bands is None else num_bands
+    if most is None:
+        raise ValueError(
+            f"{type(features).__name__} does not say how many features an image has; give the most "
+            "as num_bands"
+        )
+    return most
 
 
 def _bands_of(feature_mask: Tensor) -> tuple[int, int]:

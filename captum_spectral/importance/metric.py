@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 from torchmetrics import Metric
 
-from captum_spectral._arguments import check_count
+from captum_spectral._arguments import check_count, has_float64
 from captum_spectral._captum import BaselineType, progress_bar
 from captum_spectral._engine.evaluation import NotFiniteError
 from captum_spectral._engine.values import Value
+from captum_spectral.features.features import Features
 from captum_spectral.importance.groups import append_rows, combine, empty_table, format_groups
 from captum_spectral.importance.measurement import Measurement
 from captum_spectral.importance.moments import (
@@ -83,6 +84,11 @@ class SpectralImportance(Metric):
             images. None: at the end of the data. Default: None
         confidence: Level of that interval. Default: 0.95
         seed: Seed of everything random. Default: 0
+        features: Other players than these bands: a member of :mod:`captum_spectral.features`, such
+            as ``Sectors()``, ``Wavelets()``, ``DCT(block_size=8)`` or ``LumaChromaBands()``.
+            ``num_bands`` is then the most an image can have, and needed only for members that do
+            not say so; ``"noise"`` has the energy of the image in the part of each player. Scores
+            are for bands in the order of their frequencies. Default: None
         **kwargs: Those of ``torchmetrics.Metric``, such as ``process_group``.
 
     Raises:
@@ -136,6 +142,7 @@ class SpectralImportance(Metric):
         tolerance: float | None = None,
         confidence: float = 0.95,
         seed: int = 0,
+        features: Features | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -152,6 +159,7 @@ class SpectralImportance(Metric):
             spectral_dims=spectral_dims,
             seed=seed,
             num_classes=num_classes,
+            features=features,
         )
         self.add_state(
             "moments",
@@ -328,7 +336,7 @@ class SpectralImportance(Metric):
 
         def move(x: Tensor) -> Tensor:
             device = fn(torch.zeros((), device=x.device)).device
-            return x if device.type == "mps" else x.to(device)  # which has no float64
+            return x.to(device) if has_float64(device) else x
 
         return super()._apply(move, *args, **kwargs)
 

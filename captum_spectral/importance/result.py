@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -37,7 +37,9 @@ _FIELDS = (
     "unit",
     "per_class",
     "num_groups",
+    "names",
 )
+_LATER = ("num_groups", "names")  # documents of before these lack them
 
 
 class ImportanceResult:
@@ -60,6 +62,8 @@ class ImportanceResult:
         per_class: Class to the result of its images alone. Default: None
         num_groups: How many groups the images come in, such as pictures of which they are views;
             None: every image is independent of the others. Default: None
+        names: Of each of the features where they are no bands, such as ``"level 1 diagonal"``;
+            these have no frequencies and no scores. Default: None
 
     Attributes:
         standard_error (Tensor): ``(M,)`` of ``attributions``, over images.
@@ -102,6 +106,7 @@ class ImportanceResult:
         unit: str = "nats",
         per_class: Mapping[int, ImportanceResult] | None = None,
         num_groups: int | None = None,
+        names: Sequence[str] | None = None,
     ) -> None:
         self.attributions, self.covariance = _float64(attributions), _float64(covariance)
         size = len(self.attributions)
@@ -119,6 +124,9 @@ class ImportanceResult:
         self.num_examples, self.num_rows, self.accuracy = num_examples, num_rows, accuracy
         self.unit, self.num_groups = unit, num_groups
         self.per_class = None if per_class is None else dict(per_class)
+        self.names = None if names is None else tuple(names)
+        if self.names is not None and len(self.names) != size:
+            raise ValueError(f"names must be those of {size} features, got {len(self.names)}")
         self._frozen = True
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -249,7 +257,7 @@ class ImportanceResult:
 
     def _to_dict(self, with_intervals: bool) -> dict[str, Any]:
         scores = {}
-        if self.num_bands > 1:
+        if self.num_bands > 1 and self.names is None:
             for name, score, normalization in (
                 ("score", spectral_score, "min_shift"),
                 ("signed_score", signed_spectral_score, "positive"),
@@ -278,6 +286,7 @@ class ImportanceResult:
             "num_rows": self.num_rows,
             "accuracy": self.accuracy,
             "covariance": to_nulls(self.covariance),
+            "names": None if self.names is None else list(self.names),
             "per_class": per_class,
         }
 
@@ -314,10 +323,10 @@ class ImportanceResult:
             ValueError: It is no such dictionary; the message says what is missing.
         """
         missing = (
-            [name for name in _FIELDS if name not in {**content, "num_groups": None}]
+            [name for name in _FIELDS if name not in {**content, **dict.fromkeys(_LATER)}]
             if isinstance(content, Mapping)
             else list(_FIELDS)
-        )  # documents of before there were groups have no number of them
+        )
         if missing:
             raise ValueError(f"an ImportanceResult needs {', '.join(missing)}")
         fields: dict[str, Any] = {name: content.get(name) for name in _FIELDS}
@@ -372,20 +381,22 @@ class ImportanceResult:
         images = f"{self.num_examples} image{'s' if self.num_examples > 1 else ''}"
         if self.num_groups is not None:
             images += f" in {self.num_groups} group{'s' if self.num_groups > 1 else ''}"
+        width = max(map(len, self.names or [""]))
         lines = [f"ImportanceResult over {images}, {self.num_rows} model rows, in {unit}"]
         for band, (value, error) in enumerate(
             zip(self.attributions.tolist(), self.standard_error.tolist(), strict=True)
         ):
-            ends = ""
+            ends = "" if self.names is None else f"  {self.names[band]:>{width}}"
             if self.frequencies is not None:
                 low, high = self.frequencies[band].tolist()
                 ends = f"  {low:.3f}-{high:.3f}"
-            lines.append(f"  band {band:2d}{ends}  {value:+9.4f} ± {error:.4f}")
+            kind = "band" if self.names is None else "feature"
+            lines.append(f"  {kind} {band:2d}{ends}  {value:+9.4f} ± {error:.4f}")
         lines.append(
             f"  v(full) {self.full_value:+.4f}, v(empty) {self.empty_value:+.4f}, "
             f"efficiency gap {self.efficiency_gap:+.1e}"
         )
-        if self.num_bands > 1:
+        if self.num_bands > 1 and self.names is None:
             signed, score = self.signed_score(), self.score()
             lines.append(
                 f"  signed score {signed.value:.3f} ± {signed.standard_error:.3f}, "

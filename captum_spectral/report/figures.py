@@ -68,7 +68,7 @@ def figure_of_explanation(
         explained.frequencies,
         (figure, bars),
         labels,
-        explained.degrees_of_freedom,
+        degrees_of_freedom=explained.degrees_of_freedom,
     )
     visualize_spectrum(
         paint(explained.values[None], explained.mask, picture[None])[0],

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from captum_spectral._arguments import check_count
+from captum_spectral._arguments import check_count, has_float64
 from captum_spectral.features.band_mask import band_frequencies
 from captum_spectral.features.features import assign
 from captum_spectral.features.fourier import FourierBands
@@ -74,8 +74,7 @@ class Energies:
         records = []
         count = max(1, _BLOCK // clean[0].numel())
         for some, others in zip(clean.split(count), perturbed.split(count), strict=True):
-            # MPS has no float64.
-            x, y = (t.cpu() if t.device.type == "mps" else t for t in (some, others))
+            x, y = (t if has_float64(t.device) else t.cpu() for t in (some, others))
             x, y = x.double(), y.double().to(x.device)
             power, change = (_powers(signal).cpu() for signal in (x, y - x))  # (n, half plane)
             least = (_ROUNDINGS * unit) ** 2 * power.sum(1, keepdim=True) / (height * width)

@@ -80,6 +80,7 @@ _STUDY = {
 _MODEL = {"name": str, "model": str, "weights": str, "family": str, "seed": int}
 _NUMBERS = (int, float)
 _MEASURE: dict[str, Any] = {
+    "only": [str],
     "corruptions": [str],
     "severities": [int],
     "linf": [_NUMBERS],
@@ -112,6 +113,7 @@ def read_config(path: Path) -> ConfiguredStudy:
         weights = "mine.safetensors"
 
         [measure]                # all of it may be left out
+        only = ["accuracy", "corruption accuracy", "importance"]  # kinds of measurements
         corruptions = ["gaussian_noise", "jpeg"]
         severities = [1, 3, 5]
         linf = [0.0157]          # radii, pixels from 0 to 1
@@ -304,11 +306,17 @@ def _measurements(measure: Mapping[str, Any], size: tuple[int, ...]) -> list[Mea
     if "samples" in measure:
         options["n_samples"] = measure["samples"] or None
     made = standard_measurements((height, width), **options)
-    if "corruptions" not in measure:
-        return made
-    wanted = measure["corruptions"]
-    _known(wanted, {c.name for c in builtin_corruptions((height, width))}, "corruptions")
-    return [m for m in made if not isinstance(m, CorruptionAccuracy) or m.corruption.name in wanted]
+    if "corruptions" in measure:
+        wanted = measure["corruptions"]
+        _known(wanted, {c.name for c in builtin_corruptions((height, width))}, "corruptions")
+        made = [
+            m for m in made if not isinstance(m, CorruptionAccuracy) or m.corruption.name in wanted
+        ]
+    if "only" in measure:
+        kinds = [m.name.partition("/")[0] for m in made]
+        _known(measure["only"], set(kinds), "only")
+        made = [m for m, kind in zip(made, kinds, strict=True) if kind in measure["only"]]
+    return made
 
 
 def _known(keys: Collection[str], known: Collection[str], where: str) -> None:

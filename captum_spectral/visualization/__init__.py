@@ -15,9 +15,12 @@ from captum_spectral.visualization.epochs import visualize_epochs
 from captum_spectral.visualization.heat_maps import visualize_heat_maps
 from captum_spectral.visualization.maps import visualize_maps
 from captum_spectral.visualization.matrix import visualize_correlations
+from captum_spectral.visualization.sectors import visualize_sectors
 from captum_spectral.visualization.shares import visualize_cumulative_shares
 from captum_spectral.visualization.snr import visualize_snr
 from captum_spectral.visualization.spectrum import visualize_spectrum
+from captum_spectral.visualization.table import visualize_table
+from captum_spectral.visualization.wavelets import visualize_wavelets
 
 __all__ = [
     "visualize_accuracy",
@@ -31,6 +34,9 @@ __all__ = [
     "visualize_epochs",
     "visualize_heat_maps",
     "visualize_maps",
+    "visualize_sectors",
     "visualize_snr",
     "visualize_spectrum",
+    "visualize_table",
+    "visualize_wavelets",
 ]

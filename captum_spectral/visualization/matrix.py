@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from captum_spectral.visualization._cells import lines_in, strongest
 from captum_spectral.visualization._drawing import Array, Floats, check_labels, show, to_array
 from captum_spectral.visualization._layout import place_for, room, settle
-from captum_spectral.visualization._style import COLOURS, Colour, contrast, faded, ink, inside
+from captum_spectral.visualization._style import COLOURS, Colour, faded, ink, inside
 from captum_spectral.visualization._text import set_title, width, write
 
 __all__ = ["visualize_correlations"]
@@ -20,7 +21,6 @@ __all__ = ["visualize_correlations"]
 _CELL = (1.2, 0.55)  # inches
 _NAME = 1.7  # inches of the names of rows, at most
 _NUMBER, _SMALL, _SMALLEST = 9.5, 7.5, 5.0  # points of a coefficient and of its interval
-_READABLE = 6.0  # contrast of a number on its cell
 
 
 def visualize_correlations(
@@ -96,7 +96,7 @@ def visualize_correlations(
     for i, name in enumerate(names):
         options: dict[str, Any] = {"transform": axes.get_yaxis_transform()}
         options |= {"ha": "right", "va": "center"}
-        write(axes.text(-0.02, i, name, fontsize=9, **options), name_room, _lines(cell[1], 9))
+        write(axes.text(-0.02, i, name, fontsize=9, **options), name_room, lines_in(cell[1], 9))
     for j, name in enumerate(heads):
         options = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "top"}
         write(axes.text(j, -0.03, name, fontsize=9, **options), 0.94 * cell[0], 3)
@@ -140,25 +140,11 @@ def _write_cells(
 
 def _colours(values: Floats, ground: Colour) -> Floats:
     """Mix the colour of each cell ``(S, R, 3)``, never so strong that numbers cannot be read."""
-    ends = [_strongest(to_rgb(COLOURS[i]), ground) for i in (1, 0)]  # negative, positive
+    ends = [strongest(to_rgb(COLOURS[i]), ground) for i in (1, 0)]  # negative, positive
     size = np.abs(np.nan_to_num(values))[..., None]
     far = np.where(np.nan_to_num(values)[..., None] < 0, ends[0], ends[1])
     mixed: Floats = (1 - size) * np.array(ground) + size * far
     return mixed
-
-
-def _strongest(colour: Colour, ground: Colour) -> Floats:
-    """Return the colour, mixed with as much background as its numbers need to be read."""
-    for share in np.linspace(1, 0, 41):
-        mixed = share * np.array(colour) + (1 - share) * np.array(ground)
-        if contrast(ink(ground), (mixed[0], mixed[1], mixed[2])) >= _READABLE:
-            return np.asarray(mixed, dtype=float)
-    return np.array(ground)
-
-
-def _lines(inches: float, size: float) -> int:
-    """Return how many lines of letters of ``size`` points are at most ``inches`` high."""
-    return max(1, int(inches / (1.3 * size / 72)))
 
 
 def _ends(low: Array | None, high: Array | None, values: Floats) -> tuple[Floats, Floats] | None:

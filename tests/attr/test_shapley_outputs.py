@@ -1,5 +1,6 @@
 """Outputs of every shape and dtype, and the rows they cost."""
 
+import numpy as np
 import pytest
 import torch
 from configurations import X
@@ -152,3 +153,61 @@ def test_a_seed_reproduces_the_orderings_whatever_the_batch():
     assert torch.equal(draw(X, 1), draw(X, 1))
     assert not torch.equal(draw(X, 1), draw(X, 2))
     torch.testing.assert_close(draw(X, 1)[:1], draw(X[:1], 1))
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        np.float32(0.5),
+        np.float64(0.5),
+        np.float16(0.5),
+        torch.tensor(0.5),
+        torch.tensor(0.5).double(),
+    ],
+)
+def test_a_baseline_is_any_number(number):
+    model, x = tiny_cnn(), torch.rand(2, 3, 12, 10, dtype=torch.float64)
+    expected = SpectralShapley(model).attribute(x, 1, num_bands=3, baselines=0.5)
+    result = SpectralShapley(model).attribute(x, 1, num_bands=3, baselines=number)
+    torch.testing.assert_close(result, expected)
+
+
+@pytest.mark.parametrize(("count", "kind"), [(0, np.uint8), (1, np.int64)])
+def test_a_baseline_is_any_whole_number(count, kind):
+    model, x = tiny_cnn(), torch.rand(2, 3, 12, 10, dtype=torch.float64)
+    expected = SpectralShapley(model).attribute(x, 1, num_bands=3, baselines=count)
+    result = SpectralShapley(model).attribute(x, 1, num_bands=3, baselines=kind(count))
+    torch.testing.assert_close(result, expected)
+
+
+@pytest.mark.parametrize("layout", [torch.Tensor.to_sparse, lambda x: x.to_sparse(2)])
+def test_a_sparse_input_is_refused_by_name(layout):
+    with pytest.raises(TypeError, match=r"inputs must be dense, got layout .*use .to_dense\(\)"):
+        SpectralShapley(tiny_cnn()).attribute(layout(torch.rand(2, 3, 12, 10)), 1)
+
+
+def test_a_mask_of_numpy_is_refused_with_the_way_out():
+    mask = band_mask((12, 10), 3).numpy()
+    with pytest.raises(TypeError, match=r"got ndarray; use torch.from_numpy\(mask\)"):
+        SpectralShapley(tiny_cnn()).attribute(torch.rand(2, 3, 12, 10), 1, feature_mask=mask)
+
+
+class Attributes:
+    def __init__(self, **members):
+        self.__dict__.update(members)
+
+
+@pytest.mark.parametrize(
+    ("output", "remedy"),
+    [
+        (lambda y: Attributes(logits=y), r"model\(x\)\.logits$"),
+        (lambda y: Attributes(out=y, logits=y), r"model\(x\)\.logits$"),
+        (lambda y: {"out": y, "aux": y}, r"model\(x\)\['out'\]$"),
+        (lambda y: {"out": y, "logits": y}, r"model\(x\)\['logits'\]$"),
+        (lambda y: Attributes(y=y), r"got Attributes$"),
+    ],
+)
+def test_an_output_with_logits_in_it_says_how_to_take_them(output, remedy):
+    model = tiny_cnn(dtype=torch.float32)
+    with pytest.raises(TypeError, match=remedy):
+        SpectralShapley(lambda x: output(model(x))).attribute(torch.rand(2, 3, 12, 10), 1)

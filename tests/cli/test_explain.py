@@ -1,5 +1,6 @@
 """captum-spectral explain: what it prints, writes and draws."""
 
+import json
 import math
 import os
 import re
@@ -127,6 +128,16 @@ def test_sampling_gives_standard_errors_and_follows_the_seed(place):
     np.testing.assert_allclose(
         [band["standard_error"] for band in bands], error[0].detach(), rtol=1e-4, atol=1e-9
     )
+
+
+def test_a_dash_is_the_output_which_then_holds_the_document_alone(place):
+    explain(place, "--bands", 3, "--json", "x.json")
+    result = runner().invoke(
+        main, ["explain", "photo.png", "--model", f"{place}:net", "--bands", "3", "--json", "-"]
+    )
+    assert json.loads(result.stdout) == read_json("x.json")
+    assert "efficiency gap" in result.stderr
+    assert not Path("-").exists()
 
 
 def test_intervals_of_few_orderings_are_students_t(place):

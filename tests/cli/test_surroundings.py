@@ -144,26 +144,40 @@ def test_score_in_every_surrounding(pictures, where, encoding, monkeypatch):
     assert "\\x1b[2J.png: " in printed
 
 
-def test_both_commands_where_nothing_but_ascii_is_known(pictures):
-    """LC_ALL=C, and Python does not repair it; the names are read from the command line."""
+# What the environment says, and how a name in Cyrillic comes out of it.
+REAL = [
+    ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, "\\udcd0\\udcb1.png: "),
+    ({"PYTHONIOENCODING": "cp1252"}, "\\u0431.png: "),
+]
+
+
+@pytest.mark.parametrize(("own", "shown"), REAL, ids=["C", "cp1252"])
+def test_both_commands_in_a_process_of_their_own(pictures, own, shown):
+    """The names are read from a real command line; the JSON document leaves by the output."""
     code = (
         "import sys; from captum_spectral.cli import main\n"
         "for line in (sys.argv[1:6], sys.argv[6:]):\n"
         "    main(line, standalone_mode=False)\n"
     )
+    os.symlink("/dev/stdout", "x.json")
+    os.mkdir("there")
+    os.symlink("there", "out")
     model = ["--model", f"{pictures}:net"]
     first = ["explain", os.path.join(FOLDER, NAMES[0]), *model, "--json=x.json"]
     second = ["score", "--data", FOLDER, *model, "--bands", "3", "--out", "out"]
-    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run(
         [sys.executable, "-c", code, *first, *second],
-        env={**environment, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, **own, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    printed = done.stdout.decode()
-    assert "\\udcd0\\udcb1.png: " in printed  # its bytes, which are no text there
+    printed = done.stdout.decode("cp1252" if "PYTHONIOENCODING" in own else "utf-8")
+    assert shown in printed
     assert "\\x1b[2J.png: " in printed
-    assert os.fsencode(json.loads(Path("x.json").read_bytes())["image"]["file"]) != b""
-    assert len(os.listdir("out")) == 4
+    assert "\x1b" not in printed
+    document = json.loads(printed[printed.index("{") : printed.rindex("}") + 1])
+    assert os.fsencode(document["image"]["file"]) == os.fsencode(first[1])
+    assert os.readlink("x.json") == "/dev/stdout"
+    assert os.path.islink("out")
+    assert len(os.listdir("there")) == 4

@@ -1,5 +1,6 @@
 """The benchmark scripts run and report; what they measure decides nothing here."""
 
+import gzip
 import json
 import struct
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torchvision.datasets import FashionMNIST
 
 from captum_spectral.coalitions import all_coalitions
 
@@ -70,6 +72,21 @@ def fashion(tmp_path):
             head = struct.pack(f">{len(sizes) + 1}i", 0x0800 + len(sizes), *sizes)
             (folder / f"{half}-{name}-ubyte").write_bytes(head + content.numpy().tobytes())
     return ["--root", str(tmp_path), "--epochs", "1", "--bands", "2"]
+
+
+def test_fashion_mnist_is_the_same_compressed_or_not(fashion, monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    from data import FASHION_MEAN, FASHION_STD, fashion_mnist
+
+    root = Path(fashion[1])
+    images, labels, _ = fashion_mnist(root)
+    whole = FashionMNIST(root, train=False)
+    assert torch.equal(images, (whole.data[:, None] / 255 - FASHION_MEAN) / FASHION_STD)
+    assert torch.equal(labels, whole.targets)
+    for file in (root / "FashionMNIST" / "raw").iterdir():  # as Debian has them
+        (root / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+        file.unlink()
+    assert torch.equal(fashion_mnist(root).images, images)
 
 
 def test_views_are_distinct_and_the_same_every_time(monkeypatch):
@@ -232,7 +249,8 @@ def test_fourier_heat_map(run, tmp_path, monkeypatch):
     _, record = run("fourier_heat_map", *options)
     (row,) = record["rows"]
     assert (row["rows"], row["rows per image"], row["rows per image, bands"]) == (68, 34, 6)
-    assert row["ratio"] > 0
+    assert row["ratio, s"] > 0
+    assert row["ratio in such batches, CPU s"] > 0
     assert figure.stat().st_size > 0
 
 
@@ -257,3 +275,22 @@ def test_associations(run):
     assert len(record["independent"]) == 4
     assert len(record["harder"]) == 8
     assert "| data | resampled | true | covers | mean width |" in printed
+
+
+def test_singular_value_accuracy(run):
+    options = ["--tables", "radii", "precision", "--cases", "120", "--rounds", "1"]
+    printed, record = run("singular_value_accuracy", *options)
+    assert "### Singular values: precision" in printed
+    assert [row["outside"] for row in record["tables"]["radii"]] == [0] * 12
+    assert sum(row["cases"] for row in record["tables"]["radii"]) == 120
+    assert sum(row["values"] for row in record["tables"]["precision"]) == 240
+
+
+def test_singular_values(run):
+    options = ["--shapes", "4x3", "2x3x3", "--peers", "nested reverse", "--rounds", "1"]
+    _, record = run("singular_values", *options)
+    assert [(row["matrix"], row["order"]) for row in record["rows"]] == [
+        *(("4x3", 2), ("4x3", 3), ("2x3x3", 2), ("2x3x3", 3)),
+    ]
+    differences = [row["largest difference"] for row in record["rows"] + record["products"]]
+    assert max(map(float, differences)) < 1e-10

@@ -7,10 +7,12 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from torchvision.transforms.v2.functional import center_crop, gaussian_blur, pil_to_tensor
 
 from captum_spectral import band_mask, split_bands
 from captum_spectral.robustness.radial import fit_power_law, ring_mask
 from captum_spectral.robustness.snr import SpectralSNRMetric, spectral_snr
+from captum_spectral.sources.pictures import shipped_photographs
 
 SIZES = [(16, 16), (15, 20), (9, 7)]
 sizes = pytest.mark.parametrize("size", SIZES, ids=str)
@@ -222,6 +224,25 @@ def test_images_of_amplitude_1_over_f_under_white_noise_have_exponent_2():
     assert fit.exponent == pytest.approx(2, abs=0.05)
     assert fit.low < 2 < fit.high
     assert fit.r_squared > 0.99 > fit.exponential_r_squared
+
+
+# The exponents are those that an independent prototype found over 142 photographs of 224 pixels.
+@pytest.mark.parametrize(
+    ("perturb", "size", "exponent"),
+    [
+        (lambda x: x + noise_like(x, 0.2), 112, 2.35),
+        (lambda x: gaussian_blur(x, [9, 9], [1.0, 1.0]), 224, 2.97),
+    ],
+    ids=["white noise", "blur"],
+)
+def test_photographs_have_the_exponents_of_another_implementation(perturb, size, exponent):
+    pictures = shipped_photographs()
+    some = [pictures.load(i) for i in range(0, len(pictures), 6)]
+    x = torch.stack([center_crop(pil_to_tensor(image), [size, size]) / 255 for image in some])
+    fit = spectral_snr(x, perturb).fit_power_law(200)
+    assert fit.low < exponent < fit.high
+    assert fit.high - fit.low < 0.5
+    assert fit.r_squared > max(0.95, fit.exponential_r_squared)
 
 
 def test_the_fit_is_that_of_least_squares_and_its_interval_that_of_percentiles():

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from datetime import timedelta
@@ -165,13 +166,50 @@ def test_what_a_killed_process_left_half_written_is_removed_and_nothing_of_other
     assert set(os.listdir("report")) - ours == others
 
 
-def test_processes_that_never_come_are_an_error(nets, monkeypatch):
-    monkeypatch.setattr(processes, "_MEETING", timedelta(seconds=1))
-    for name, value in {"RANK": 0, "WORLD_SIZE": 2, "MASTER_ADDR": "localhost"}.items():
+@pytest.mark.parametrize(("rank", "count"), [(0, 3), (1, 2)])
+def test_processes_that_never_come_are_named_soon_and_then_an_error(nets, monkeypatch, rank, count):
+    monkeypatch.setattr(processes, "_MEETING", timedelta(seconds=0.5))
+    monkeypatch.setattr(processes, "_PATIENCE", 0.05)
+    left = {"RANK": rank, "WORLD_SIZE": count, "MASTER_ADDR": "localhost"}
+    for name, value in left.items():
         monkeypatch.setenv(name, str(value))
-    monkeypatch.setenv("MASTER_PORT", "0")
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv("MASTER_PORT", str(port))
     printed = fails("--model", f"{nets}:net", "--data", "data", *SMALL)
-    assert "WORLD_SIZE=2 announces 2 processes, and they did not meet within 1 seconds" in printed
+    first, last = printed.strip().splitlines()
+    others = "1 more process" if count == 2 else "2 more processes"
+    assert first.startswith(f"waiting for {others} (RANK={rank}, WORLD_SIZE={count}) at localhost:")
+    assert f"announces {count} processes, and they did not meet within 0.5 seconds" in last
+
+
+@pytest.mark.parametrize(
+    ("left", "message"),
+    [
+        (
+            {"WORLD_SIZE": "two"},
+            "WORLD_SIZE must be a whole number, as .* got 'two'",
+        ),
+        ({"WORLD_SIZE": "2", "RANK": "-1"}, "RANK must be a whole number, .* got '-1'"),
+        ({"RANK": "1"}, "RANK=1 is not one of WORLD_SIZE=1 processes"),
+        ({"WORLD_SIZE": "2", "RANK": "2"}, "RANK=2 is not one of WORLD_SIZE=2 processes, 0 to 1"),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, "environment variable MASTER_ADDR expected"),
+    ],
+)
+def test_variables_that_contradict_each_other_are_an_error_at_once(monkeypatch, left, message):
+    for name, value in left.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=message):
+        processes.Processes(torch.device("cpu"))
+
+
+@pytest.mark.parametrize("value", ["", "1", " 1 "])
+def test_an_empty_variable_is_one_that_is_not_set(monkeypatch, value):
+    monkeypatch.setenv("WORLD_SIZE", value)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "0")
+    alone = processes.Processes(torch.device("cpu"))
+    assert (alone.rank, alone.count, alone.here) == (0, 1, 1)
 
 
 def test_an_interruption_before_anything_is_done(nets, monkeypatch):

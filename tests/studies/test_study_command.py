@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from captum_spectral.cli import main
 from captum_spectral.sources.models import in_pixels, load_model
 from captum_spectral.studies import StudyTable
+from captum_spectral.studies.config import read_config, study_of
 
 STUDY = """
 data = "data"
@@ -194,6 +195,7 @@ def test_what_is_wrong_in_the_file_is_named(nets, line):
         ("attacked = 4", "attacked = true", "attacked in [measure] of study.toml must be an"),
         ("linf =", "linfty =", "of study.toml has an entry 'linfty'; did you mean 'linf'?"),
         ('"contrast"]', '"contast"]', "corruptions has an entry 'contast'; did you mean 'cont"),
+        ("cap = 2", 'only = ["acuracy"]', "only has an entry 'acuracy'; did you mean 'accuracy'?"),
         ('name = "second"', 'name = "first"', "[[model]] 2 of study.toml must have a name of its"),
         ('model = "{nets}:other"', "weight = 3", "[[model]] 2 of study.toml has an entry 'weight'"),
         ("{nets}:other", "{nets}:nothing", "has no 'nothing'"),
@@ -210,6 +212,19 @@ def test_wrong_entries_and_models_are_named(nets, old, new, message):
 def test_without_models_it_says_how_to_name_one(nets):
     result = command(written(nets, 'data = "data"'))
     assert "study.toml must have a [[model]] table for each model" in result.output
+
+
+def test_only_the_kinds_that_are_asked_for_are_measured(nets):
+    only = 'only = ["corruption accuracy", "noise accuracy"]'
+    config = read_config(Path(written(nets, STUDY.replace("cap = 2", only))))
+    assert list(study_of(config).measurements) == [
+        *(
+            f"corruption accuracy/{name}/{k}"
+            for name in ("gaussian_noise", "contrast")
+            for k in (2, 4)
+        ),
+        *("noise accuracy/linf/0.02", "noise accuracy/l2/0.3"),
+    ]
 
 
 def test_a_picture_that_cannot_be_read_is_named(nets):

@@ -235,21 +235,59 @@ def correlations(s):
     return visualization.visualize_correlations(as_kind(r, s), *ends, s.names, names, **given(s))
 
 
+def sectors(s):
+    """As many rings as bands, of three orientations, around a disc; half of them are unsure."""
+    edges = torch.linspace(0.05, 0.5, s.num_bands + 1).tolist()
+    rows = [
+        (low, high, 60.0 * a - 30, 60.0 * a + 30)
+        for low, high in zip(edges[:-1], [*edges[1:-1], np.inf], strict=True)
+        for a in range(3)
+    ]
+    geometry = torch.tensor([(0.0, 0.05, 0.0, 180.0), *rows])
+    x = some_players(s, len(geometry))
+    errors = abs(x)
+    errors[::2] = errors[::2] / 4
+    return visualization.visualize_sectors(x, geometry, errors, unit=s.unit, **given(s))
+
+
+def wavelets(s):
+    x = some_players(s, 1 + 3 * min(s.num_bands, 6))
+    return visualization.visualize_wavelets(x, abs(x) / 4, unit=s.unit, **given(s))
+
+
+def table(s):
+    x = some_players(s, 2 * s.num_bands).reshape(2, s.num_bands)
+    columns = [*s.names, *"abcdefghijklmnopqrstuvwxyz" * 2][: s.num_bands]
+    return visualization.visualize_table(x, abs(x) / 4, s.names, columns, unit=s.unit, **given(s))
+
+
+def some_players(s, count):
+    x = torch.randn(count, generator=torch.Generator().manual_seed(0)) * s.scale
+    if s.empty:
+        x[[1, -1]] = torch.nan
+    return as_kind(x, s)
+
+
 FIGURES = {
     f.__name__: f for f in (bars, shares, curves, accuracy, maps, bands, spectrum, snr, heat_maps)
 }
 FIGURES |= {f.__name__: f for f in (association, embedding, epochs, correlations)}
+FIGURES |= {f.__name__: f for f in (sectors, wavelets, table)}
+PLAYERS = ("sectors", "wavelets", "table")
 OVER_MODELS = ("association", "embedding", "epochs")
 # What a figure does not know cannot change it: (field, figures that know it).
 KNOWN_TO = {
     "place": (
         *("bars", "shares", "curves", "accuracy", "bands", "spectrum", "snr"),
-        *(*OVER_MODELS, "correlations"),
+        *(*OVER_MODELS, "correlations", *PLAYERS),
     ),
     "shape": ("maps", "bands", "spectrum", "heat_maps"),
-    "num_bands": ("bars", "shares", "bands", "snr"),
-    "empty": ("bars", "shares", "bands", "snr"),
-    "scale": ("bars", "curves", "maps", "bands", "spectrum", "snr", "heat_maps", *OVER_MODELS),
+    "num_bands": ("bars", "shares", "bands", "snr", *PLAYERS),
+    "empty": ("bars", "shares", "bands", "snr", *PLAYERS),
+    "scale": (
+        *("bars", "curves", "maps", "bands", "spectrum", "snr", "heat_maps"),
+        *(*OVER_MODELS, *PLAYERS),
+    ),
 }
 CASES = [
     (figure, name)
@@ -278,7 +316,8 @@ def test_nothing_is_cut_off_or_covered_or_pale(figure, situation):
 
 
 @pytest.mark.parametrize(
-    "figure", ["bars", "shares", "curves", "accuracy", "spectrum", *OVER_MODELS, "correlations"]
+    "figure",
+    ["bars", "shares", "curves", "accuracy", "spectrum", *OVER_MODELS, "correlations", *PLAYERS],
 )
 def test_a_figure_without_room_is_refused(figure):
     with pytest.raises(ValueError, match=r"fig_size=\(1, 1\) has no room.*at least \(2.4, 2.0\)"):

@@ -1,11 +1,24 @@
-"""How a game is to be solved, checked before there is one."""
+"""Choose how a game is solved, checked before there is one."""
 
 from __future__ import annotations
 
-from captum_spectral._arguments import check_count
-from captum_spectral.coalitions import ESTIMATORS
+from collections.abc import Callable
+from typing import Any
 
-__all__ = ["check_estimator"]
+import torch
+from torch import Tensor
+
+from captum_spectral._arguments import check_count
+from captum_spectral.coalitions import (
+    ESTIMATORS,
+    Estimator,
+    Exact,
+    estimator_of,
+    relevance_from,
+    sample_orderings,
+)
+
+__all__ = ["check_estimator", "estimator_for"]
 
 _FEWEST_ROWS = 4
 
@@ -60,3 +73,46 @@ def check_estimator(
             "'gaussian_process' or 'cross_fitted'"
         )
     return estimator or "gaussian_process", rows
+
+
+def estimator_for(
+    energies: Callable[[], Tensor],
+    num_examples: int,
+    num_players: int,
+    n_samples: int | None,
+    generator: torch.Generator | None,
+    *,
+    budget: int | None,
+    estimator: str | None,
+    prior: Any,
+    index: str,
+) -> Estimator:
+    """Return the estimator that solves a game within so many model rows.
+
+    Args:
+        energies: Gives ``(B or 1, P)`` how much of the input each player holds, 0 for those that
+            change nothing; only called with a budget.
+        num_examples: ``B``.
+        num_players: ``P``.
+        n_samples: Orderings, or None.
+        generator: Source of the coalitions; None: PyTorch's global one.
+        budget: Rows per example, or None.
+        estimator: One of ``ESTIMATORS``, or None.
+        prior: ``"energy"``, ``"flat"``, or weights ``(P,)`` or ``(B, P)``.
+        index: ``"shapley"`` or ``"banzhaf"``.
+
+    Raises:
+        TypeError, ValueError: Arguments of a wrong kind, or that do not go together.
+    """
+    name, rows = check_estimator(estimator, budget, n_samples, index)
+    if rows is None and n_samples is None:
+        return Exact(num_players, index)
+    if rows is None:
+        assert n_samples is not None
+        return sample_orderings(num_players, n_samples, generator)
+    found = energies()
+    relevance = relevance_from(prior, found, num_examples)
+    # The coalitions depend on a seed alone, so that a design is made once.
+    device = "cpu" if generator is None else generator.device
+    seed = int(torch.randint(2**62, (), generator=generator, device=device))
+    return estimator_of(rows, name, found > 0, relevance, index=index, seed=seed)

@@ -1,0 +1,368 @@
+"""Two sets of weights of one model, and the parts that their difference is made of."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
+
+from captum_spectral._arguments import check_count
+from captum_spectral.features.features import Features
+from captum_spectral.features.fourier import FourierBands
+
+__all__ = ["BandChange", "Change", "LayerChange", "SingularChange", "weights_of"]
+
+
+def weights_of(
+    model: nn.Module, baselines: nn.Module | Mapping[str, Tensor]
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return name to (baseline, model) of every floating weight and buffer that differs.
+
+    Raises:
+        TypeError: A model that is no module, baselines that are neither a module nor tensors.
+        ValueError: Names or shapes that differ, lazy, parametrised or quantised modules, values
+            that are not finite, nothing that differs.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    own = _tensors(model, "model")
+    if isinstance(baselines, nn.Module):
+        other = _tensors(baselines, "baselines")
+    elif isinstance(baselines, Mapping):
+        other = dict(baselines)
+        wrong = [n for n, t in other.items() if not isinstance(t, Tensor)]
+        if wrong:
+            raise TypeError(
+                f"baselines must hold tensors, got {type(other[wrong[0]]).__name__} for "
+                f"{wrong[0]!r}"
+            )
+        # A state dict has no buffers that are not saved; those are the model's.
+        saved = set(model.state_dict())
+        other |= {n: t for n, t in own.items() if n not in other and n not in saved}
+    else:
+        raise TypeError(
+            f"baselines must be a torch.nn.Module or a state dict, got {type(baselines).__name__}"
+        )
+    # A tensor that has two names is one.
+    tied = {n for n, _ in (*model.named_parameters(remove_duplicate=False),)} - own.keys()
+    other = {name: t for name, t in other.items() if name not in tied}
+    names = {name for name in own if name not in other}, {n for n in other if n not in own}
+    if any(names):
+        missing, unknown = (", ".join(sorted(some)[:5]) or "none" for some in names)
+        raise ValueError(
+            f"baselines must have the weights of the model: missing {missing}; unknown {unknown}"
+        )
+    shapes = [n for n in own if own[n].shape != other[n].shape]
+    if shapes:
+        raise ValueError(
+            "baselines must have the shapes of the model, but "
+            + ", ".join(
+                f"{n} is {tuple(other[n].shape)} and not {tuple(own[n].shape)}" for n in shapes[:5]
+            )
+        )
+    changed = {}
+    for name, weight in own.items():
+        if not weight.dtype.is_floating_point:
+            continue
+        baseline = other[name].detach().to(weight)
+        for which, t in (("model", weight), ("baselines", baseline)):
+            if not t.isfinite().all():
+                raise ValueError(f"{which} must be finite, and {name} holds NaN or infinities")
+        if not torch.equal(baseline, weight):
+            changed[name] = baseline.clone(), weight.detach().clone()
+    if not changed:
+        raise ValueError("baselines must differ from the model, and all floating weights are equal")
+    # Parameters come before buffers; a module's belong together, in the order of the modules.
+    order = {name: place for place, (name, _) in enumerate(model.named_modules())}
+    return dict(sorted(changed.items(), key=lambda item: order[item[0].rpartition(".")[0]]))
+
+
+def _tensors(module: nn.Module, argument: str) -> dict[str, Tensor]:
+    """Return all weights and buffers of a module by name, those that it does not save, too."""
+    for name, child in module.named_modules():
+        which = f"{argument}: {name or 'the model'} ({type(child).__name__})"
+        if any(isinstance(own, UninitializedTensorMixin) for own in child.parameters(False)):
+            raise ValueError(f"{which} is lazy; run the model once first")
+        if hasattr(child, "parametrizations"):
+            raise ValueError(
+                f"{which} is parametrised; use torch.nn.utils.parametrize.remove_parametrizations"
+            )
+        if type(child).__module__.startswith(("torch.ao.nn", "torch.nn.quantized")):
+            raise ValueError(f"{which} holds packed integers; dequantise it first")
+    return {
+        **dict(module.named_parameters()),
+        **dict(module.named_buffers()),
+    }
+
+
+class Change(ABC):
+    """The difference of two sets of weights as a sum of parts, each of which can be left out.
+
+    Attributes:
+        names: One for each part.
+    """
+
+    names: tuple[str, ...]
+
+    @abstractmethod
+    def run(self, model: nn.Module, gates: Tensor, arguments: tuple[Any, ...]) -> Any:
+        """Run the model with each part of the change weighted by its gate ``(P,)``.
+
+        Gates of 1 give the model, gates of 0 the baseline, to the last bit; differentiable.
+        """
+
+
+class LayerChange(Change):
+    """Parts are modules with all that differs in them, or groups of tensors.
+
+    Args:
+        changed: Of :func:`weights_of`.
+        players: None: a module for each part; or tensor name to id, Captum's feature mask.
+    """
+
+    def __init__(
+        self,
+        changed: dict[str, tuple[Tensor, Tensor]],
+        players: Mapping[str, int] | None = None,
+    ) -> None:
+        self._changed = changed
+        if players is None:
+            owners = list(dict.fromkeys(name.rpartition(".")[0] for name in changed))
+            self.names = tuple(owner or "(the model itself)" for owner in owners)
+            self._player = {n: owners.index(n.rpartition(".")[0]) for n in changed}
+            return
+        missing = [name for name in changed if name not in players]
+        if missing:
+            raise ValueError(
+                f"players must say the player of every tensor that differs; {missing[0]!r} is "
+                f"missing, and {len(missing) - 1} more"
+            )
+        ids = {name: players[name] for name in changed}
+        for name, player in ids.items():
+            if isinstance(player, bool) or not isinstance(player, int) or player < 0:
+                raise TypeError(f"players[{name!r}] must be an integer from 0 on, got {player!r}")
+        present = sorted(set(ids.values()))
+        self._player = {name: present.index(player) for name, player in ids.items()}
+        self.names = tuple(
+            ", ".join(name for name, player in ids.items() if player == each) for each in present
+        )
+
+    def run(self, model: nn.Module, gates: Tensor, arguments: tuple[Any, ...]) -> Any:
+        """Run the model on weights between the two."""
+        weights = {
+            name: torch.lerp(old, new, gates[self._player[name]].to(new))
+            for name, (old, new) in self._changed.items()
+        }
+        if gates.requires_grad:
+            _as_weights(model, weights)
+        return functional_call(model, weights, arguments)
+
+
+def _as_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Put running statistics that have gradients into weight and bias of their batch norm.
+
+    PyTorch's batch norm has no gradient for them. Its output is the same with the model's own
+    statistics and
+
+        weight' = weight sqrt(var + eps) / sqrt(var' + eps)
+        bias'   = bias + weight (mean - mean') / sqrt(var' + eps)
+    """
+    for name, module in model.named_modules():
+        mean, var, weight, bias = (
+            f"{name}.{own}" if name else own
+            for own in ("running_mean", "running_var", "weight", "bias")
+        )
+        if not isinstance(module, _BatchNorm) or not {mean, var} & weights.keys():
+            continue
+        if module.weight is None or module.running_mean is None or module.running_var is None:
+            raise ValueError(
+                f"{name} ({type(module).__name__}) has other statistics and no weight: the game is "
+                "not differentiable in its gates; use its coalitions"
+            )
+        new_mean = weights.pop(mean, module.running_mean)
+        new_var = weights.pop(var, module.running_var)
+        scale = weights.get(weight, module.weight) * (new_var + module.eps).rsqrt()
+        shift = weights.get(bias, module.bias) + scale * (module.running_mean - new_mean)
+        weights[weight] = scale * (module.running_var + module.eps).sqrt()
+        weights[bias] = shift
+
+
+class _OneLayer(Change):
+    """The change of one module; all other weights are the model's."""
+
+    def __init__(
+        self, model: nn.Module, changed: dict[str, tuple[Tensor, Tensor]], layer: str | None
+    ) -> None:
+        layers = list(dict.fromkeys(name.rpartition(".")[0] for name in changed))
+        if layer is None and len(layers) == 1:
+            layer = layers[0]
+        if layer not in layers:
+            raise ValueError(
+                f"layer must name one module that differs, got {layer!r}; these do: "
+                + ", ".join(layers[:8])
+            )
+        assert layer is not None
+        self.layer, self.module = layer, model.get_submodule(layer)
+        prefix = f"{layer}." if layer else ""
+        self.changed = {
+            name.removeprefix(prefix): pair
+            for name, pair in changed.items()
+            if name.rpartition(".")[0] == layer
+        }
+        self._prefix = prefix
+        if "weight" not in self.changed or self.changed["weight"][0].dim() < 2:
+            raise ValueError(
+                f"layer {layer!r} ({type(self.module).__name__}) must have a weight of two or more "
+                "dims that differs"
+            )
+
+    def full(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return weights under their names in the model."""
+        return {f"{self._prefix}{name}": weight for name, weight in weights.items()}
+
+
+class SingularChange(_OneLayer):
+    """Parts are groups of singular components of the change of one layer, largest first.
+
+    Args:
+        model: Whose.
+        changed: Of :func:`weights_of`.
+        layer: Name of the module; None: the only one that differs.
+        num_groups: How many groups of about as many components, 8 or as many as there are.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        changed: dict[str, tuple[Tensor, Tensor]],
+        layer: str | None = None,
+        num_groups: int | None = None,
+    ) -> None:
+        super().__init__(model, changed, layer)
+        old, new = self.changed["weight"]
+        u, s, vh = torch.linalg.svd((new - old).flatten(1), full_matrices=False)
+        most = len(s)
+        groups = min(8, most) if num_groups is None else check_count("num_groups", num_groups)
+        if groups > most:
+            raise ValueError(f"num_groups must be at most {most} for {self.layer}, got {groups}")
+        ends = [round(g * most / groups) for g in range(groups + 1)]
+        self._parts = torch.stack(
+            [((u[:, a:b] * s[a:b]) @ vh[a:b]).reshape(new.shape) for a, b in pairwise(ends)]
+        )
+        self.names = tuple(
+            f"component {a}" if b - a == 1 else f"components {a}-{b - 1}" for a, b in pairwise(ends)
+        )
+        self._rest = [name for name in self.changed if name != "weight"]
+        if self._rest:
+            self.names += (", ".join(self._rest),)
+
+    def run(self, model: nn.Module, gates: Tensor, arguments: tuple[Any, ...]) -> Any:
+        """Run the model on the sum of components."""
+        old, new = self.changed["weight"]
+        own = gates[: len(self._parts)].to(new)
+        # All components are the new weight itself, without the rounding of their sum.
+        whole = bool((own == 1).all()) and not own.requires_grad
+        weights = {"weight": new if whole else old + torch.tensordot(own, self._parts, dims=1)}
+        for name in self._rest:
+            weights[name] = torch.lerp(*self.changed[name], gates[-1].to(new))
+        return functional_call(model, self.full(weights), arguments)
+
+
+class BandChange(_OneLayer):
+    r"""Parts are what the change of one layer does to the frequency bands of the layer's input.
+
+    .. math:: y = \mathrm{layer}(x; W_0) + \sum_b g_b\, \mathrm{layer}(P_b x; \Delta)
+
+    The layer itself is called twice with exchanged weights, so that its stride, its padding and
+    whatever a subclass does stay right. A change of its bias belongs to the lowest band.
+
+    Args:
+        model: Whose.
+        changed: Of :func:`weights_of`.
+        layer: Name of the module; None: the only one that differs.
+        features: The bands. None: :class:`~captum_spectral.features.FourierBands` over the layer's
+            spatial dims.
+        run_once: A forward pass, which tells the size of the layer's input.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        changed: dict[str, tuple[Tensor, Tensor]],
+        layer: str | None,
+        features: Features | None,
+        run_once: Callable[[], Any],
+    ) -> None:
+        super().__init__(model, changed, layer)
+        kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+        if not isinstance(self.module, kinds):
+            raise ValueError(
+                f"layer {self.layer!r} must be a convolution to have bands of its input, got "
+                f"{type(self.module).__name__}"
+            )
+        dims = tuple(range(2 - self.changed["weight"][0].dim(), 0))
+        self._features = FourierBands(spectral_dims=dims) if features is None else features
+        self._lock = threading.RLock()
+        seen: list[Tensor] = []
+        handle = self.module.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+        try:
+            with torch.no_grad():
+                run_once()
+        finally:
+            handle.remove()
+        if len(seen) != 1:
+            raise ValueError(
+                f"layer {self.layer!r} must run once in a forward pass, and runs {len(seen)} times"
+            )
+        self._ids = self._features.ids(seen[0][:1])
+        self._players = self._features.of_coefficients(self._ids).unique().cpu()
+        self.names = tuple(f"band {int(b)}" for b in self._players)
+
+    def run(self, model: nn.Module, gates: Tensor, arguments: tuple[Any, ...]) -> Any:
+        """Run the model, whose layer sees the change only in the bands that are on."""
+        old = {name: pair[0] for name, pair in self.changed.items()}
+        change = {name: new - was for name, (was, new) in self.changed.items()}
+        unchanged = dict(self.module.named_parameters()) | dict(self.module.named_buffers())
+        if "bias" in unchanged:
+            bias = change.get("bias", torch.zeros_like(unchanged["bias"]))
+            change["bias"] = gates[0].to(bias) * bias
+        inside = threading.local()
+
+        def replaced(module: nn.Module, given: tuple[Any, ...], output: Tensor) -> Tensor | None:
+            if getattr(inside, "on", False):
+                return None
+            inside.on = True
+            try:
+                own = gates.to(given[0])
+                if not own.requires_grad and bool((own == 1).all()):
+                    return None  # the model itself, to the last bit
+                kept: Tensor = functional_call(module, old, given)
+                if not own.requires_grad and not bool(own.any()):
+                    return kept
+                part = self._bands(given[0], own)
+                more: Tensor = functional_call(module, change, (part, *given[1:]))
+                return kept + more
+            finally:
+                inside.on = False
+
+        with self._lock:  # another thread's forward pass would meet the hook
+            handle = self.module.register_forward_hook(replaced)
+            try:
+                return model(*arguments)
+            finally:
+                handle.remove()
+
+    def _bands(self, x: Tensor, gates: Tensor) -> Tensor:
+        """Return the sum of the bands of ``x``, weighted by ``gates``."""
+        owners = self._features.of_coefficients(self._ids.to(x.device))
+        places = torch.searchsorted(self._players.to(x.device), owners.contiguous())
+        kept = self._features.transform(x) * gates[places]
+        return self._features.inverse(kept, x.shape)
