@@ -33,7 +33,7 @@ from data import fashion_mnist, is_right, train_fashion_cnn
 from torch import Tensor, nn
 
 from captum_spectral.coalitions import all_coalitions
-from captum_spectral.features import FourierBands
+from captum_spectral.features import FourierBands, sector_mask
 from captum_spectral.features.band_mask import band_mask
 from captum_spectral.features.fourier import split_bands
 from captum_spectral.game import Game
@@ -44,23 +44,9 @@ PHOTOGRAPHS = ("chelsea", "coffee", "motorcycle", "rocket")
 KINDS = ("bands", "sectors")
 
 
-def sectors(shape: tuple[int, int], radial: int, angular: int) -> Tensor:
-    """``(H, W)`` ids: equal-width rings of the max-norm by equal angles, a bin with its negative.
-
-    Angles are those of the frequency, from 0 along the last dim up to pi; id = ring * angular +
-    angle.
-    """
-    ky, kx = (torch.fft.fftfreq(n, dtype=torch.float64) for n in shape)
-    angle = torch.atan2(ky[:, None], kx[None]).remainder(torch.pi)
-    which = (angle / (torch.pi / angular)).floor().long().clamp(max=angular - 1)
-    # Of an even size -n/2 has no partner of the other sign: symmetric by taking the lower id.
-    negative = which.roll((-1, -1), (0, 1)).flip(0, 1)
-    return band_mask(shape, radial) * angular + torch.minimum(which, negative)
-
-
 def mask_of(kind: str, shape: tuple[int, int]) -> Tensor:
     """The 12 players of one kind."""
-    return band_mask(shape, 12) if kind == "bands" else sectors(shape, 4, 3)
+    return band_mask(shape, 12) if kind == "bands" else sector_mask(shape, 4, 3)
 
 
 def frozen(model: nn.Module, images: Tensor) -> Any:
