@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         FeatureSuppression,
         SpectralBanzhaf,
         SpectralForward,
+        SpectralInteractions,
         SpectralShapley,
         WeightShapley,
         band_attribution,
@@ -84,6 +85,7 @@ __all__ = [
     "SpectralBanzhaf",
     "SpectralForward",
     "SpectralImportance",
+    "SpectralInteractions",
     "SpectralSNR",
     "SpectralSNRMetric",
     "SpectralShapley",
@@ -124,7 +126,7 @@ __all__ = [
 _ROOMS = {
     "attr": (
         "BoundaryIntegratedGradients BoundarySaliency FeatureSuppression SpectralBanzhaf "
-        "SpectralForward SpectralShapley WeightShapley band_attribution"
+        "SpectralForward SpectralInteractions SpectralShapley WeightShapley band_attribution"
     ),
     "boundary": "Boundary BoundaryNotFoundError BoundarySearch find_boundary",
     "features": (

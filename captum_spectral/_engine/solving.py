@@ -11,6 +11,8 @@ from torch import Tensor
 from captum_spectral._arguments import check_count
 from captum_spectral.coalitions import (
     ESTIMATORS,
+    INDICES,
+    MAX_ORDER,
     Estimator,
     Exact,
     estimator_of,
@@ -18,9 +20,10 @@ from captum_spectral.coalitions import (
     sample_orderings,
 )
 
-__all__ = ["check_estimator", "estimator_for"]
+__all__ = ["check_estimator", "check_interactions", "estimator_for", "expected"]
 
 _FEWEST_ROWS = 4
+_OF_SHAPIQ = ("FSII", "FBII", "kADD-SHAP", "CHII")
 
 
 def check_estimator(
@@ -110,9 +113,51 @@ def estimator_for(
     if rows is None:
         assert n_samples is not None
         return sample_orderings(num_players, n_samples, generator)
-    found = energies()
-    relevance = relevance_from(prior, found, num_examples)
+    playing, relevance, seed = expected(energies(), prior, num_examples, generator)
+    return estimator_of(rows, name, playing, relevance, index=index, seed=seed)
+
+
+def expected(
+    energies: Tensor, prior: Any, num_examples: int, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor | None, int]:
+    """Return who plays ``(B, P)``, how much each may matter, and the seed of the coalitions."""
+    relevance = relevance_from(prior, energies, num_examples)
     # The coalitions depend on a seed alone, so that a design is made once.
     device = "cpu" if generator is None else generator.device
     seed = int(torch.randint(2**62, (), generator=generator, device=device))
-    return estimator_of(rows, name, found > 0, relevance, index=index, seed=seed)
+    return energies > 0, relevance, seed
+
+
+def check_interactions(
+    index: object, order: object, budget: object, estimator: object = None
+) -> tuple[int, int | None]:
+    """Check which interactions are asked for; return the order and the budget.
+
+    Args:
+        index: One of ``INDICES``.
+        order: 1 to ``MAX_ORDER``.
+        budget: Model rows per example, or None.
+        estimator: None or ``"gaussian_process"``.
+
+    Raises:
+        TypeError: An order or a budget that is no integer, an index that is no string.
+        ValueError: An unknown index, an order that is not known, an estimator that knows no
+            interactions, a budget below 4.
+    """
+    known = ", ".join(map(repr, INDICES))
+    if not isinstance(index, str):
+        raise TypeError(f"index must be one of {known}, got {type(index).__name__}")
+    if index not in INDICES:
+        hint = ": shapiq computes it" if index in _OF_SHAPIQ else ""
+        raise ValueError(f"index must be one of {known}, got {index!r}{hint}")
+    size = check_count("order", order)
+    if size > MAX_ORDER:
+        raise ValueError(
+            f"order must be at most {MAX_ORDER}, the players of an interaction, got {size}"
+        )
+    if estimator in ESTIMATORS[1:]:
+        raise ValueError(
+            f"estimator={estimator!r} gives values of single players; interactions take "
+            "'gaussian_process'"
+        )
+    return size, check_estimator(estimator, budget)[1]

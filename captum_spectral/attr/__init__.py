@@ -6,6 +6,7 @@ from captum_spectral.attr.boundary_saliency import BoundarySaliency
 from captum_spectral.attr.feature_suppression import FeatureSuppression
 from captum_spectral.attr.spectral_banzhaf import SpectralBanzhaf
 from captum_spectral.attr.spectral_forward import SpectralForward
+from captum_spectral.attr.spectral_interactions import SpectralInteractions
 from captum_spectral.attr.spectral_shapley import SpectralShapley
 from captum_spectral.attr.weight_shapley import WeightShapley
 
@@ -15,6 +16,7 @@ __all__ = [
     "FeatureSuppression",
     "SpectralBanzhaf",
     "SpectralForward",
+    "SpectralInteractions",
     "SpectralShapley",
     "WeightShapley",
     "band_attribution",

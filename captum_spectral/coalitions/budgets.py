@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -12,10 +14,19 @@ from captum_spectral.coalitions.cross_fitted import CrossFitted
 from captum_spectral.coalitions.estimator import Estimator, PlayerEstimate, among_all
 from captum_spectral.coalitions.exact import Exact
 from captum_spectral.coalitions.gaussian_process import GaussianProcess
+from captum_spectral.coalitions.indices import places_of, subsets_of
+from captum_spectral.coalitions.interactions import ExactInteractions, PairInteractions
 from captum_spectral.coalitions.orderings import sample_orderings
 from captum_spectral.coalitions.regression import Regression
 
-__all__ = ["ESTIMATORS", "estimator_of", "relevance_from"]
+__all__ = [
+    "ESTIMATORS",
+    "check_few",
+    "estimator_of",
+    "interactions_of",
+    "is_exact",
+    "relevance_from",
+]
 
 ESTIMATORS = ("gaussian_process", "cross_fitted", "regression", "orderings")
 
@@ -39,22 +50,52 @@ def estimator_of(
         index: ``"shapley"`` or ``"banzhaf"``.
         seed: Of the coalitions.
     """
+    make = partial(_estimator, budget, name, index, seed)
+    return _of_those_who_play(playing, relevance, make, order=1)
 
-    def of(num_players: int, own: Tensor | None) -> Estimator:
-        return _estimator(budget, name, num_players, own, index=index, seed=seed)
 
-    patterns, group = playing.unique(dim=0, return_inverse=True)
-    parts = []
-    for g, pattern in enumerate(patterns):
-        examples = (group == g).nonzero()[:, 0]
-        players = pattern.nonzero()[:, 0]
-        own = relevance
-        if own is not None:
-            own = own[:, players] if len(own) == 1 else own[examples][:, players]
-        parts.append(_Part(examples, players, of(len(players), own)))
-    if len(parts) == 1 and len(parts[0].players) == playing.shape[1]:
-        return parts[0].estimator
-    return _Playing(parts, playing.shape[1])
+def interactions_of(
+    budget: int,
+    playing: Tensor,
+    relevance: Tensor | None = None,
+    index: str = "k-SII",
+    order: int = 2,
+    seed: int = 0,
+) -> Estimator:
+    """Return the estimator of interactions, exact where the budget is enough for that.
+
+    Args:
+        budget: Rows per example.
+        playing: Boolean ``(B, P)``, as in :func:`estimator_of`.
+        relevance: ``(B or 1, P)`` how much players are expected to matter; None: all alike.
+        index: One of ``INDICES``.
+        order: 1 to 3.
+        seed: Of the coalitions.
+
+    Raises:
+        ValueError: An index or order that takes the values of all coalitions, and more rows.
+    """
+    make = partial(_interactions, budget, index, order, seed)
+    return _of_those_who_play(playing, relevance, make, order)
+
+
+def is_exact(estimator: Estimator) -> bool:
+    """Say whether an estimator knows the values of all coalitions."""
+    if isinstance(estimator, _Playing):
+        return all(is_exact(part.estimator) for part in estimator.parts)
+    return isinstance(estimator, (Exact, ExactInteractions))
+
+
+def check_few(index: str, order: int, num_players: int, most_rows: int) -> None:
+    """Raise if an index takes the values of all coalitions, and these are too many."""
+    known_from_few = ("k-SII", "SII", "BII") if order > 1 else ("k-SII", "SII", "STII", "BII")
+    if 2**num_players > most_rows and (index not in known_from_few or order > 2):
+        raise ValueError(
+            f"index={index!r} of order={order} needs the values of all 2^{num_players} = "
+            f"{2**num_players} coalitions of {num_players} players, more than {most_rows} model "
+            "rows: use index='k-SII', 'SII' or 'BII' with order=2, which are estimated from a "
+            "budget, or fewer players"
+        )
 
 
 def relevance_from(prior: object, energies: Tensor, num_examples: int) -> Tensor | None:
@@ -97,14 +138,38 @@ def relevance_from(prior: object, energies: Tensor, num_examples: int) -> Tensor
 class _Part(NamedTuple):
     examples: Tensor  # (b,) that have the same players
     players: Tensor  # (p,)
+    places: Tensor  # (s,) of their sets among those of all
     estimator: Estimator
+
+
+def _of_those_who_play(
+    playing: Tensor,
+    relevance: Tensor | None,
+    make: Callable[[int, Tensor | None], Estimator],
+    order: int,
+) -> Estimator:
+    """Make an estimator for every set of players that examples ``(B, P)`` have."""
+    num_players = playing.shape[1]
+    patterns, group = playing.unique(dim=0, return_inverse=True)
+    parts = []
+    for g, pattern in enumerate(patterns):
+        examples = (group == g).nonzero()[:, 0]
+        players = pattern.nonzero()[:, 0]
+        own = relevance
+        if own is not None:
+            own = own[:, players] if len(own) == 1 else own[examples][:, players]
+        places = places_of(players, num_players, order)
+        parts.append(_Part(examples, players, places, make(len(players), own)))
+    if len(parts) == 1 and len(parts[0].players) == num_players:
+        return parts[0].estimator
+    return _Playing(parts, num_players, len(subsets_of(num_players, order)))
 
 
 class _Playing(Estimator):
     """Solves the game of those who play, example by example where they are not the same."""
 
-    def __init__(self, parts: list[_Part], num_players: int) -> None:
-        self._parts, self._num_players = parts, num_players
+    def __init__(self, parts: list[_Part], num_players: int, num_sets: int) -> None:
+        self.parts, self._num_players, self._num_sets = parts, num_players, num_sets
         if len(parts) == 1:
             self.coalitions = self._of(parts[0])
             return
@@ -120,12 +185,12 @@ class _Playing(Estimator):
         return among_all(part.estimator.coalitions, part.players, self._num_players)
 
     def estimate(self, values: Tensor) -> PlayerEstimate:
-        if len(self._parts) == 1:
-            part = self._parts[0]
+        if len(self.parts) == 1:
+            part = self.parts[0]
             found = part.estimator.estimate(values)
             return found._replace(
-                values=among_all(found.values, part.players, self._num_players),
-                standard_error=among_all(found.standard_error, part.players, self._num_players),
+                values=among_all(found.values, part.places, self._num_sets),
+                standard_error=among_all(found.standard_error, part.places, self._num_sets),
             )
         if len(values) != self.coalitions.shape[0]:
             raise ValueError(
@@ -134,13 +199,13 @@ class _Playing(Estimator):
             )
         merged: list[Tensor] | None = None
         degrees = math.inf
-        for part in self._parts:
+        for part in self.parts:
             own = values[part.examples.to(values.device)]
             found = part.estimator.estimate(own[:, : len(part.estimator.coalitions)])
             degrees = min(degrees, found.degrees_of_freedom)  # of the least certain one
             pieces = [
-                among_all(found.values, part.players, self._num_players),
-                among_all(found.standard_error, part.players, self._num_players),
+                among_all(found.values, part.places, self._num_sets),
+                among_all(found.standard_error, part.places, self._num_sets),
                 found.full_value,
                 found.empty_value,
             ]
@@ -153,8 +218,21 @@ class _Playing(Estimator):
         return PlayerEstimate(phi, error, full, empty, degrees)
 
 
+def _interactions(
+    budget: int, index: str, order: int, seed: int, num_players: int, relevance: Tensor | None
+) -> Estimator:
+    check_few(index, order, num_players, budget)
+    if 2**num_players <= budget:
+        return ExactInteractions(num_players, index, order, most_rows=budget)
+    num_pairs = budget // 2 - 1
+    if order == 1:
+        semivalue = "banzhaf" if index == "BII" else "shapley"
+        return GaussianProcess(num_players, num_pairs, relevance, semivalue, seed)
+    return PairInteractions(num_players, num_pairs, relevance, index, seed)
+
+
 def _estimator(
-    budget: int, name: str, num_players: int, relevance: Tensor | None, *, index: str, seed: int
+    budget: int, name: str, index: str, seed: int, num_players: int, relevance: Tensor | None
 ) -> Estimator:
     if 2**num_players <= budget:
         return Exact(num_players, index, most_rows=budget)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -31,6 +34,10 @@ class Candidate(NamedTuple):
     scale: float
     noise: float
     free: bool = False
+
+    def prior(self, num_players: int, relevance: Tensor | None) -> GamePrior:
+        """Return the prior of players with such a relevance ``(M,)``."""
+        return prior_of(num_players, relevance if self.differ else None, self.scale, self.noise)
 
 
 class GaussianProcess(Estimator):
@@ -96,69 +103,162 @@ class GaussianProcess(Estimator):
         Args:
             values: ``(B, 2 n + 2, *outputs)``, the values of ``coalitions``.
         """
-        odd = odd_part(values)
-        d = odd.flatten(2) if odd.dim() > 2 else odd[..., None]  # (n + 1, B, O)
-        relevance = relevance_of(self._relevance, len(values))
-        choice = self._chosen(d, relevance)
-        phi = d.new_empty(*d.shape[1:], self._members.shape[1])
-        error = torch.empty_like(phi)
-        for c, candidate in enumerate(self._candidates()):
-            for examples, own in _groups(candidate, relevance, d.shape[1]):
-                here = choice[examples] == c  # (b, O)
-                if not here.any():
-                    continue
-                posterior = Posterior(candidate, own, self._members, self._semivalue)
-                found, errors = posterior.values(d[:, examples][:, here])
-                for out, part in ((phi, found), (error, errors)):
-                    rows = out[examples]
-                    rows[here] = part
-                    out[examples] = rows
-        shape = (*odd.shape[1:], phi.shape[-1])
-        return PlayerEstimate(phi.reshape(shape), error.reshape(shape), values[:, 0], values[:, 1])
-
-    def _candidates(self) -> list[Candidate]:
-        """List the priors; the first is the default."""
-        differ = self._relevance is not None
-        default = Candidate(differ, 1.6 if differ else 0.4, _DEFAULT_NOISE)
         num_pairs, num_players = len(self._members) - 1, self._members.shape[1]
-        if num_pairs < _FEWEST_TO_CHOOSE:
-            return [default]
-        more = [
-            Candidate(kind, scale, noise)
-            for kind in ([False, True] if differ else [False])
-            for scale in _SCALES
-            for noise in _NOISES
-        ]
-        if num_pairs >= num_players + _PAIRS_BEYOND_PLAYERS:
-            more.append(default._replace(free=True))
-        return [default, *(candidate for candidate in more if candidate != default)]
+        relevance = relevance_of(self._relevance, len(values))
+        phi, error = values_under_chosen_prior(
+            odd_part(values),
+            self._members,
+            candidates(num_pairs, relevance is not None, num_players + _PAIRS_BEYOND_PLAYERS),
+            relevance=relevance,
+            posterior=partial(Posterior, semivalue=self._semivalue),
+            seed=self._seed,
+        )
+        return PlayerEstimate(phi, error, values[:, 0], values[:, 1])
 
-    def _chosen(self, d: Tensor, relevance: Tensor | None) -> Tensor:
-        """Return the place ``(B, O)`` of the prior with the least error at pairs left out."""
-        choice = torch.zeros(d.shape[1:], dtype=torch.int64)
-        candidates = self._candidates()
-        if len(candidates) == 1:
-            return choice
-        members = self._members
-        if len(members) - 1 > _MOST_TO_CHOOSE:
-            generator = torch.Generator("cpu").manual_seed(self._seed % 2**63)
-            some = torch.randperm(len(members) - 1, generator=generator)[:_MOST_TO_CHOOSE] + 1
-            some = torch.cat([torch.zeros(1, dtype=torch.int64), some])
-            members, d = members[some], d[some]
-        least = torch.full(d.shape[1:], math.inf, dtype=torch.float64)
-        for c, candidate in enumerate(candidates):
-            for examples, own in _groups(candidate, relevance, d.shape[1]):
-                posterior = Posterior(candidate, own, members, self._semivalue)
-                score = posterior.left_out(d[:, examples].flatten(1))[0]
-                score = score.reshape(-1, d.shape[2])
-                better = score < least[examples]
-                least[examples] = torch.where(better, score, least[examples])
-                choice[examples] = torch.where(better, c, choice[examples])
+
+def candidates(num_pairs: int, differ: bool, pairs_of_free: int) -> list[Candidate]:
+    """List the priors to choose from; the first is the default.
+
+    Args:
+        num_pairs: ``n``, without grand and empty coalition.
+        differ: It is known how much players are expected to matter.
+        pairs_of_free: From so many pairs on the main effects may be free.
+    """
+    default = Candidate(differ, 1.6 if differ else 0.4, _DEFAULT_NOISE)
+    if num_pairs < _FEWEST_TO_CHOOSE:
+        return [default]
+    more = [
+        Candidate(kind, scale, noise)
+        for kind in ([False, True] if differ else [False])
+        for scale in _SCALES
+        for noise in _NOISES
+    ]
+    if num_pairs >= pairs_of_free:
+        more.append(default._replace(free=True))
+    return [default, *(candidate for candidate in more if candidate != default)]
+
+
+def values_under_chosen_prior(
+    part: Tensor,
+    members: Tensor,
+    priors: list[Candidate],
+    relevance: Tensor | None,
+    posterior: Callable[[Candidate, Tensor | None, Tensor], Kriging],
+    seed: int,
+) -> tuple[Tensor, Tensor]:
+    """Return values and standard errors ``(B, *outputs, V)`` of every example and output.
+
+    Args:
+        part: ``(n + 1, B, *outputs)`` the odd or even part of the pairs.
+        members: ``(n + 1, M)``, the grand coalition first.
+        priors: To choose from.
+        relevance: ``(B or 1, M)``, or None.
+        posterior: Makes the posterior of a prior, the relevance ``(M,)`` and the members.
+        seed: Of the pairs to choose by, where they are many.
+    """
+    d = part.flatten(2) if part.dim() > 2 else part[..., None]  # (n + 1, B, O)
+    choice = _chosen(d, members, priors, relevance, posterior=posterior, seed=seed)
+    values: Tensor | None = None
+    for c, candidate in enumerate(priors):
+        for examples, own in _groups(candidate, relevance, d.shape[1]):
+            here = choice[examples] == c  # (b, O)
+            if not here.any():
+                continue
+            found = torch.stack(posterior(candidate, own, members).values(d[:, examples][:, here]))
+            if values is None:
+                values = d.new_empty(2, *d.shape[1:], found.shape[-1])
+            values[:, examples][:, here] = found
+    assert values is not None
+    values = values.reshape(2, *part.shape[1:], values.shape[-1])
+    return values[0], values[1]
+
+
+def _chosen(
+    d: Tensor,
+    members: Tensor,
+    priors: list[Candidate],
+    relevance: Tensor | None,
+    posterior: Callable[[Candidate, Tensor | None, Tensor], Kriging],
+    seed: int,
+) -> Tensor:
+    """Return the place ``(B, O)`` of the prior with the least error at pairs left out."""
+    choice = torch.zeros(d.shape[1:], dtype=torch.int64)
+    if len(priors) == 1:
         return choice
+    if len(members) - 1 > _MOST_TO_CHOOSE:
+        generator = torch.Generator("cpu").manual_seed(seed % 2**63)
+        some = torch.randperm(len(members) - 1, generator=generator)[:_MOST_TO_CHOOSE] + 1
+        some = torch.cat([torch.zeros(1, dtype=torch.int64), some])
+        members, d = members[some], d[some]
+    least = torch.full(d.shape[1:], math.inf, dtype=torch.float64)
+    for c, candidate in enumerate(priors):
+        for examples, own in _groups(candidate, relevance, d.shape[1]):
+            left_out = posterior(candidate, own, members).left_out(d[:, examples].flatten(1))
+            score = left_out[0].reshape(-1, d.shape[2])
+            better = score < least[examples]
+            least[examples] = torch.where(better, score, least[examples])
+            choice[examples] = torch.where(better, c, choice[examples])
+    return choice
 
 
-class Posterior:
-    """The linear map from values of pairs to what they say under one prior.
+class Kriging(ABC):
+    """A posterior under one prior: a linear map of the values at pairs.
+
+    Args:
+        matrix: ``(n + 1, n + 1)`` the covariance of the values, of grand and empty coalition first.
+        basis: ``(n + 1, E)`` functions whose coefficients are free of the prior, or None.
+    """
+
+    def __init__(self, matrix: Tensor, basis: Tensor | None) -> None:
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(matrix))
+        self._plain = self._inverse = inverse
+        self._basis = basis
+        if basis is not None:
+            # Universal kriging: the part that the basis explains is taken out.
+            weighted = inverse @ basis
+            self._spread = torch.linalg.inv(basis.T @ weighted)
+            self._effects = self._spread @ weighted.T
+            self._inverse = inverse - weighted @ self._effects
+
+    def left_out(self, d: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean squared error at inner pairs left out, and the variance, ``(C,)`` each.
+
+        Args:
+            d: ``(n + 1, C)``.
+        """
+        own = self._inverse.diagonal()[1:, None].clamp(min=torch.finfo(torch.float64).tiny)
+        errors = (self._inverse @ d)[1:] / own
+        return errors.square().mean(0), (errors.square() * own).mean(0)
+
+    @abstractmethod
+    def values(self, d: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the values that are asked for and their standard errors, ``(C, V)`` each."""
+
+    def _predicted(
+        self, d: Tensor, covariance: Tensor, variance: Tensor, of_basis: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return posterior means and standard errors.
+
+        Args:
+            d: ``(n + 1, C)``.
+            covariance: ``(n + 1, V)`` of ``d`` with what is asked for.
+            variance: ``(V,)`` of it, before anything is known.
+            of_basis: ``(V, E)``, of the functions of the basis.
+        """
+        weights = covariance.T @ self._inverse
+        plain = covariance.T @ self._plain
+        variance = variance - (plain * covariance.T).sum(1)
+        if self._basis is not None:
+            assert of_basis is not None
+            weights = weights + of_basis @ self._effects
+            beyond = of_basis - plain @ self._basis
+            variance = variance + ((beyond @ self._spread) * beyond).sum(1)
+        scale = self.left_out(d)[1]
+        return (weights @ d).T, (scale[:, None] * variance.clamp(min=0)).sqrt()
+
+
+class Posterior(Kriging):
+    """The posterior of the values of players, given the odd part of pairs, under one prior.
 
     Args:
         candidate: The prior.
@@ -174,45 +274,17 @@ class Posterior:
         members: Tensor,
         semivalue: Semivalue,
     ) -> None:
-        num_players = members.shape[1]
-        self._prior = prior_of(
-            num_players, relevance if candidate.differ else None, candidate.scale, candidate.noise
-        )
+        self._prior = candidate.prior(members.shape[1], relevance)
         self._members, self._semivalue = members, semivalue
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(odd_matrix(self._prior, members)))
-        self._inverse, self._free = inverse, None
-        if candidate.free:
-            # Universal kriging: the part of d that main effects explain is taken out.
-            signs = 2.0 * members.to(torch.float64) - 1  # (n + 1, M)
-            weighted = inverse @ signs
-            spread = torch.linalg.inv(signs.T @ weighted)
-            self._free = signs, spread, spread @ weighted.T
-            self._inverse = inverse - weighted @ spread @ weighted.T
-        self._plain = inverse
-
-    def left_out(self, d: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean squared error at inner pairs left out, and the variance, ``(C,)`` each.
-
-        Args:
-            d: ``(n + 1, C)``.
-        """
-        own = self._inverse.diagonal()[1:, None].clamp(min=torch.finfo(torch.float64).tiny)
-        errors = (self._inverse @ d)[1:] / own
-        return errors.square().mean(0), (errors.square() * own).mean(0)
+        signs = 2.0 * members.to(torch.float64) - 1 if candidate.free else None  # (n + 1, M)
+        super().__init__(odd_matrix(self._prior, members), signs)
 
     def values(self, d: Tensor) -> tuple[Tensor, Tensor]:
         """Return the values of the players and their standard errors, ``(C, M)`` each."""
         covariance = self._prior.odd_covariance(self._members, self._semivalue)  # (n + 1, M)
-        weights = covariance.T @ self._inverse
-        plain = covariance.T @ self._plain
-        variance = self._prior.variance(self._semivalue) - (plain * covariance.T).sum(1)
-        if self._free is not None:
-            signs, spread, effects = self._free
-            weights = weights + 2 * effects
-            beyond = 2 * torch.eye(len(spread), dtype=torch.float64) - plain @ signs
-            variance = variance + (beyond @ spread * beyond).sum(1)
-        scale = self.left_out(d)[1]
-        return (weights @ d).T, (scale[:, None] * variance.clamp(min=0)).sqrt()
+        variance = self._prior.variance(self._semivalue)
+        of_signs = 2 * torch.eye(len(variance), dtype=torch.float64)
+        return self._predicted(d, covariance, variance, of_signs)
 
 
 def odd_matrix(prior: GamePrior, members: Tensor) -> Tensor:

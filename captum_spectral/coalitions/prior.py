@@ -81,7 +81,7 @@ class GamePrior(NamedTuple):
             semivalue: Of what.
             smooth: Leave out the noise. Default: False
         """
-        present, absent = self._factors(semivalue)  # (Q, M) each
+        present, absent = self.correlations(semivalue.nodes)  # (Q, M) each
         weighted = self._products(members, present, absent) * semivalue.node_weights  # (n, Q)
         sign = torch.where(members, weighted @ (1 / present), -(weighted @ (1 / absent)))
         covariance = (1 - self.rho) * sign / self.scale
@@ -110,9 +110,12 @@ class GamePrior(NamedTuple):
 
     # ---------------------------------------------------------------------------------- pieces
 
-    def _factors(self, semivalue: Semivalue) -> tuple[Tensor, Tensor]:
-        """Return the correlation of each player with a random coalition, if it is in T, or not."""
-        t = semivalue.nodes[:, None]
+    def correlations(self, nodes: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the factors of players that are in T, and of those that are not, ``(Q, M)`` each.
+
+        They are the correlation of a player of T with one that is there with probability ``t``.
+        """
+        t = nodes[:, None]
         return t + (1 - t) * self.rho, t * self.rho + (1 - t)
 
     def _products(self, members: Tensor, present: Tensor, absent: Tensor) -> Tensor:

@@ -22,11 +22,15 @@ from captum_spectral._engine.evaluation import Coalitions, Evaluation, RowLimit,
 from captum_spectral._engine.forward import Forward, as_results
 from captum_spectral._engine.rows import Walk
 from captum_spectral._engine.signals import Signals
-from captum_spectral._engine.solving import estimator_for
+from captum_spectral._engine.solving import check_interactions, estimator_for, expected
 from captum_spectral.coalitions import (
+    MAX_EXACT_ROWS,
     Estimator,
+    ExactInteractions,
     PlayerEstimate,
     among_all,
+    check_few,
+    interactions_of,
 )
 from captum_spectral.features.features import Features, assign
 
@@ -272,6 +276,38 @@ class Game:
             prior=self._of_players(prior),
             index=index,
         )
+
+    def interaction_estimator(
+        self,
+        index: str = "k-SII",
+        order: int = 2,
+        *,
+        budget: int | None = None,
+        prior: Any = "energy",
+        generator: torch.Generator | None = None,
+    ) -> Estimator:
+        """Return the estimator of interactions of the players of this game.
+
+        Args:
+            index: ``"k-SII"``, ``"SII"``, ``"STII"``, ``"BII"`` or ``"Moebius"``.
+            order: 1 to 3.
+            budget: As in :meth:`estimator`. Default: None, exact
+            prior: As in :meth:`estimator`. Default: "energy"
+            generator: As in :meth:`estimator`. Default: None
+
+        Raises:
+            TypeError, ValueError: Arguments of a wrong kind, an index or order that takes more
+                model rows than there are.
+        """
+        order, rows = check_interactions(index, order, budget)
+        num_players = len(self.players)
+        check_few(index, order, num_players, rows or MAX_EXACT_ROWS)
+        if rows is None:
+            return ExactInteractions(num_players, index, order)
+        playing, relevance, seed = expected(
+            self.signals.energies(), self._of_players(prior), self.num_examples, generator
+        )
+        return interactions_of(rows, playing, relevance, index, order=order, seed=seed)
 
     def _of_players(self, prior: Any) -> Any:
         """Leave out of weights ``(..., M)`` those of ids that do not play."""

@@ -1,6 +1,7 @@
 """I-ASIDE: the spectral importance of a whole model over a data set."""
 
 from captum_spectral.importance.classes import ClassTable, class_table
+from captum_spectral.importance.interactions import MeanInteractions
 from captum_spectral.importance.intervals import Estimate
 from captum_spectral.importance.metric import SpectralImportance
 from captum_spectral.importance.moments import Records
@@ -11,6 +12,7 @@ __all__ = [
     "ClassTable",
     "Estimate",
     "ImportanceResult",
+    "MeanInteractions",
     "Records",
     "SpectralImportance",
     "class_table",

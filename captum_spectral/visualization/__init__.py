@@ -13,6 +13,10 @@ from captum_spectral.visualization.curves import visualize_curves
 from captum_spectral.visualization.embedding import visualize_embedding
 from captum_spectral.visualization.epochs import visualize_epochs
 from captum_spectral.visualization.heat_maps import visualize_heat_maps
+from captum_spectral.visualization.interactions import (
+    visualize_interaction_network,
+    visualize_interactions,
+)
 from captum_spectral.visualization.maps import visualize_maps
 from captum_spectral.visualization.matrix import visualize_correlations
 from captum_spectral.visualization.sectors import visualize_sectors
@@ -33,6 +37,8 @@ __all__ = [
     "visualize_embedding",
     "visualize_epochs",
     "visualize_heat_maps",
+    "visualize_interaction_network",
+    "visualize_interactions",
     "visualize_maps",
     "visualize_sectors",
     "visualize_snr",

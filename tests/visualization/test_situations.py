@@ -268,25 +268,49 @@ def some_players(s, count):
     return as_kind(x, s)
 
 
+def pairs(s):
+    """A symmetric matrix with single players ten times as large, half of the pairs uncertain."""
+    generator = torch.Generator().manual_seed(0)
+    half = torch.randn(s.num_bands, s.num_bands, generator=generator)
+    matrix = s.scale * (half + half.T + 10 * half.diag().diag())
+    if s.empty:
+        matrix[:, -1] = matrix[-1] = torch.nan
+    names = [*s.names, *(f"band {i}" for i in range(s.num_bands))][: s.num_bands]
+    return as_kind(matrix, s), as_kind(torch.full_like(half, s.scale), s), names
+
+
+def interactions(s):
+    return visualization.visualize_interactions(*pairs(s), unit=s.unit, **given(s))
+
+
+def interaction_network(s):
+    matrix, error, names = pairs(s)
+    return visualization.visualize_interaction_network(
+        matrix, None, names, standard_error=error, **given(s)
+    )
+
+
 FIGURES = {
     f.__name__: f for f in (bars, shares, curves, accuracy, maps, bands, spectrum, snr, heat_maps)
 }
 FIGURES |= {f.__name__: f for f in (association, embedding, epochs, correlations)}
 FIGURES |= {f.__name__: f for f in (sectors, wavelets, table)}
 PLAYERS = ("sectors", "wavelets", "table")
+FIGURES |= {f.__name__: f for f in (interactions, interaction_network)}
+OF_PAIRS = ("interactions", "interaction_network")
 OVER_MODELS = ("association", "embedding", "epochs")
 # What a figure does not know cannot change it: (field, figures that know it).
 KNOWN_TO = {
     "place": (
         *("bars", "shares", "curves", "accuracy", "bands", "spectrum", "snr"),
-        *(*OVER_MODELS, "correlations", *PLAYERS),
+        *(*OVER_MODELS, "correlations", *PLAYERS, *OF_PAIRS),
     ),
     "shape": ("maps", "bands", "spectrum", "heat_maps"),
-    "num_bands": ("bars", "shares", "bands", "snr", *PLAYERS),
-    "empty": ("bars", "shares", "bands", "snr", *PLAYERS),
+    "num_bands": ("bars", "shares", "bands", "snr", *PLAYERS, *OF_PAIRS),
+    "empty": ("bars", "shares", "bands", "snr", *PLAYERS, *OF_PAIRS),
     "scale": (
         *("bars", "curves", "maps", "bands", "spectrum", "snr", "heat_maps"),
-        *(*OVER_MODELS, *PLAYERS),
+        *(*OVER_MODELS, *PLAYERS, *OF_PAIRS),
     ),
 }
 CASES = [
@@ -317,7 +341,17 @@ def test_nothing_is_cut_off_or_covered_or_pale(figure, situation):
 
 @pytest.mark.parametrize(
     "figure",
-    ["bars", "shares", "curves", "accuracy", "spectrum", *OVER_MODELS, "correlations", *PLAYERS],
+    [
+        "bars",
+        "shares",
+        "curves",
+        "accuracy",
+        "spectrum",
+        *OVER_MODELS,
+        "correlations",
+        *PLAYERS,
+        *OF_PAIRS,
+    ],
 )
 def test_a_figure_without_room_is_refused(figure):
     with pytest.raises(ValueError, match=r"fig_size=\(1, 1\) has no room.*at least \(2.4, 2.0\)"):
