@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from captum_spectral.coalitions.estimator import Estimator, PlayerEstimate
-from captum_spectral.coalitions.pairs import leverage_pairs, odd_part, with_ends
+from captum_spectral.coalitions.pairs import Pairs, leverage_pairs, odd_part, with_ends
 
 __all__ = ["Regression"]
+
+_MOST_DRAWS = 50
 
 
 class Regression(Estimator):
@@ -57,7 +59,7 @@ class Regression(Estimator):
     def __init__(
         self, num_players: int, num_pairs: int, index: str = "shapley", seed: int = 0
     ) -> None:
-        pairs = leverage_pairs(num_players, num_pairs, seed)
+        pairs = _spanning_pairs(num_players, num_pairs, seed)
         self.coalitions = with_ends(pairs.members)
         members = self.coalitions[::2]  # (n + 1, M), the grand coalition first
         # d = sum of +-phi / 2, so phi is the solution for half the signs.
@@ -72,18 +74,10 @@ class Regression(Estimator):
             even = torch.full((num_players, 1), 1 / num_players, dtype=torch.float64)
             across = torch.eye(num_players, dtype=torch.float64) - 1 / num_players
             design = weights[:, None] * (halves[1:] @ across)
-            rank = num_players - 1
         else:
             existing = pairs.existing[pairs.stratum]
             weights = torch.cat([torch.ones(1, dtype=torch.float64), (existing / count).sqrt()])
             design = weights[:, None] * halves
-            rank = num_players
-        if int(torch.linalg.matrix_rank(design)) < rank:
-            raise ValueError(
-                f"estimator='regression' of {num_players} players needs "
-                f"budget={2 * num_players + 2} or more, got {num_pairs} pairs of coalitions; "
-                "estimator='gaussian_process' takes fewer"
-            )
         inverse = torch.linalg.pinv(design)  # (M, n), or (M, n + 1)
         if index == "shapley":
             fit = across @ inverse * weights  # of d less what the mean explains
@@ -100,3 +94,19 @@ class Regression(Estimator):
         phi = torch.tensordot(odd_part(values), self._map, dims=([0], [1]))
         error = torch.full_like(phi, math.nan)
         return PlayerEstimate(phi, error, values[:, 0], values[:, 1])
+
+
+def _spanning_pairs(num_players: int, num_pairs: int, seed: int) -> Pairs:
+    """Draw pairs that determine the values, again where some happen to say the same.
+
+    With the two ends, the signs of ``M - 1`` pairs at least must be independent of each other.
+    """
+    for attempt in range(_MOST_DRAWS if num_pairs >= num_players - 1 else 0):
+        pairs = leverage_pairs(num_players, num_pairs, seed + attempt)
+        signs = 2.0 * with_ends(pairs.members)[::2].to(torch.float64) - 1
+        if int(torch.linalg.matrix_rank(signs)) == num_players:
+            return pairs
+    raise ValueError(
+        f"estimator='regression' of {num_players} players needs budget={2 * num_players + 2} or "
+        f"more, got {num_pairs} pairs of coalitions; estimator='gaussian_process' takes fewer"
+    )

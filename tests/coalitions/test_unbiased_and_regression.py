@@ -93,6 +93,16 @@ def test_too_few_pairs_are_refused_with_a_budget_that_is_enough():
     assert leverage_pairs(12, 17, 0).drawn[6] == 2
 
 
+@pytest.mark.parametrize("index", ["shapley", "banzhaf"])
+def test_pairs_that_happen_to_say_the_same_are_drawn_again(index):
+    """Of 100 draws of 15 pairs of 12 players, 6 leave a value open."""
+    table = game_of_order(1, 12)
+    for seed in range(100):
+        estimator = Regression(12, 15, index, seed)
+        found = estimator.estimate(values_of(table, estimator)).values[0]
+        torch.testing.assert_close(found, exact(table, index), rtol=0, atol=1e-8)
+
+
 @pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.999])
 def test_half_widths_are_quantiles_of_students_t(confidence):
     stats = pytest.importorskip("scipy.stats")
