@@ -10,13 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils import parametrize
 
 from captum_spectral._arguments import check_count
 
-__all__ = ["Geometry", "check_layer", "default_size", "format_size", "read_layer"]
+__all__ = [
+    "Geometry",
+    "check_layer",
+    "default_size",
+    "format_size",
+    "is_quantised",
+    "read_layer",
+]
 
 _POINTS = 32  # of the output, per dim
 _QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
@@ -76,7 +83,7 @@ def check_layer(layer: object, name: str) -> nn.Module:
         ValueError: Its weight is not there yet, is computed by a parametrisation, or is not finite.
     """
     kind = type(layer).__name__
-    if type(layer).__module__.startswith(_QUANTISED):
+    if is_quantised(layer):
         raise TypeError(
             f"{name} is a quantised {kind}; dequantise it first: an nn.{kind} with "
             "weight().dequantize()"
@@ -103,7 +110,14 @@ def check_layer(layer: object, name: str) -> nn.Module:
     return layer
 
 
-def read_layer(layer: nn.Module, num_dims: int | None = None) -> tuple[Tensor, Geometry]:
+def is_quantised(layer: object) -> bool:
+    """Return whether a layer is one of PyTorch's quantised modules, whose weights are integers."""
+    return type(layer).__module__.startswith(_QUANTISED)
+
+
+def read_layer(
+    layer: nn.Module, num_dims: int | None = None, scale: Tensor | None = None
+) -> tuple[Tensor, Geometry]:
     """Return the kernel ``(T, G, O, I)`` and the geometry of a layer that :func:`check_layer` took.
 
     ``O`` channels lie on the coarse grid and ``I`` on the fine one. A kernel in half precision is
@@ -112,6 +126,7 @@ def read_layer(layer: nn.Module, num_dims: int | None = None) -> tuple[Tensor, G
     Args:
         layer: The layer.
         num_dims: Spatial dims that a linear layer is thought to act along. None: 1. Default: None
+        scale: Factor of each output channel of a convolution. Default: None
     """
     weight: Any = layer.weight
     weight = weight if weight.dtype is torch.float64 else weight.float()
@@ -121,11 +136,14 @@ def read_layer(layer: nn.Module, num_dims: int | None = None) -> tuple[Tensor, G
     assert isinstance(layer, _ConvNd)
     # The weight of a transposed layer is that of the convolution whose adjoint it is.
     grouped = weight.reshape(layer.groups, -1, weight.shape[1], math.prod(layer.kernel_size))
+    if scale is not None:
+        rows = (1, -1) if layer.transposed else (-1, 1)
+        grouped = grouped * scale.to(grouped).reshape(layer.groups, *rows, 1)
     geometry = Geometry(
-        layer.kernel_size,
-        layer.stride,
-        layer.dilation,
-        isinstance(layer, _ConvTransposeNd),
+        tuple(layer.kernel_size),
+        tuple(layer.stride),
+        tuple(layer.dilation),
+        layer.transposed,
         _unbounded(layer),
     )
     return grouped.permute(3, 0, 1, 2), geometry
@@ -148,14 +166,19 @@ def default_size(geometry: Geometry, flat: bool = True) -> tuple[int, ...]:
 
     Args:
         geometry: Of the layer.
-        flat: Give 1 point to dims in which all frequencies are the same. Default: True
+        flat: Give 1 point to dims in which the singular values do not depend on the frequency.
+            False gives them points, too, fewer under a stride above 4, whose fine grid would be
+            large. Default: True
     """
-    coarse = [
-        1 if flat and degree == 0 else max(_POINTS, 4 * degree) for degree in geometry.degrees
-    ]
-    if geometry.transposed:
-        return tuple(coarse)
-    return tuple(n * s for n, s in zip(coarse, geometry.stride, strict=True))
+    size = []
+    for degree, stride in zip(geometry.degrees, geometry.stride, strict=True):
+        coarse = max(_POINTS, 4 * degree)
+        if flat and degree == 0:
+            coarse = 1
+        elif not flat and not geometry.transposed and stride > 4:
+            coarse = max(8, 4 * _POINTS // stride, 4 * degree)
+        size.append(coarse if geometry.transposed else coarse * stride)
+    return tuple(size)
 
 
 def format_size(size: object, layer: nn.Module) -> tuple[int, ...] | None:
@@ -173,7 +196,7 @@ def format_size(size: object, layer: nn.Module) -> tuple[int, ...] | None:
             f"size must have one number for each of the {dims or 1} spatial dims of "
             f"{type(layer).__name__}, got {sizes}"
         )
-    if isinstance(layer, _ConvNd) and not isinstance(layer, _ConvTransposeNd):
+    if isinstance(layer, _ConvNd) and not layer.transposed:
         for n, s in zip(sizes, layer.stride, strict=True):
             if n % s:
                 near = [m for m in (n // s * s, n // s * s + s) if m]

@@ -91,7 +91,7 @@ def frequency_response(
 
 
 class FrequencyResponse:
-    """What a layer does to each frequency; :func:`frequency_response` makes it.
+    """Tell what a layer does to each frequency; :func:`frequency_response` makes it.
 
     Sizes: ``S`` frequencies alias onto one of the output, ``g`` groups, ``D`` spatial dims.
 
@@ -232,14 +232,16 @@ class FrequencyResponse:
     def norm_bound(self) -> Tensor:
         r"""Return an upper bound of the layer's norm on inputs of any size, with zero padding.
 
-        .. math:: \max_\nu s_1(B(\nu)) \Big/ \prod_d \sqrt{\cos(\pi D_d / N_d)}, \qquad
-            D_d = \Big\lfloor \frac{d\,(k_d - 1)}{s_d} \Big\rfloor < \frac{N_d}{2}
+        .. math:: \max_\nu s_1(B(\nu)) \sqrt{\frac12 + \frac1{2 \prod_d \cos(\pi D_d / N_d)}},
+            \qquad D_d = \Big\lfloor \frac{d\,(k_d - 1)}{s_d} \Big\rfloor < \frac{N_d}{2}
 
         over the :math:`N_d` points per dim of the coarse grid bounds the supremum over all
-        frequencies, the norm on the infinite plane: :math:`|B v|^2` is a trigonometric polynomial
-        of degree :math:`D_d` (Ehlich and Zeller). Zero padding of any width only cuts from what the
-        infinite plane holds. An allowance for rounding is included. The bound holds for circular
-        padding, too, where the stride divides the size.
+        frequencies, the norm on the infinite plane: with the largest value :math:`m` on the grid,
+        :math:`|B v|^2 - m^2/2` is a trigonometric polynomial of degree :math:`D_d` between
+        :math:`\pm m^2/2` there, and grows at most by the inverse cosines between the points (Ehlich
+        and Zeller). Zero padding of any width only cuts from what the infinite plane holds. An
+        allowance for rounding is included. The bound holds for circular padding, too, where the
+        stride divides the size.
 
         Raises:
             ValueError: Reflected or replicated borders, which may add energy; a grid too small for
@@ -261,17 +263,19 @@ class FrequencyResponse:
         """
         self._check_bounded()
         _, coarse = self.geometry.grids(self.size)
-        factor = 1.0
+        cosines = 1.0
         for n, degree in zip(coarse, self.geometry.degrees, strict=True):
             if degree and 2 * degree >= n:
                 raise ValueError(
                     f"size={self.size} has {n} points where the kernel needs at least "
                     f"{2 * degree + 1} for a bound; leave size out for enough of them"
                 )
-            factor /= math.sqrt(math.cos(math.pi * degree / n)) if degree else 1.0
+            cosines *= math.cos(math.pi * degree / n) if degree else 1.0
         taps, _, m, n = self._kernel.shape
         eps = torch.finfo(self._kernel.dtype).eps
-        return factor * (1 + (taps + m + n * self.geometry.num_aliases) * eps)
+        return math.sqrt((1 + 1 / cosines) / 2) * (
+            1 + (taps + m + n * self.geometry.num_aliases) * eps
+        )
 
     def aliasing(self, power: Tensor | float | None = None) -> Tensor:
         """Return the share of passed energy from above the Nyquist frequency of the output.
@@ -310,6 +314,11 @@ class FrequencyResponse:
         _, groups, coarse, fine = self._kernel.shape
         return groups * (coarse if self.geometry.transposed else fine)
 
+    @property
+    def _entries(self) -> int:
+        """Numbers held for one frequency: its matrices, or the phases of its taps."""
+        return max(self._kernel[0].numel(), 2 * len(self._kernel))
+
     def _at(self, index: Tensor, fine: Sequence[int]) -> Tensor:
         return transfer(self._kernel, self._offsets, fine, index)
 
@@ -320,7 +329,7 @@ class FrequencyResponse:
         shape = zip(fine, self.geometry.kernel_size, strict=True)
         small = tuple(1 if k == 1 else n for n, k in shape)
         index = half_plane(small)
-        parts = blocks_of(len(index), self._kernel[0].numel())
+        parts = blocks_of(len(index), self._entries)
         values = torch.cat([reduce(self._at(index[part], small)) for part in parts])
         return from_half(values, small).expand(fine)
 
@@ -337,7 +346,7 @@ class FrequencyResponse:
         small = tuple(1 if degree == 0 else n for n, degree in shape)
         index = half_plane(small)
         aliases = self._aliases(index, small)
-        parts = blocks_of(len(index), self._kernel[0].numel() * self.geometry.num_aliases)
+        parts = blocks_of(len(index), self._entries * self.geometry.num_aliases)
         values = torch.cat([reduce(self._side_by_side(aliases[part], small)) for part in parts])
         if not spread:
             return values
@@ -377,7 +386,7 @@ class FrequencyResponse:
                 continue
             here = counts == count
             bins = aliases[here][kept[here]].reshape(-1, count, len(coarse))
-            for part in blocks_of(len(bins), count * self._kernel[0].numel()):
+            for part in blocks_of(len(bins), count * self._entries):
                 found.append(largest(self._side_by_side(bins[part], coarse)).amax())
         return torch.stack(found).amax()
 

@@ -45,7 +45,7 @@ def test_the_bound_is_above_zero_padded_layers_of_every_size_and_close(stride, p
     bound = float(frequency_response(layer).norm_bound())
     norms = [largest_by_power_iteration(layer, (n, n + 3), padding) for n in (5, 32)]
     assert max(norms) <= bound
-    assert bound <= 1.06 * norms[-1]
+    assert bound <= 1.04 * norms[-1]
 
 
 def test_the_bound_is_above_the_supremum_on_every_grid():
@@ -327,7 +327,7 @@ def test_quantised_layers_are_to_be_dequantised_first():
         (lambda r: r.band_gain(num_bands=9), ValueError, "num_bands=9 is more than"),
         (lambda r: r.band_gain(torch.zeros(8, 8)), TypeError, "feature_mask must hold integer"),
         (lambda r: r.band_gain(torch.zeros(4, 4, dtype=torch.long)), ValueError, "feature_mask"),
-        (lambda r: r.band_gain(torch.arange(64).reshape(8, 8)), ValueError, "its negative the same"),
+        (lambda r: r.band_gain(torch.arange(64).reshape(8, 8)), ValueError, "negative the same"),
         (lambda r: r.aliasing(torch.ones(8)), ValueError,
          r"power must be real and of the shape of size, \(8, 8\), got torch.float32 of shape \(8,"),
         (lambda r: r.aliasing(-torch.ones(8, 8)), ValueError, "power must be .*nowhere negative"),
