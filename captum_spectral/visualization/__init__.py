@@ -15,6 +15,7 @@ from captum_spectral.visualization.epochs import visualize_epochs
 from captum_spectral.visualization.heat_maps import visualize_heat_maps
 from captum_spectral.visualization.maps import visualize_maps
 from captum_spectral.visualization.matrix import visualize_correlations
+from captum_spectral.visualization.responses import visualize_responses
 from captum_spectral.visualization.shares import visualize_cumulative_shares
 from captum_spectral.visualization.snr import visualize_snr
 from captum_spectral.visualization.spectrum import visualize_spectrum
@@ -31,6 +32,7 @@ __all__ = [
     "visualize_epochs",
     "visualize_heat_maps",
     "visualize_maps",
+    "visualize_responses",
     "visualize_snr",
     "visualize_spectrum",
 ]

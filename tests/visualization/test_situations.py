@@ -235,21 +235,33 @@ def correlations(s):
     return visualization.visualize_correlations(as_kind(r, s), *ends, s.names, names, **given(s))
 
 
+def responses(s):
+    """A layer with a stride, and one that sees what is left."""
+    ends = torch.stack([frequencies(s), frequencies(s) / 2])
+    share = torch.tensor([0.28, 0.0])
+    return visualization.visualize_responses(
+        abs(values(s, 2)), as_kind(ends, s), s.names, [2, 1], share, **given(s)
+    )
+
+
 FIGURES = {
     f.__name__: f for f in (bars, shares, curves, accuracy, maps, bands, spectrum, snr, heat_maps)
 }
-FIGURES |= {f.__name__: f for f in (association, embedding, epochs, correlations)}
+FIGURES |= {f.__name__: f for f in (association, embedding, epochs, correlations, responses)}
 OVER_MODELS = ("association", "embedding", "epochs")
 # What a figure does not know cannot change it: (field, figures that know it).
 KNOWN_TO = {
     "place": (
         *("bars", "shares", "curves", "accuracy", "bands", "spectrum", "snr"),
-        *(*OVER_MODELS, "correlations"),
+        *(*OVER_MODELS, "correlations", "responses"),
     ),
     "shape": ("maps", "bands", "spectrum", "heat_maps"),
-    "num_bands": ("bars", "shares", "bands", "snr"),
-    "empty": ("bars", "shares", "bands", "snr"),
-    "scale": ("bars", "curves", "maps", "bands", "spectrum", "snr", "heat_maps", *OVER_MODELS),
+    "num_bands": ("bars", "shares", "bands", "snr", "responses"),
+    "empty": ("bars", "shares", "bands", "snr", "responses"),
+    "scale": (
+        *("bars", "curves", "maps", "bands", "spectrum", "snr", "heat_maps", "responses"),
+        *OVER_MODELS,
+    ),
 }
 CASES = [
     (figure, name)
@@ -278,7 +290,8 @@ def test_nothing_is_cut_off_or_covered_or_pale(figure, situation):
 
 
 @pytest.mark.parametrize(
-    "figure", ["bars", "shares", "curves", "accuracy", "spectrum", *OVER_MODELS, "correlations"]
+    "figure",
+    ["bars", "shares", "curves", "accuracy", "spectrum", "responses", *OVER_MODELS, "correlations"],
 )
 def test_a_figure_without_room_is_refused(figure):
     with pytest.raises(ValueError, match=r"fig_size=\(1, 1\) has no room.*at least \(2.4, 2.0\)"):
