@@ -1,13 +1,15 @@
-"""The command line: ``captum-spectral explain``, ``demo``, ``score`` and ``study``.
+"""The command line: ``captum-spectral explain``, ``demo``, ``layers``, ``score`` and ``study``.
 
 It puts the API, a model and a photograph together, and does nothing that a script could not do.
 """
 
 from captum_spectral.cli.commands import main
+from captum_spectral.cli.layers import layers
 from captum_spectral.cli.score import score
 from captum_spectral.cli.study import study
 
 __all__ = ["main"]
 
+main.add_command(layers)
 main.add_command(score)
 main.add_command(study)

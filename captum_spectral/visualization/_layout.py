@@ -177,8 +177,9 @@ def settle(axes: Axes) -> None:
     """
     figure = axes.figure.figure
     engine = figure.get_layout_engine()
-    fixed_shape = axes.get_aspect() != "auto"
-    if isinstance(engine, ConstrainedLayoutEngine) and fixed_shape:
+    # The place of insets beside the axes changes with these in the same way.
+    moves = axes.get_aspect() != "auto" or bool(axes.child_axes)
+    if isinstance(engine, ConstrainedLayoutEngine) and moves:
         before = None
         for _ in range(_PASSES):
             engine.execute(figure)

@@ -1,5 +1,7 @@
-"""The spectrum of weights: singular values and how they move, and what a change of weights did."""
+"""The spectrum of weights: what layers pass, how singular values move, what a change of them did."""
 
+from captum_spectral.weights.frequency_response import FrequencyResponse, frequency_response
+from captum_spectral.weights.layer_responses import LayerResponse, layer_responses
 from captum_spectral.weights.singular_values import Forecast, Prediction, SingularValues
 from captum_spectral.weights.spectral_functions import (
     log_volume,
@@ -11,9 +13,13 @@ from captum_spectral.weights.weight_game import WeightGame
 
 __all__ = [
     "Forecast",
+    "FrequencyResponse",
+    "LayerResponse",
     "Prediction",
     "SingularValues",
     "WeightGame",
+    "frequency_response",
+    "layer_responses",
     "log_volume",
     "nuclear_norm",
     "schatten_norm",

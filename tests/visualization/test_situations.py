@@ -290,6 +290,15 @@ def interaction_network(s):
     )
 
 
+def responses(s):
+    """A layer with a stride, and one that sees what is left."""
+    ends = torch.stack([frequencies(s), frequencies(s) / 2])
+    share = torch.tensor([0.28, 0.0])
+    return visualization.visualize_responses(
+        abs(values(s, 2)), as_kind(ends, s), s.names, [2, 1], share, **given(s)
+    )
+
+
 FIGURES = {
     f.__name__: f for f in (bars, shares, curves, accuracy, maps, bands, spectrum, snr, heat_maps)
 }
@@ -298,19 +307,20 @@ FIGURES |= {f.__name__: f for f in (sectors, wavelets, table)}
 PLAYERS = ("sectors", "wavelets", "table")
 FIGURES |= {f.__name__: f for f in (interactions, interaction_network)}
 OF_PAIRS = ("interactions", "interaction_network")
+FIGURES |= {f.__name__: f for f in (responses,)}
 OVER_MODELS = ("association", "embedding", "epochs")
 # What a figure does not know cannot change it: (field, figures that know it).
 KNOWN_TO = {
     "place": (
         *("bars", "shares", "curves", "accuracy", "bands", "spectrum", "snr"),
-        *(*OVER_MODELS, "correlations", *PLAYERS, *OF_PAIRS),
+        *(*OVER_MODELS, "correlations", *PLAYERS, "responses", *OF_PAIRS),
     ),
     "shape": ("maps", "bands", "spectrum", "heat_maps"),
-    "num_bands": ("bars", "shares", "bands", "snr", *PLAYERS, *OF_PAIRS),
-    "empty": ("bars", "shares", "bands", "snr", *PLAYERS, *OF_PAIRS),
+    "num_bands": ("bars", "shares", "bands", "snr", *PLAYERS, "responses", *OF_PAIRS),
+    "empty": ("bars", "shares", "bands", "snr", *PLAYERS, "responses", *OF_PAIRS),
     "scale": (
         *("bars", "curves", "maps", "bands", "spectrum", "snr", "heat_maps"),
-        *(*OVER_MODELS, *PLAYERS, *OF_PAIRS),
+        *(*OVER_MODELS, *PLAYERS, "responses", *OF_PAIRS),
     ),
 }
 CASES = [

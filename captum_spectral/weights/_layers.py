@@ -1,0 +1,207 @@
+"""Read a layer: its kernel as one matrix per tap and group, and the geometry of its grid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.utils import parametrize
+
+from captum_spectral._arguments import check_count
+
+__all__ = [
+    "Geometry",
+    "check_layer",
+    "default_size",
+    "format_size",
+    "is_quantised",
+    "read_layer",
+]
+
+_POINTS = 32  # of the output, per dim
+_QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The shape of a convolution between a fine and a coarse grid, per spatial dim.
+
+    A convolution goes from the fine grid to the coarse one, a transposed one the other way; both
+    grids are the same without a stride.
+
+    Attributes:
+        kernel_size: Taps.
+        stride: Fine steps to a coarse one.
+        dilation: Fine steps from tap to tap.
+        transposed (bool): From coarse to fine.
+        unbounded (str | None): Why no bound is known for the way this layer pads; None if one is.
+    """
+
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    transposed: bool = False
+    unbounded: str | None = None
+
+    @property
+    def num_aliases(self) -> int:
+        """``S``, how many frequencies of the fine grid meet in one of the coarse grid."""
+        return math.prod(self.stride)
+
+    @property
+    def degrees(self) -> tuple[int, ...]:
+        """Coarse steps that the kernel spans, ``floor(dilation (k - 1) / stride)``."""
+        shape = zip(self.kernel_size, self.stride, self.dilation, strict=True)
+        return tuple(d * (k - 1) // s for k, s, d in shape)
+
+    def grids(self, size: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the fine and the coarse grid of an input of this size."""
+        pairs = list(zip(size, self.stride, strict=True))
+        if self.transposed:
+            return tuple(n * s for n, s in pairs), tuple(size)
+        return tuple(size), tuple(n // s for n, s in pairs)
+
+    def offsets(self) -> Tensor:
+        """Return the places ``(T, D)`` of all taps on the fine grid."""
+        pairs = zip(self.kernel_size, self.dilation, strict=True)
+        axes = [d * torch.arange(k, device="cpu") for k, d in pairs]
+        return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes))
+
+
+def check_layer(layer: object, name: str) -> nn.Module:
+    """Raise unless the frequency response of a layer can be read off its weight.
+
+    Raises:
+        TypeError: It is no convolution or linear layer with a real floating weight.
+        ValueError: Its weight is not there yet, is computed by a parametrisation, or is not finite.
+    """
+    kind = type(layer).__name__
+    if is_quantised(layer):
+        raise TypeError(
+            f"{name} is a quantised {kind}; dequantise it first: an nn.{kind} with "
+            "weight().dequantize()"
+        )
+    if not isinstance(layer, _ConvNd | nn.Linear):
+        fuse = "; fuse it into its convolution by torch.nn.utils.fuse_conv_bn_eval"
+        raise TypeError(
+            f"{name} must be an nn.Conv1d, Conv2d, Conv3d, one of their transposed kinds or an "
+            f"nn.Linear, got {kind}{fuse if isinstance(layer, _NormBase) else ''}"
+        )
+    if isinstance(layer, LazyModuleMixin) and layer.has_uninitialized_params():
+        raise ValueError(f"{name} is a {kind} without weights yet; run one batch through it first")
+    if parametrize.is_parametrized(layer):
+        raise ValueError(
+            f"{name} is a {kind} whose {', '.join(layer.parametrizations)} is computed by a "  # type: ignore[arg-type]
+            "parametrisation; use torch.nn.utils.parametrize.remove_parametrizations on a copy"
+        )
+    weight: Any = layer.weight
+    if not weight.dtype.is_floating_point:
+        raise TypeError(f"{name}.weight must be real and floating, got dtype {weight.dtype}")
+    bad = int((~torch.isfinite(weight)).sum())
+    if bad:
+        raise ValueError(f"{name}.weight must be finite, got {bad} NaN or infinite values")
+    return layer
+
+
+def is_quantised(layer: object) -> bool:
+    """Return whether a layer is one of PyTorch's quantised modules, whose weights are integers."""
+    return type(layer).__module__.startswith(_QUANTISED)
+
+
+def read_layer(
+    layer: nn.Module, num_dims: int | None = None, scale: Tensor | None = None
+) -> tuple[Tensor, Geometry]:
+    """Return the kernel ``(T, G, O, I)`` and the geometry of a layer that :func:`check_layer` took.
+
+    ``O`` channels lie on the coarse grid and ``I`` on the fine one. A kernel in half precision is
+    read in float32, which transforms need. Gradients reach the weight of the layer.
+
+    Args:
+        layer: The layer.
+        num_dims: Spatial dims that a linear layer is thought to act along. None: 1. Default: None
+        scale: Factor of each output channel of a convolution. Default: None
+    """
+    weight: Any = layer.weight
+    weight = weight if weight.dtype is torch.float64 else weight.float()
+    if isinstance(layer, nn.Linear):
+        ones = (1,) * (num_dims or 1)
+        return weight[None, None], Geometry(ones, ones, ones)
+    assert isinstance(layer, _ConvNd)
+    # The weight of a transposed layer is that of the convolution whose adjoint it is.
+    grouped = weight.reshape(layer.groups, -1, weight.shape[1], math.prod(layer.kernel_size))
+    if scale is not None:
+        rows = (1, -1) if layer.transposed else (-1, 1)
+        grouped = grouped * scale.to(grouped).reshape(layer.groups, *rows, 1)
+    geometry = Geometry(
+        tuple(layer.kernel_size),
+        tuple(layer.stride),
+        tuple(layer.dilation),
+        layer.transposed,
+        _unbounded(layer),
+    )
+    return grouped.permute(3, 0, 1, 2), geometry
+
+
+def _unbounded(layer: _ConvNd) -> str | None:
+    """Say why the infinite plane does not bound a layer with its padding, or None."""
+    mode = layer.padding_mode
+    if mode in ("reflect", "replicate"):
+        return f"padding_mode={mode!r}, which adds energy"
+    if mode == "circular" and not isinstance(layer.padding, str):
+        shape = zip(layer.padding, layer.kernel_size, layer.dilation, strict=True)
+        if any(2 * p > d * (k - 1) for p, k, d in shape):
+            return f"a circular padding of {layer.padding}, which repeats outputs"
+    return None
+
+
+def default_size(geometry: Geometry, flat: bool = True) -> tuple[int, ...]:
+    """Return the input size with 32 points of the coarse grid per dim, more for long kernels.
+
+    Args:
+        geometry: Of the layer.
+        flat: Give 1 point to dims in which the singular values do not depend on the frequency.
+            False gives them points, too, fewer under a stride above 4, whose fine grid would be
+            large. Default: True
+    """
+    size = []
+    for degree, stride in zip(geometry.degrees, geometry.stride, strict=True):
+        coarse = max(_POINTS, 4 * degree)
+        if flat and degree == 0:
+            coarse = 1
+        elif not flat and not geometry.transposed and stride > 4:
+            coarse = max(8, 4 * _POINTS // stride, 4 * degree)
+        size.append(coarse if geometry.transposed else coarse * stride)
+    return tuple(size)
+
+
+def format_size(size: object, layer: nn.Module) -> tuple[int, ...] | None:
+    """Return a size as integers, one for each dim of the layer, which its stride must divide."""
+    if size is None:
+        return None
+    dims = len(layer.kernel_size) if isinstance(layer, _ConvNd) else None  # a Linear has any
+    try:
+        given = list(size)  # type: ignore[call-overload]
+    except TypeError:
+        given = [size] * (dims or 1)
+    sizes = tuple(check_count("size", n) for n in given)
+    if not sizes or (dims is not None and len(sizes) != dims):
+        raise ValueError(
+            f"size must have one number for each of the {dims or 1} spatial dims of "
+            f"{type(layer).__name__}, got {sizes}"
+        )
+    if isinstance(layer, _ConvNd) and not layer.transposed:
+        for n, s in zip(sizes, layer.stride, strict=True):
+            if n % s:
+                near = [m for m in (n // s * s, n // s * s + s) if m]
+                raise ValueError(
+                    f"size={sizes} must be a multiple of the stride {tuple(layer.stride)} in every "
+                    f"dim; instead of {n} use {' or '.join(map(str, near))}"
+                )
+    return sizes
