@@ -65,8 +65,8 @@ def to_text(layers: Sequence[LayerResponse], model: str) -> str:
         "folded: share of the passed energy that the stride folds back, or that a transposed layer "
         "(/) leaves above what it was given, for white inputs and for those with a 1/f^2 spectrum.",
         f"The scale of a batch norm is in the numbers of {fused} layers.",
-        "Gains are those of one linear layer, not of the model: nonlinearities mix frequencies, and "
-        "norms multiply to far more than the slope of the network.",
+        "Gains are those of one linear layer, not of the model: nonlinearities mix frequencies, "
+        "and norms multiply to far more than the slope of the network.",
     ]
     return "\n".join(lines) + "\n"
 

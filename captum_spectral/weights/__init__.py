@@ -1,4 +1,4 @@
-"""The spectrum of weights: what layers pass, how singular values move, what a change of them did."""
+"""The spectrum of weights: what layers pass, how it moves, and what a change of weights did."""
 
 from captum_spectral.weights.frequency_response import FrequencyResponse, frequency_response
 from captum_spectral.weights.layer_responses import LayerResponse, layer_responses

@@ -1,0 +1,222 @@
+"""Two sets of weights of one network compared: what changed, and what the change did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from captum.attr import IntegratedGradients
+from torch import Tensor, nn
+
+from captum_spectral._captum import progress_bar
+from captum_spectral.coalitions import Exact
+from captum_spectral.sources.models import LoadedModel
+from captum_spectral.sources.pictures import Pictures, shipped_photographs
+from captum_spectral.studies.loading import Plan, batches
+from captum_spectral.studies.logits import logits_of
+from captum_spectral.weights import LayerResponse, WeightGame, layer_responses
+from captum_spectral.weights.changes import weights_of
+
+__all__ = ["ComparedLayer", "Comparison", "ComparisonSettings", "compare"]
+
+
+@dataclass(frozen=True)
+class ComparisonSettings:
+    """Settings of a comparison.
+
+    Attributes:
+        num_bands: Bands of the layers' responses.
+        max_examples: Pictures that are looked at; None: all.
+        most_exact: Layers up to which Shapley values are exact, from ``2^P`` rows per picture;
+            beyond, IntegratedGradients over the gates of the layers.
+        n_steps: Its points.
+        seed: Seed of the choice of pictures.
+        show_progress: Show a progress bar.
+    """
+
+    num_bands: int = 8
+    max_examples: int | None = 16
+    most_exact: int = 6
+    n_steps: int = 16
+    seed: int = 0
+    show_progress: bool = False
+
+
+@dataclass(frozen=True)
+class ComparedLayer:
+    """One layer that differs.
+
+    Attributes:
+        name: In ``named_modules()``.
+        relative_change: Norm of what differs over that of the baseline's weights, of all its
+            tensors together.
+        value: What the change of the layer adds to the logit, mean over the pictures.
+        standard_error: Of the mean, over pictures; NaN for one picture.
+        responses: Its frequency response with the baseline's weights and with the model's; None
+            where the layer is no convolution.
+    """
+
+    name: str
+    relative_change: float
+    value: float
+    standard_error: float
+    responses: tuple[LayerResponse, LayerResponse] | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a change of weights did to a classifier, over some pictures.
+
+    Attributes:
+        layers: Those that differ, in the order of the model.
+        num_examples: How many pictures there were.
+        skipped: ``(name, reason)`` of those that could not be read.
+        agreement: Share of pictures for which both predict the same class.
+        logit_change: The model's logit of its own class less the baseline's, mean over pictures.
+        standard_error: Of that mean.
+        method: ``"Shapley values"`` or ``"IntegratedGradients"``.
+        gap: Sum of the layers' values less ``logit_change``: 0 to rounding, or the error of the
+            integration.
+    """
+
+    layers: list[ComparedLayer]
+    num_examples: int
+    skipped: list[tuple[str, str]]
+    agreement: float
+    logit_change: float
+    standard_error: float
+    method: str
+    gap: float
+
+
+def compare(
+    model: LoadedModel,
+    baseline: LoadedModel,
+    pictures: Pictures | None = None,
+    settings: ComparisonSettings | None = None,
+    device: torch.device | str = "cpu",
+) -> Comparison:
+    """Compare two sets of weights of one network.
+
+    The change of each layer is worth what it adds to the logit of the class that the model
+    predicts, see :class:`~captum_spectral.weights.WeightGame`.
+
+    Args:
+        model: The classifier, already on ``device``.
+        baseline: The same network with other weights.
+        pictures: What they are compared on. None: the shipped photographs. Default: None
+        settings: How. Default: ``ComparisonSettings()``
+        device: Where the inputs go. Default: "cpu"
+
+    Returns:
+        A :class:`Comparison`.
+
+    Raises:
+        TypeError: Models that are functions.
+        ValueError: Networks with other weights by name or shape, weights that do not differ, no
+            picture that can be read.
+
+    Cost in model rows per picture: ``2^P`` for up to ``most_exact`` layers, else ``n_steps`` with
+    gradients; and 2.
+    """
+    settings = ComparisonSettings() if settings is None else settings
+    pictures = shipped_photographs() if pictures is None else pictures
+    for which in (model, baseline):
+        if not isinstance(which.module, nn.Module):
+            raise TypeError(f"{which.name} must be a torch.nn.Module, to compare its weights")
+    assert isinstance(model.module, nn.Module)
+    assert isinstance(baseline.module, nn.Module)
+    changed = weights_of(model.module, baseline.module)
+    inputs, skipped = _read(model, pictures, settings, device)
+    classes, other = (
+        torch.cat([logits_of(each, x[None]).argmax(1) for x in inputs])
+        for each in (model, baseline)
+    )
+    game = WeightGame(model.module, inputs, classes, baselines=baseline.module)
+    ends = torch.tensor([[False], [True]]).expand(2, game.num_players)
+    empty, full = game.evaluate(ends).to("cpu", torch.float64).unbind(1)
+    exact = game.num_players <= settings.most_exact
+    if exact:
+        values = game.solve(Exact(game.num_players), show_progress=settings.show_progress).values
+    else:
+        values = _integrated(game, settings)
+    change = full - empty
+    count = len(change)
+    responses = _responses(model.module, baseline.module, inputs[:1], settings.num_bands)
+    layers = [
+        ComparedLayer(
+            name,
+            _relative_change(changed, name),
+            float(values[:, i].mean()),
+            float(values[:, i].std() / count**0.5),
+            responses.get(name),
+        )
+        for i, name in enumerate(game.names)
+    ]
+    return Comparison(
+        layers=layers,
+        num_examples=count,
+        skipped=skipped,
+        agreement=float((classes == other).double().mean()),
+        logit_change=float(change.mean()),
+        standard_error=float(change.std() / count**0.5),
+        method="Shapley values" if exact else "IntegratedGradients",
+        gap=float((values.sum(1) - change).mean()),
+    )
+
+
+def _read(
+    model: LoadedModel,
+    pictures: Pictures,
+    settings: ComparisonSettings,
+    device: torch.device | str,
+) -> tuple[Tensor, list[tuple[str, str]]]:
+    """Return the inputs ``(B, C, H, W)``, and what could not be read."""
+    plan = Plan(len(pictures), settings.max_examples, 16, settings.seed)
+    images: list[Tensor] = []
+    skipped: list[tuple[str, str]] = []
+    for batch in batches(pictures, model, plan.batches, labelled=False, workers=0):
+        skipped += batch.skipped
+        if batch.images is not None:
+            images.append(batch.images)
+    if not images:
+        raise ValueError(f"none of the {plan.num_examples} pictures can be read: {skipped[0]}")
+    return torch.cat(images).to(device), skipped
+
+
+def _integrated(game: WeightGame, settings: ComparisonSettings) -> Tensor:
+    """Return IntegratedGradients over the gates of every picture, ``(B, P)`` float64."""
+    method = IntegratedGradients(game)
+    found = []
+    gates = torch.ones(1, game.num_players, device=game.inputs[0].device)
+    with progress_bar(settings.show_progress, "Weight attribution", game.num_examples) as bar:
+        for example in range(game.num_examples):
+            found.append(
+                method.attribute(
+                    gates,
+                    additional_forward_args=torch.tensor([example]),
+                    n_steps=settings.n_steps,
+                    internal_batch_size=1,
+                ).detach()
+            )
+            bar.update(1)
+    return torch.cat(found).to("cpu", torch.float64)
+
+
+def _relative_change(changed: dict[str, tuple[Tensor, Tensor]], layer: str) -> float:
+    own = [pair for name, pair in changed.items() if name.rpartition(".")[0] == layer]
+    difference = sum(float((new - old).double().square().sum()) for old, new in own)
+    size = sum(float(old.double().square().sum()) for old, _ in own)
+    return (difference / size) ** 0.5 if size else float("inf")
+
+
+def _responses(
+    model: nn.Module, baseline: nn.Module, first: Tensor, num_bands: int
+) -> dict[str, tuple[LayerResponse, LayerResponse]]:
+    """Return the responses of the convolutions of both by name, if there are any."""
+    try:
+        after = {each.name: each for each in layer_responses(model, first, num_bands)}
+    except ValueError:
+        return {}
+    before = {each.name: each for each in layer_responses(baseline, first, num_bands)}
+    return {name: (before[name], after[name]) for name in after if name in before}
