@@ -26,7 +26,7 @@ def table(layers: Sequence[LayerResponse]) -> str:
     for layer in layers:
         bound = "-" if layer.norm_bound is None else f"{layer.norm_bound:.4g}"
         strided = layer.response.geometry.num_aliases > 1
-        folded = [f"{share:.1%}" if strided else "" for share in _aliasing(layer)]
+        folded = [_percent(share) if strided else "" for share in _aliasing(layer)]
         rows.append(
             [
                 layer.name,
@@ -176,6 +176,11 @@ def _decibels(layer: LayerResponse) -> str:
         return "-"
     found = f"{20 * math.log10(high / low):+.1f} dB"
     return found.replace("-0.0", "+0.0").replace("+0.0", "0.0")
+
+
+def _percent(share: float) -> str:
+    """Write a share; a layer that passes nothing has none."""
+    return "-" if math.isnan(share) else f"{share:.1%}"
 
 
 def _times(numbers: Sequence[int]) -> str:

@@ -64,7 +64,15 @@ OPTIONS = {
     "--spacing": ["linear", "octave", ""],
     "--device": ["cpu", "cuda:99", "meta", "quantum"],
 }  # fmt: skip
-FLAGS = ["--resume", "--strict", "--per-class", "--progress", "--no-progress", "--help"]
+FLAGS = [
+    "--resume",
+    "--strict",
+    "--per-class",
+    "--progress",
+    "--no-progress",
+    "--no-fuse",
+    "--help",
+]
 
 pairs = st.sampled_from(sorted(OPTIONS)).flatmap(
     lambda name: st.tuples(st.just(name), st.sampled_from(OPTIONS[name]))
@@ -76,6 +84,7 @@ BEGINNINGS = [
     ("score", "--data", "data", "--model", MODELS[0], "--bands", "2"),
     ("score", "--model", MODELS[0], "--samples", "1"),
     ("explain",),
+    ("layers", "--model", MODELS[0], "--bands", "2"),
     ("demo", "--out", "photo.png"),
     (),
 ]
@@ -110,6 +119,7 @@ def quick():
     with pytest.MonkeyPatch.context() as patch:
         files = {"png": b"png", "svg": b"svg"}
         patch.setattr("captum_spectral.report.importance.figure", lambda *args: files)
+        patch.setattr("captum_spectral.report.layers.figure", lambda *args: files)
         patch.setattr("captum_spectral.report.figures.figure_of_explanation", lambda *args: b"x")
         patch.setattr("captum_spectral.cli.demo.run", lambda *args: None)
         yield
@@ -124,10 +134,10 @@ def seen(root):
 
 
 def outputs_of(line):
-    """The places that a line says may be written; by default a folder called report."""
+    """The places that a line says may be written; by default a folder of the command."""
     named = [line[i + 1] for i, word in enumerate(line[:-1]) if word in ("--out", "--json")]
     named += [w.split("=", 1)[1] for w in line if w.startswith(("--out=", "--json="))]
-    return {os.path.normpath(name) for name in [*named, "report"]}
+    return {os.path.normpath(name) for name in [*named, "report", "layers"]}
 
 
 @settings(
