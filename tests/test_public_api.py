@@ -67,15 +67,15 @@ PUBLIC = {
         restricted_mean robust_accuracy select spectral_snr tsne unpack_bits
         """,
     "captum_spectral.studies": """
-        Explanation ExplanationSettings ImportanceSettings ImportanceStudy Processes
-        RobustnessStudy StudiedModel StudiedModels StudyModel StudyTable
-        band_integrated_gradients explain standard_measurements
+        ComparedLayer Comparison ComparisonSettings Explanation ExplanationSettings
+        ImportanceSettings ImportanceStudy Processes RobustnessStudy StudiedModel StudiedModels
+        StudyModel StudyTable band_integrated_gradients compare explain standard_measurements
         """,
     "captum_spectral.visualization": """
         visualize_accuracy visualize_association visualize_band_attr visualize_bands
         visualize_correlations visualize_cumulative_shares visualize_curves
         visualize_embedding visualize_epochs visualize_heat_maps visualize_interaction_network
-        visualize_interactions visualize_maps
+        visualize_interactions visualize_maps visualize_responses
         visualize_sectors visualize_snr visualize_spectrum visualize_table visualize_wavelets
         """,
 }

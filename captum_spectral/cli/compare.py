@@ -79,8 +79,8 @@ def compare(
     """
     from captum_spectral.report import comparison as report
     from captum_spectral.sources.datasets import open_data
-    from captum_spectral.studies.comparison import ComparisonSettings
-    from captum_spectral.studies.comparison import compare as compared_by
+    from captum_spectral.studies import ComparisonSettings
+    from captum_spectral.studies import compare as compared_by
     from captum_spectral.studies.files import make_folder, write
 
     with one_line():

@@ -3,6 +3,12 @@
 Everything here is usable from a script; the command line turns options into these arguments.
 """
 
+from captum_spectral.studies.comparison import (
+    ComparedLayer,
+    Comparison,
+    ComparisonSettings,
+    compare,
+)
 from captum_spectral.studies.explanation import (
     Explanation,
     ExplanationSettings,
@@ -20,6 +26,9 @@ from captum_spectral.studies.robustness import (
 from captum_spectral.studies.table import StudyTable
 
 __all__ = [
+    "ComparedLayer",
+    "Comparison",
+    "ComparisonSettings",
     "Explanation",
     "ExplanationSettings",
     "ImportanceSettings",
@@ -31,6 +40,7 @@ __all__ = [
     "StudyModel",
     "StudyTable",
     "band_integrated_gradients",
+    "compare",
     "explain",
     "standard_measurements",
 ]

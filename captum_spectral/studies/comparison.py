@@ -65,7 +65,7 @@ class ComparedLayer:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a change of weights did to a classifier, over some pictures.
+    """The effect of a change of weights on a classifier, over some pictures.
 
     Attributes:
         layers: Those that differ, in the order of the model.

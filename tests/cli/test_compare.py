@@ -1,4 +1,4 @@
-"""captum-spectral layers and compare: what they print and write."""
+"""captum-spectral compare: what it prints and writes."""
 
 import json
 
@@ -29,18 +29,6 @@ def nets(tmp_path, monkeypatch):
     name = f"{tmp_path.name.replace('-', '_')}_weights"
     (tmp_path / f"{name}.py").write_text(NETS)
     return name
-
-
-def test_layers_writes_a_table_a_document_and_figures(nets, tmp_path):
-    result = run("layers", "--model", f"{nets}:net", "--bands", 4)
-    assert result.exit_code == 0, result.output
-    assert "Frequency response of the 1 convolutions" in result.output
-    document = json.loads((tmp_path / "layers/layers.json").read_text())
-    (layer,) = document["layers"]
-    assert layer["stride"] == [2, 2]
-    assert len(layer["bands"]) == 4
-    names = {path.name for path in (tmp_path / "layers").iterdir()}
-    assert names == {"layers.json", "layers.png", "layers.svg", "summary.txt"}
 
 
 def test_compare_says_which_layers_made_the_difference(nets, tmp_path):
