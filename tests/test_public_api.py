@@ -133,7 +133,9 @@ def test_the_code_of_the_readme_runs(monkeypatch):
     names = {"model": tiny_cnn(dtype=torch.float32), "inputs": inputs, "target": target}
     for block in blocks:
         exec(block, names)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
+    assert names["error"].shape == (2, 12)
+    assert len(names["pairs"].subsets) == 12 + 66
     assert names["result"].num_examples == 2
     assert names["bands"].shape == (2, 8)
     assert names["cutoff"].shape == (2,)

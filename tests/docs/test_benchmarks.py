@@ -45,6 +45,16 @@ def test_chunk_size(run):
     assert record["rows"][0]["best"] in (1, 2, 4, 8, 16, 32, 64)
 
 
+def test_frequency_response(run):
+    printed, record = run(
+        "frequency_response", "--layers", "1", "--cases", "1", "--steps", "2", "--size", "8",
+        "--rounds", "1",
+    )  # fmt: skip
+    assert "| layer | kernel | stride |" in printed
+    assert record["rows"][0]["holds"]
+    assert float(record["speed"][0]["largest difference"]) < 1e-5
+
+
 def test_memory_of_one_case(run, capsys):
     sys.modules.pop("memory", None)
     printed, _ = run("memory", "--case", "1", "2", "--chunk", "2")
