@@ -120,7 +120,7 @@ def main() -> None:
     metavar="ID",
     help="Class to explain.  [default: the model's prediction]",
 )
-@bands_option(at_least=1)
+@bands_option(at_least=1, default=None)
 @click.option(
     "--norm",
     type=click.Choice(["linf", "l2", "l1"]),
@@ -170,7 +170,7 @@ def explain(
     name: str,
     weights: Path | None,
     target: int | None,
-    bands: int,
+    bands: int | None,
     norm: Any,
     spacing: Any,
     samples: int | None,
@@ -205,7 +205,7 @@ def explain(
     )
     if samples is not None and budget is not None:
         raise click.UsageError("--samples counts orderings and --budget model rows: give one")
-    if samples is None and budget is None and 2**bands > MAX_EXACT_ROWS:
+    if samples is None and budget is None and 2 ** (bands or 0) > MAX_EXACT_ROWS:
         raise click.UsageError(
             f"exact values of {bands} bands need 2^{bands} model rows; add --budget 256 (as many "
             "rows) or use fewer --bands"

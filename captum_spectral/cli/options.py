@@ -34,13 +34,13 @@ __all__ = [
 ]
 
 
-def bands_option(at_least: int) -> Callable[[_Command], _Command]:
-    """Return the option of how many bands there are."""
+def bands_option(at_least: int, default: int | None = 8) -> Callable[[_Command], _Command]:
+    """Return the option of how many bands there are; None: 8, or as many as fit."""
     return click.option(
         "--bands",
         type=click.IntRange(min=at_least),
-        default=8,
-        show_default=True,
+        default=default,
+        show_default="8, or as many as fit" if default is None else True,
         metavar="M",
         help="How many bands.",
     )

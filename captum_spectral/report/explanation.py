@@ -106,7 +106,8 @@ def to_json(
         The document, with a newline at its end.
     """
     width, height = (None, None) if image_size is None else image_size
-    errors = [None] * settings.num_bands if explained.errors is None else explained.errors.tolist()
+    num_bands = len(explained.values)
+    errors = [None] * num_bands if explained.errors is None else explained.errors.tolist()
     document: dict[str, Any] = {
         "image": {"file": image, "width": width, "height": height},
         "model": {
@@ -123,7 +124,7 @@ def to_json(
         },
         "method": {
             "name": "SpectralShapley",
-            "num_bands": settings.num_bands,
+            "num_bands": num_bands,
             "norm": settings.norm,
             "spacing": settings.spacing,
             "exact": explained.errors is None,

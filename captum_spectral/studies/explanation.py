@@ -22,10 +22,11 @@ __all__ = ["Explanation", "ExplanationSettings", "band_integrated_gradients", "e
 class ExplanationSettings:
     """Settings of an explanation: the bands, and how their values are found.
 
-    Exactly; or from ``n_samples`` orderings of the bands; or within a ``budget`` of model rows.
+    ``num_bands`` of None: 8, or as many as fit. The values are exact, or from ``n_samples``
+    orderings of the bands, or within a ``budget`` of model rows.
     """
 
-    num_bands: int = 8
+    num_bands: int | None = None
     norm: Norm = "linf"
     spacing: Spacing = "linear"
     n_samples: int | None = None

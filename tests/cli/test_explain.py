@@ -140,6 +140,14 @@ def test_a_dash_is_the_output_which_then_holds_the_document_alone(place):
     assert not Path("-").exists()
 
 
+def test_without_a_number_as_many_bands_as_fit(place):
+    explain(place, "--json", "x.json")
+    assert read_json("x.json")["method"]["num_bands"] == 8
+    output = explain(place, "--json", "x.json", model="tiny")
+    assert read_json("x.json")["method"]["num_bands"] == 5
+    assert "input of 3 x 8 x 8" in output
+
+
 def test_intervals_of_few_orderings_are_students_t(place):
     output = explain(place, "--samples", 3, "--bands", 6, "--json", "s.json", "--out", "s.svg")
     assert "95% intervals reach ±4.30 standard errors (Student's t, 2 degrees of freedom)" in output
