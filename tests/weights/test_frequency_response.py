@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.functional import conv2d, conv_transpose2d
 
 from captum_spectral import band_mask
+from captum_spectral.sources.models import load_model
 from captum_spectral.weights import frequency_response
 
 
@@ -46,6 +47,24 @@ def test_the_bound_is_above_zero_padded_layers_of_every_size_and_close(stride, p
     norms = [largest_by_power_iteration(layer, (n, n + 3), padding) for n in (5, 32)]
     assert max(norms) <= bound
     assert bound <= 1.04 * norms[-1]
+
+
+@pytest.mark.parametrize(
+    "name", ["_conv_stem", "_blocks.3._depthwise_conv", "_blocks.6._expand_conv"]
+)
+def test_the_bound_is_above_real_layers_that_pad_on_their_own(name):
+    layer = load_model("efficientnet-lite0").module.get_submodule(name).double()
+    layer.requires_grad_(False)
+    bound = float(frequency_response(layer).norm_bound())
+    x = torch.randn(1, layer.in_channels, 32, 32, dtype=torch.float64)
+    for _ in range(60):  # each channel of a depthwise layer on its own
+        dims = (2, 3) if layer.groups > 1 else (1, 2, 3)
+        norms = torch.linalg.vector_norm(x, dim=dims, keepdim=True)
+        x = (x / norms.clamp(min=1e-300)).requires_grad_()  # some channels are dead
+        y = layer(x)
+        norm = float(torch.linalg.vector_norm(y.detach(), dim=dims).max())
+        (x,) = torch.autograd.grad(y, x, y)
+    assert 0.9 * bound < norm <= bound
 
 
 def test_the_bound_is_above_the_supremum_on_every_grid():
