@@ -116,7 +116,7 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--layers", type=int, help="only the first so many (default: all)")
     parser.add_argument("--steps", type=int, default=300, help="default: %(default)s")
-    parser.add_argument("--size", type=int, default=64, help="default: %(default)s")
+    parser.add_argument("--size", type=int, default=96, help="default: %(default)s")
     parser.add_argument("--cases", type=int, help="only the first so many (default: all)")
     args = start(parser)
     compared = speed(args)
