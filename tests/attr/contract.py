@@ -63,6 +63,7 @@ class AttributionContract:
     arguments = {}  # of ``attribute``, in every test but that of the positional call
     draws = False  # random numbers, from ``generator``
     completes = False  # its values sum to a difference of outputs; set by ``Complete``
+    multiplies = False  # its values are differences of outputs, whether they sum to one or not
     follows_inputs = True  # under noise; False: given baselines decide alone
     rounding = 0.05  # error in half precision, as a part of the norm of all values
     bad_target = AssertionError, "Cannot choose target column"  # of (0, 1, 2) for (B, 5) outputs
@@ -113,7 +114,7 @@ class AttributionContract:
 
     def test_small_print(self):
         explainer, name = self.create(tiny_cnn()), self.method.__name__
-        assert explainer.multiplies_by_inputs is self.completes
+        assert explainer.multiplies_by_inputs is (self.completes or self.multiplies)
         assert explainer.has_convergence_delta() is self.completes
         assert explainer.get_name().replace(" ", "") == name
         assert explainer.get_name().count(" ") == sum(map(str.isupper, name)) - 1

@@ -9,7 +9,7 @@ from configurations import tuples
 from contract import AttributionContract, Complete, assert_same
 from helpers import Counting
 
-from captum_spectral import SpectralShapley
+from captum_spectral import SpectralBanzhaf, SpectralShapley
 
 
 class TestSpectralShapley(Complete, AttributionContract):
@@ -40,6 +40,15 @@ class TestSampledSpectralShapley(TestSpectralShapley):
     draws = True
 
 
+class TestSpectralBanzhaf(AttributionContract):
+    """From a budget, so that the estimators of one are under the contract, too."""
+
+    method, kind = SpectralBanzhaf, PerturbationAttribution
+    arguments = {"num_bands": 3, "budget": 6}
+    draws = multiplies = True
+    rounding = 0.07
+
+
 def test_the_signature_is_the_documented_one():
     signature = inspect.signature(SpectralShapley.attribute.__wrapped__)
     defaults = {k: p.default for k, p in list(signature.parameters.items())[2:]}
@@ -53,6 +62,9 @@ def test_the_signature_is_the_documented_one():
         ("spectral_dims", (-2, -1)),
         ("features", None),
         ("n_samples", None),
+        ("budget", None),
+        ("estimator", None),
+        ("prior", "energy"),
         ("perturbations_per_eval", None),
         ("return_input_shape", True),
         ("return_convergence_delta", False),

@@ -44,7 +44,7 @@ def in_encoding(encoding, *args):
     return result
 
 
-def no_space(*args):
+def no_space(*args, **options):
     raise OSError(errno.ENOSPC, "No space left on device")
 
 

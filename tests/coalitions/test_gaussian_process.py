@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from coalitions.games import (
+from coalitions.small_games import (
     covariance_of_all,
     exact,
     game_of_order,

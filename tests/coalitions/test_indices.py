@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from coalitions.games import codes, game_of_order, smooth_game
+from coalitions.small_games import codes, game_of_order, smooth_game
 
 from captum_spectral.coalitions import (
     INDICES,

@@ -4,8 +4,8 @@ from itertools import combinations
 
 import pytest
 import torch
-from coalitions import games
-from coalitions.games import (
+from coalitions import small_games as games
+from coalitions.small_games import (
     covariance_of_all,
     game_of_order,
     posterior,

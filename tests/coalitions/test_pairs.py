@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from coalitions.games import (
+from coalitions.small_games import (
     codes,
     covariance_of_all,
     exact,

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from coalitions.games import codes, exact, game_of_order, smooth_game, values_of
+from coalitions.small_games import codes, exact, game_of_order, smooth_game, values_of
 
 from captum_spectral.coalitions import CrossFitted, Regression, half_width, leverage_pairs
 
