@@ -5,14 +5,17 @@ import json
 import struct
 import sys
 import warnings
+from dataclasses import replace
 from itertools import pairwise, permutations
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from torchvision.datasets import FashionMNIST
 
 from captum_spectral.coalitions import all_coalitions
+from captum_spectral.sources.models import load_model
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 SMALL = ["--networks", "MobileNetV3-small", "--bands", "2", "--rounds", "1"]
@@ -29,6 +32,18 @@ def run(monkeypatch, tmp_path, capsys):
         return capsys.readouterr().out, json.loads(record.read_text()) if record.exists() else None
 
     return main
+
+
+@pytest.fixture
+def stand_in(run, monkeypatch):
+    """A network of two layers in the place of EfficientNet-Lite0, whose pictures it gets."""
+    torch.manual_seed(0)
+    layers = nn.AvgPool2d(8), nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten()
+    network = nn.Sequential(*layers, nn.Linear(128, 10)).eval()
+    loaded = replace(load_model("efficientnet-lite0"), module=network)
+    for module in ("attribution_tables", "common", "data", "methods", "research_recipe"):
+        monkeypatch.setattr(f"{module}.load_model", lambda name: loaded)
+    return run
 
 
 def test_overhead(run):
@@ -134,9 +149,9 @@ def test_calibration(run, fashion):
     assert "standard errors off the exact mean" in printed
 
 
-def test_research_recipe(run):
+def test_research_recipe(stand_in):
     options = ["--bands", "2", "--images", "3", "--seeds", "2"]
-    _, record = run("research_recipe", *options)
+    _, record = stand_in("research_recipe", *options)
     shuffled, recipe, exact, sampled = record["rows"]
     assert [row["files read"] for row in record["rows"]] == [12, 12, 3, 3]
     assert [row["model rows"] for row in record["rows"]] == [12, 12, 12, 12]
@@ -168,17 +183,17 @@ def test_trained_pair(run, fashion, tmp_path):
 SOME = ["Saliency", "BoundarySaliency"]
 
 
-def test_attributions(run, tmp_path):
+def test_attributions(stand_in, tmp_path):
     maps = tmp_path / "maps.safetensors"
     options = ["--images", "2", "--steps", "2", "--maps", str(maps)]
-    _, record = run("attributions", *options, "--methods", *SOME, "--figures", str(tmp_path))
+    _, record = stand_in("attributions", *options, "--methods", *SOME, "--figures", str(tmp_path))
     assert [row["method"] for row in record["rows"]] == SOME
     assert record["rows"][0]["rows forward"] == record["rows"][0]["rows backward"] == 1
     ranked = [row["ranked by"] for row in record["Insertion and deletion, 16 x 16 pixels"]]
     assert ranked == ["Random", *(f"{name}{way}" for name in SOME for way in ("", ", absolute"))]
     assert (tmp_path / "pixel_maps.jpg").stat().st_size > 0
     assert (tmp_path / "curves_photographs.png").stat().st_size > 0
-    _, again = run("attributions", *options)  # from the maps that were kept
+    _, again = stand_in("attributions", *options)  # from the maps that were kept
     assert again["rows"] == record["rows"]
 
 
@@ -191,8 +206,8 @@ def test_attributions_of_another_data_set(run, fashion):
     assert -1 <= float(cosine["smallest"]) <= float(cosine["mean"]) <= float(cosine["largest"]) <= 1
 
 
-def test_band_orders(run):
-    _, record = run("band_orders", "--images", "2", "--bands", "3")
+def test_band_orders(stand_in):
+    _, record = stand_in("band_orders", "--images", "2", "--bands", "3")
     rows = {row["ranked by"]: row for row in record["rows"]}
     assert rows["SpectralShapley, exact"]["rows forward"] == 8
     for name in rows:
@@ -219,9 +234,9 @@ def test_the_best_order_of_bands_is_that_of_a_search_through_all(monkeypatch):
     assert extremes(values, members) == pytest.approx((min(areas), max(areas)))
 
 
-def test_captum_metrics(run):
+def test_captum_metrics(stand_in):
     options = ["--images", "2", "--moves", "1", "--draws", "4", "--methods", *SOME]
-    _, record = run("captum_metrics", *options)
+    _, record = stand_in("captum_metrics", *options)
     assert [row["method"] for row in record["rows"]] == SOME
 
 

@@ -45,32 +45,45 @@ def test_the_state_is_saved_and_the_model_is_no_part_of_it():
     assert importance.compute().num_examples == 6
 
 
-@pytest.mark.parametrize("groups", [None, [5, 3, 5, 5, 9, 3, 9]])
-def test_processes_are_summed(tmp_path, groups):
-    data = list(images_and_labels(count=7))
-    data += [] if groups is None else [torch.tensor(groups)]
-    torch.save(data, tmp_path / "data.pt")
+GROUPS = {"alone": None, "in groups": [5, 3, 5, 5, 9, 3, 9]}
+
+
+@pytest.fixture(scope="module")
+def in_processes(tmp_path_factory):
+    """A folder with data of each kind, and with what two processes made of it."""
+    folder = tmp_path_factory.mktemp("processes")
+    for name, groups in GROUPS.items():
+        data = list(images_and_labels(count=7))
+        data += [] if groups is None else [torch.tensor(groups)]
+        torch.save(data, folder / name)
     script = Path(__file__).parent / "metric_in_processes.py"
     torchrun = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--rdzv-backend=c10d"]
     subprocess.run(
-        [sys.executable, *torchrun, "--rdzv-endpoint=localhost:0", script, tmp_path / "data.pt"],
+        [sys.executable, *torchrun, "--rdzv-endpoint=localhost:0", script, *GROUPS],
         check=True,
         capture_output=True,
         timeout=120,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=folder,
     )
+    return folder
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_processes_are_summed(in_processes, name):
+    data, groups = torch.load(in_processes / name), GROUPS[name]
     importance = SpectralImportance(tiny_cnn(), num_bands=4, n_samples=1, num_classes=5)
     importance.update(*data)
     alone = importance.compute()
     assert alone.num_groups == (groups and 3)
     for rank, own in ((0, 4), (1, 3)):
-        text = (tmp_path / f"data.pt.{rank}.json").read_text()
+        text = (in_processes / f"{name}.{rank}.json").read_text()
         together = ImportanceResult.from_json(text)
         torch.testing.assert_close(together.attributions, alone.attributions)
         torch.testing.assert_close(together.covariance, alone.covariance)
         assert sorted(together.per_class) == sorted(alone.per_class)
         assert (together.num_examples, together.num_groups) == (7, alone.num_groups)
-        assert (tmp_path / f"data.pt.{rank}.own").read_text() == str(own)
+        assert (in_processes / f"{name}.{rank}.own").read_text() == str(own)
 
 
 def test_what_others_have_measured_is_added_to_the_same_bits():

@@ -6,6 +6,14 @@ from scores import NETS, photograph
 
 
 @pytest.fixture
+def undrawn(monkeypatch):
+    """Figures are drawn, and looked at, in other tests."""
+    files = {"png": b"png", "svg": b"svg"}
+    monkeypatch.setattr("captum_spectral.report.importance.figure", lambda *args: files)
+    monkeypatch.setattr("captum_spectral.report.robustness_figures.figures", lambda *args: {})
+
+
+@pytest.fixture
 def nets(tmp_path, monkeypatch):
     """A current folder with 12 photographs of three classes and a module of models."""
     monkeypatch.chdir(tmp_path)

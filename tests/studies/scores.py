@@ -175,4 +175,16 @@ def in_two_processes(*args):
     )
 
 
+def forked(count, *args, **options):
+    """A command in processes as torchrun starts them, without its three times of importing."""
+    return subprocess.run(
+        [sys.executable, Path(__file__).parent / "ranks.py", str(count), *args],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        **options,
+    )
+
+
 SMALL = ("--bands", 3, "--batch-size", 4)

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scores import SMALL, fails, in_two_processes, photograph, score, scored
+from scores import SMALL, fails, forked, photograph, score, scored
 
 from captum_spectral import ImportanceResult, SpectralImportance
 from captum_spectral.sources.checkpoints import read_checkpoint
 from captum_spectral.sources.folders import open_folder
 from captum_spectral.studies.loading import Plan
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 @pytest.fixture
@@ -68,7 +70,7 @@ def test_two_processes_and_a_resumed_run_skip_the_same(data):
     args = ["--model", f"{data}:overflow", "--data", "data", "--bands", "3", "--batch-size", "4"]
     args += ["--seed", str(seed)]
     _, document, _ = scored(*args, "--out", "one")
-    assert in_two_processes(*args, "--out", "two").returncode == 0
+    assert forked(2, "score", *args, "--out", "two").returncode == 0
     first, rest = score(*args, "--out", "parts", "--strict"), (*args, "--out", "parts", "--resume")
     assert first.exit_code == 1
     (checkpoint,) = Path("parts").iterdir()

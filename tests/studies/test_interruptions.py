@@ -8,15 +8,18 @@ import socket
 import subprocess
 import sys
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from scores import SMALL, fails, in_two_processes, photograph, score, scored
+from scores import SMALL, fails, forked, in_two_processes, photograph, score, scored
 
 from captum_spectral import ImportanceResult
 from captum_spectral.sources.checkpoints import read_checkpoint
 from captum_spectral.studies import processes
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 # -------------------------------------------------------------------- interruptions
 
@@ -253,7 +256,8 @@ def test_two_processes_give_the_numbers_of_one(nets, tmp_path, samples):
     args = ["--model", f"{nets}:net", "--data", "data", "--samples", samples, "--batch-size", "5"]
     args += ["--bands", "3"]
     one, document, _ = scored(*args, "--out", "one")
-    done = in_two_processes(*args, "--out", "two")
+    start = in_two_processes if samples == "exact" else partial(forked, 2, "score")
+    done = start(*args, "--out", "two")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Spectral importance on") == 1  # the first process reports
     both = json.loads(Path("two/importance.json").read_text())
@@ -272,7 +276,7 @@ def test_two_processes_stop_where_one_would(nets, tmp_path):
     args += ["--tolerance", "5"]
     one, _, _ = scored(*args, "--out", "one")
     assert one.num_examples % 4 == 2  # in the middle of a round of two batches
-    assert in_two_processes(*args, "--out", "two").returncode == 0
+    assert forked(2, "score", *args, "--out", "two").returncode == 0
     both = json.loads(Path("two/importance.json").read_text())
     two = ImportanceResult.from_dict(both["models"][0]["result"])
     assert two.num_examples == one.num_examples

@@ -154,6 +154,7 @@ def test_the_tolerance_stops_early(nets, tmp_path):
     assert "stopped when the tolerance was reached" in printed
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("baseline", ["noise", "donor", "0.5"])
 def test_every_baseline(nets, baseline):
     result, document, _ = scored(
@@ -164,6 +165,7 @@ def test_every_baseline(nets, baseline):
     assert abs(result.efficiency_gap) < 1e-6
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_reading_ahead_in_other_processes_changes_nothing(nets):
     args = ("--model", f"{nets}:net", "--data", "data", *SMALL)
     here, _, _ = scored(*args)
@@ -285,6 +287,7 @@ def test_models_whose_names_differ_in_other_letters_keep_states_of_their_own(net
     assert len(result[1]["models"]) == 2
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("out", ["data/b/report", "data/b/deep/er", "data/report"])
 def test_a_report_anywhere_below_the_pictures_is_none_of_them(nets, out):
     args = ("--model", f"{nets}:net", "--data", "data", "--out", out, *SMALL)
@@ -304,6 +307,7 @@ def test_a_report_among_the_pictures_is_refused_before_the_run(nets, out):
     assert sorted(Path("data").rglob("*")) == before
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_report_below_the_pictures_is_none_of_them(nets, tmp_path):
     for i in range(3):
         photograph(tmp_path / "flat" / f"{i}.png", seed=i)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
+from scores import forked
 
 from captum_spectral.cli import main
 from captum_spectral.sources.models import in_pixels, load_model
@@ -67,6 +68,10 @@ def in_processes(count, *args, **options):
     )
 
 
+def in_forks(count, *args):
+    return forked(count, "study", *args)
+
+
 def rows(out):
     found = list(csv.DictReader(io.StringIO(Path(out, "table.csv").read_text())))
     return [{k: v for k, v in row.items() if k != "seconds"} for row in found]
@@ -99,6 +104,7 @@ def test_it_writes_a_table_a_document_a_summary_and_figures(studied):
     assert all(name in printed for name in figures)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_same_command_again_measures_nothing(studied):
     nets, _ = studied
     before = Path("robustness/table.csv").read_text()
@@ -113,13 +119,15 @@ def test_the_same_command_again_measures_nothing(studied):
     assert "measured again: first" not in changed
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_several_processes_write_the_table_of_one(studied):
-    for count in (2, 3):
-        done = in_processes(count, "study.toml", "--out", f"of {count}")
+    for count, start in ((2, in_processes), (3, in_forks)):
+        done = start(count, "study.toml", "--out", f"of {count}")
         assert done.returncode == 0, done.stderr
         assert rows(f"of {count}") == rows("robustness")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_ctrl_c_keeps_the_cells_and_says_so(nets, monkeypatch):
     monkeypatch.setenv("INTERRUPT", "yes")
     text = STUDY.replace(":net", ":interrupt").replace(":other", ":other")
@@ -144,6 +152,7 @@ def test_kill_9_at_random_moments_loses_nothing(nets):
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout.splitlines()[-1])
     assert record["kills"] == 20
+    assert record["in the midst"] > 0
     assert record["cells lost"] == 0
     assert record["same"]
 
@@ -227,6 +236,7 @@ def test_only_the_kinds_that_are_asked_for_are_measured(nets):
     ]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_picture_that_cannot_be_read_is_named(nets):
     Path("data/b/0.png").write_bytes(b"no picture")
     Path("data/b/1.png").write_bytes(b"no picture")
