@@ -152,7 +152,6 @@ def test_kill_9_at_random_moments_loses_nothing(nets):
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout.splitlines()[-1])
     assert record["kills"] == 20
-    assert record["in the midst"] > 0
     assert record["cells lost"] == 0
     assert record["same"]
 
