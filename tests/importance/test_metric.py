@@ -71,7 +71,7 @@ def in_processes(tmp_path_factory):
 
 @pytest.mark.parametrize("name", GROUPS)
 def test_processes_are_summed(in_processes, name):
-    data, groups = torch.load(in_processes / name), GROUPS[name]
+    data, groups = torch.load(in_processes / name, weights_only=True), GROUPS[name]
     importance = SpectralImportance(tiny_cnn(), num_bands=4, n_samples=1, num_classes=5)
     importance.update(*data)
     alone = importance.compute()
