@@ -12,8 +12,8 @@ OLDEST := $(VENV)-oldest
 unexport PYTHONPATH
 export PYTHONNOUSERSITE := 1
 
-# Two processes of one thread each. Each takes whole files from its end of the list, so that what a
-# file makes once is made once, and takes from the other when it has nothing left.
+# Two processes of one thread each. Each begins with one half of the list, so that nearly all that a
+# file makes once is made once, and takes from the other's half when it has nothing left.
 PYTEST := -m pytest -n 2 --dist worksteal
 FASHION ?= /usr/share/datasets/fashion-mnist
 
