@@ -91,10 +91,14 @@ class Evaluation:
         walk: The order of the rows.
         size: How many of them share a forward pass.
         limit: What the user said about that, for messages.
+
+    Attributes:
+        total (int): All rows.
     """
 
     def __init__(self, work: Work, walk: Walk, size: ChunkSize, limit: RowLimit) -> None:
         self._work, self._walk, self._size, self._limit = work, walk, size, limit
+        self.total = walk.remaining
         self._clock: Clock | None = None
 
     @property

@@ -44,8 +44,16 @@ def check_estimator(
 
     Raises:
         TypeError: A budget that is no integer, an estimator that is no string.
-        ValueError: An unknown estimator, one that does not go with the rest, a budget below 4.
+        ValueError: An unknown index or estimator, one that does not go with the rest, a budget
+            below 4.
     """
+    if index not in ("shapley", "banzhaf"):
+        raise ValueError(f"index must be 'shapley' or 'banzhaf', got {index!r}")
+    if n_samples is not None and index != "shapley":
+        raise ValueError(
+            f"n_samples={n_samples!r} counts orderings, which give Shapley values; use budget for "
+            f"index={index!r}"
+        )
     known = [name for name in ESTIMATORS if index == "shapley" or name != "orderings"]
     if estimator is not None and not isinstance(estimator, str):
         raise TypeError(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,10 +15,11 @@ from captum_spectral._arguments import (
     format_examples,
     format_inputs,
 )
-from captum_spectral._captum import BaselineType, TargetType, progress_bar
+from captum_spectral._captum import BaselineType, TargetType
 from captum_spectral._engine.chunk_size import ChunkSize, FixedSize, automatic_size
 from captum_spectral._engine.evaluation import Coalitions, Evaluation, RowLimit, Table
 from captum_spectral._engine.forward import Forward, as_results
+from captum_spectral._engine.resuming import Resuming
 from captum_spectral._engine.rows import Walk
 from captum_spectral._engine.signals import Signals
 from captum_spectral._engine.solving import check_interactions, estimator_for, expected
@@ -35,16 +35,6 @@ from captum_spectral.coalitions import (
 from captum_spectral.features.features import Features, assign
 
 __all__ = ["Game"]
-
-
-class _Unfinished(NamedTuple):
-    """An evaluation that an exception ended, and what it was of."""
-
-    coalitions: Coalitions
-    per_eval: int | None
-    state: str
-    work: Table
-    evaluation: Evaluation
 
 
 _MOST_LISTED = 64  # features of a coalition in an error
@@ -176,8 +166,7 @@ class Game:
         self.forward = Forward(
             forward_func, self.num_examples, device, target, additional_forward_args
         )
-        self._lock = threading.RLock()
-        self._unfinished: _Unfinished | None = None
+        self._resuming: Resuming[Table] = Resuming(self.forward)
 
     @property
     def forward_func(self) -> Callable[..., Any]:
@@ -377,18 +366,13 @@ class Game:
         if perturbations_per_eval is not None:
             perturbations_per_eval = check_count("perturbations_per_eval", perturbations_per_eval)
         limit = RowLimit("perturbations_per_eval", perturbations_per_eval, whole=1)
-        with self._lock:  # another thread would share the rows and parts that are held
-            work, evaluation = self._continued(coalitions, limit) or self._begun(
-                coalitions, limit, name_of or self._name_of
-            )
-            self._unfinished = None
-            try:
-                self._run(evaluation, coalitions.shape[-2], show_progress, description)
-            except BaseException:
-                state = self.forward.state()
-                if state is not None:
-                    self._unfinished = _Unfinished(coalitions, limit.value, state, work, evaluation)
-                raise
+        work = self._resuming.run(
+            coalitions,
+            limit.value,
+            lambda: self._begun(coalitions, limit, name_of or self._name_of),
+            show_progress=show_progress,
+            description=description,
+        )
         assert work.values is not None
         return work.values
 
@@ -401,33 +385,6 @@ class Game:
         walk = Walk(self.num_examples, coalitions.shape[-2], by_example=limit.value is None)
         size = self.chunk_size(None if limit.value is None else limit.value * self.num_examples)
         return work, Evaluation(work, walk, size, limit)
-
-    def _continued(
-        self, coalitions: Coalitions, limit: RowLimit
-    ) -> tuple[Table, Evaluation] | None:
-        """Return the evaluation that an exception ended, if it was of the same values."""
-        left = self._unfinished
-        if left is None or left.per_eval != limit.value:
-            return None
-        if left.state != self.forward.state():
-            return None
-        before = left.coalitions
-        if isinstance(before, Tensor) and isinstance(coalitions, Tensor):
-            same = before.device == coalitions.device and torch.equal(before, coalitions)
-        else:
-            same = before is coalitions
-        return (left.work, left.evaluation) if same else None
-
-    def _run(
-        self, evaluation: Evaluation, num_coalitions: int, show_progress: bool, description: str
-    ) -> None:
-        total = self.num_examples * num_coalitions
-        # Values and parts outlive the call; tensors of inference mode are of no use outside of it.
-        bar = progress_bar(show_progress, description, total)
-        with bar, torch.inference_mode(False), torch.no_grad():
-            if evaluation.remaining < total:
-                bar.update(total - evaluation.remaining)
-            evaluation.run(bar)
 
     def chunk_size(self, rows: int | None, gradients: bool = False) -> ChunkSize:
         """Decide how many rows share a forward pass: a number of rows, or the clock."""
@@ -463,7 +420,7 @@ class Game:
             )
         examples = format_examples(examples, len(weights), self.num_examples)
         of_players = weights[:, self.players.to(weights.device)]
-        with self._lock:
+        with self._resuming.lock:  # an evaluation would share the parts that are held
             rows = self.signals.weighted(of_players, examples)
         output = self.forward(rows, examples.to)
         as_results(output)  # refuses what no method could use, by its name

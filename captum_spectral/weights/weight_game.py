@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from captum_spectral._arguments import check_coalitions, check_count, format_examples, format_inputs
-from captum_spectral._captum import TargetType, progress_bar
+from captum_spectral._captum import TargetType
 from captum_spectral._engine.chunk_size import FixedSize
 from captum_spectral._engine.evaluation import Evaluation, NotFiniteError, RowLimit, Work
 from captum_spectral._engine.forward import Forward, as_results, first_not_finite
+from captum_spectral._engine.resuming import Resuming
 from captum_spectral._engine.rows import Chunk, Walk
 from captum_spectral._engine.solving import estimator_for
 from captum_spectral.coalitions import Estimator, PlayerEstimate
@@ -119,7 +120,7 @@ class WeightGame:
         self.names = self.change.names
         self.num_players = len(self.names)
         self.players = torch.arange(self.num_players)
-        self._unfinished: tuple[Tensor, int | None, str, _WeightTable, Evaluation] | None = None
+        self._resuming: Resuming[_WeightTable] = Resuming(self.forward)
 
     def _change_of(
         self,
@@ -182,34 +183,22 @@ class WeightGame:
             )
         if internal_batch_size is not None:
             internal_batch_size = check_count("internal_batch_size", internal_batch_size)
-        rows = coalitions.cpu().clone()
-        state = self.forward.state() or ""
-        left = self._unfinished
-        if (
-            left is not None
-            and torch.equal(left[0], rows)
-            and left[1] == internal_batch_size
-            and left[2] == state
-        ):
-            work, evaluation = left[3:]
-        else:
-            work = _WeightTable(self, rows)
-            walk = Walk(len(rows), self.num_examples, by_example=True)
-            size = FixedSize(internal_batch_size or self.num_examples)
-            limit = RowLimit("internal_batch_size", internal_batch_size, whole=self.num_examples)
-            evaluation = Evaluation(work, walk, size, limit)
-        self._unfinished = None
-        total = len(rows) * self.num_examples
-        bar = progress_bar(show_progress, description, total)
-        try:
-            with bar, torch.inference_mode(False), torch.no_grad():
-                bar.update(total - evaluation.remaining)
-                evaluation.run(bar)
-        except BaseException:
-            self._unfinished = rows, internal_batch_size, state, work, evaluation
-            raise
+        limit = RowLimit("internal_batch_size", internal_batch_size, whole=self.num_examples)
+        work = self._resuming.run(
+            coalitions,
+            internal_batch_size,
+            lambda: self._begun(coalitions.cpu().clone(), limit),
+            show_progress=show_progress,
+            description=description,
+        )
         assert work.values is not None
         return work.values.transpose(0, 1).contiguous()
+
+    def _begun(self, coalitions: Tensor, limit: RowLimit) -> tuple[_WeightTable, Evaluation]:
+        work = _WeightTable(self, coalitions)
+        walk = Walk(len(coalitions), self.num_examples, by_example=True)
+        size = FixedSize(limit.value or self.num_examples)
+        return work, Evaluation(work, walk, size, limit)
 
     def estimator(
         self,
@@ -235,6 +224,11 @@ class WeightGame:
         Raises:
             TypeError, ValueError: As :meth:`captum_spectral.Game.estimator`.
         """
+        if isinstance(prior, str) and prior == "energy":
+            raise ValueError(
+                "prior='energy' is of parts of an input; a change of weights takes 'flat' or "
+                "weights (P,)"
+            )
         return estimator_for(
             lambda: torch.ones(1, self.num_players, dtype=torch.float64),
             self.num_examples,
@@ -243,7 +237,7 @@ class WeightGame:
             generator,
             budget=budget,
             estimator=estimator,
-            prior="flat" if isinstance(prior, str) and prior == "energy" else prior,
+            prior=prior,
             index=index,
         )
 
