@@ -15,7 +15,7 @@ from captum_spectral.sources.pictures import Pictures, shipped_photographs
 from captum_spectral.studies.loading import Plan, batches
 from captum_spectral.studies.logits import logits_of
 from captum_spectral.weights import LayerResponse, WeightGame, layer_responses
-from captum_spectral.weights.changes import weights_of
+from captum_spectral.weights.changes import LayerChange
 
 __all__ = ["ComparedLayer", "Comparison", "ComparisonSettings", "compare"]
 
@@ -126,32 +126,36 @@ def compare(
             raise TypeError(f"{which.name} must be a torch.nn.Module, to compare its weights")
     assert isinstance(model.module, nn.Module)
     assert isinstance(baseline.module, nn.Module)
-    changed = weights_of(model.module, baseline.module)
     inputs, skipped = _read(model, pictures, settings, device)
     classes, other = (
         torch.cat([logits_of(each, x[None]).argmax(1) for x in inputs])
         for each in (model, baseline)
     )
     game = WeightGame(model.module, inputs, classes, baselines=baseline.module)
-    ends = torch.tensor([[False], [True]]).expand(2, game.num_players)
-    empty, full = game.evaluate(ends).to("cpu", torch.float64).unbind(1)
+    assert isinstance(game.change, LayerChange)
     exact = game.num_players <= settings.most_exact
     if exact:
-        values = game.solve(Exact(game.num_players), show_progress=settings.show_progress).values
+        solved = game.solve(Exact(game.num_players), show_progress=settings.show_progress)
+        values, empty, full = solved.values, solved.empty_value, solved.full_value
     else:
         values = _integrated(game, settings)
+        ends = torch.tensor([[False], [True]]).expand(2, game.num_players)
+        empty, full = game.evaluate(ends).unbind(1)
+    empty, full = (x.to("cpu", torch.float64) for x in (empty, full))
     change = full - empty
     count = len(change)
     responses = _responses(model.module, baseline.module, inputs[:1], settings.num_bands)
     layers = [
         ComparedLayer(
             name,
-            _relative_change(changed, name),
+            relative_change,
             float(values[:, i].mean()),
             float(values[:, i].std() / count**0.5),
             responses.get(name),
         )
-        for i, name in enumerate(game.names)
+        for i, (name, relative_change) in enumerate(
+            zip(game.names, game.change.relative_changes(), strict=True)
+        )
     ]
     return Comparison(
         layers=layers,
@@ -201,13 +205,6 @@ def _integrated(game: WeightGame, settings: ComparisonSettings) -> Tensor:
             )
             bar.update(1)
     return torch.cat(found).to("cpu", torch.float64)
-
-
-def _relative_change(changed: dict[str, tuple[Tensor, Tensor]], layer: str) -> float:
-    own = [pair for name, pair in changed.items() if name.rpartition(".")[0] == layer]
-    difference = sum(float((new - old).double().square().sum()) for old, new in own)
-    size = sum(float(old.double().square().sum()) for old, _ in own)
-    return (difference / size) ** 0.5 if size else float("inf")
 
 
 def _responses(

@@ -21,6 +21,7 @@ __all__ = [
     "check_layer",
     "default_size",
     "format_size",
+    "is_lazy",
     "is_quantised",
     "read_layer",
 ]
@@ -94,7 +95,7 @@ def check_layer(layer: object, name: str) -> nn.Module:
             f"{name} must be an nn.Conv1d, Conv2d, Conv3d, one of their transposed kinds or an "
             f"nn.Linear, got {kind}{fuse if isinstance(layer, _NormBase) else ''}"
         )
-    if isinstance(layer, LazyModuleMixin) and layer.has_uninitialized_params():
+    if is_lazy(layer):
         raise ValueError(f"{name} is a {kind} without weights yet; run one batch through it first")
     if parametrize.is_parametrized(layer):
         raise ValueError(
@@ -108,6 +109,11 @@ def check_layer(layer: object, name: str) -> nn.Module:
     if bad:
         raise ValueError(f"{name}.weight must be finite, got {bad} NaN or infinite values")
     return layer
+
+
+def is_lazy(layer: object) -> bool:
+    """Return whether a layer has no weights yet."""
+    return isinstance(layer, LazyModuleMixin) and layer.has_uninitialized_params()  # type: ignore[misc]
 
 
 def is_quantised(layer: object) -> bool:

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
+from torch.nn.utils import parametrize
 
 from captum_spectral._arguments import check_count
 from captum_spectral.features.features import Features
 from captum_spectral.features.fourier import FourierBands
+from captum_spectral.weights._layers import is_lazy, is_quantised
 
 __all__ = ["BandChange", "Change", "LayerChange", "SingularChange", "weights_of"]
 
@@ -82,20 +83,20 @@ def weights_of(
         raise ValueError("baselines must differ from the model, and all floating weights are equal")
     # Parameters come before buffers; a module's belong together, in the order of the modules.
     order = {name: place for place, (name, _) in enumerate(model.named_modules())}
-    return dict(sorted(changed.items(), key=lambda item: order[item[0].rpartition(".")[0]]))
+    return dict(sorted(changed.items(), key=lambda item: order[_owner(item[0])]))
 
 
 def _tensors(module: nn.Module, argument: str) -> dict[str, Tensor]:
     """Return all weights and buffers of a module by name, those that it does not save, too."""
     for name, child in module.named_modules():
         which = f"{argument}: {name or 'the model'} ({type(child).__name__})"
-        if any(isinstance(own, UninitializedTensorMixin) for own in child.parameters(False)):
+        if is_lazy(child):
             raise ValueError(f"{which} is lazy; run the model once first")
-        if hasattr(child, "parametrizations"):
+        if parametrize.is_parametrized(child):
             raise ValueError(
                 f"{which} is parametrised; use torch.nn.utils.parametrize.remove_parametrizations"
             )
-        if type(child).__module__.startswith(("torch.ao.nn", "torch.nn.quantized")):
+        if is_quantised(child):
             raise ValueError(f"{which} holds packed integers; dequantise it first")
     return {
         **dict(module.named_parameters()),
@@ -135,9 +136,9 @@ class LayerChange(Change):
     ) -> None:
         self._changed = changed
         if players is None:
-            owners = list(dict.fromkeys(name.rpartition(".")[0] for name in changed))
+            owners = list(dict.fromkeys(map(_owner, changed)))
             self.names = tuple(owner or "(the model itself)" for owner in owners)
-            self._player = {n: owners.index(n.rpartition(".")[0]) for n in changed}
+            self._player = {name: owners.index(_owner(name)) for name in changed}
             return
         missing = [name for name in changed if name not in players]
         if missing:
@@ -164,6 +165,19 @@ class LayerChange(Change):
         if gates.requires_grad:
             _as_weights(model, weights)
         return functional_call(model, weights, arguments)
+
+    def relative_changes(self) -> list[float]:
+        """Return the norm of each part over that of the baseline's tensors in it."""
+        squares = torch.zeros(2, len(self.names), dtype=torch.float64)
+        for name, (old, new) in self._changed.items():
+            for row, x in zip(squares, (new - old, old), strict=True):
+                row[self._player[name]] += float(x.double().square().sum())
+        return (squares[0] / squares[1]).sqrt().tolist()  # infinite where there was nothing
+
+
+def _owner(name: str) -> str:
+    """Return the module that a tensor belongs to."""
+    return name.rpartition(".")[0]
 
 
 def _as_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
@@ -201,7 +215,7 @@ class _OneLayer(Change):
     def __init__(
         self, model: nn.Module, changed: dict[str, tuple[Tensor, Tensor]], layer: str | None
     ) -> None:
-        layers = list(dict.fromkeys(name.rpartition(".")[0] for name in changed))
+        layers = list(dict.fromkeys(map(_owner, changed)))
         if layer is None and len(layers) == 1:
             layer = layers[0]
         if layer not in layers:
@@ -215,7 +229,7 @@ class _OneLayer(Change):
         self.changed = {
             name.removeprefix(prefix): pair
             for name, pair in changed.items()
-            if name.rpartition(".")[0] == layer
+            if _owner(name) == layer
         }
         self._prefix = prefix
         if "weight" not in self.changed or self.changed["weight"][0].dim() < 2:
@@ -281,8 +295,9 @@ class BandChange(_OneLayer):
 
     .. math:: y = \mathrm{layer}(x; W_0) + \sum_b g_b\, \mathrm{layer}(P_b x; \Delta)
 
-    The layer itself is called twice with exchanged weights, so that its stride, its padding and
-    whatever a subclass does stay right. A change of its bias belongs to the lowest band.
+    The model runs on the baseline's weights of the layer, and a hook calls the layer once more on
+    the bands with the change as its weights, so that its stride, its padding and whatever a
+    subclass does stay right. A change of its bias belongs to the lowest band.
 
     Args:
         model: Whose.
@@ -325,40 +340,40 @@ class BandChange(_OneLayer):
         self._ids = self._features.ids(seen[0][:1])
         self._players = self._features.of_coefficients(self._ids).unique().cpu()
         self.names = tuple(f"band {int(b)}" for b in self._players)
+        self._old = self.full({name: old for name, (old, _) in self.changed.items()})
+        self._change = {name: new - old for name, (old, new) in self.changed.items()}
+        if self.module.bias is not None:  # the layer adds its own unless it is given another
+            self._change.setdefault("bias", torch.zeros_like(self.module.bias))
 
     def run(self, model: nn.Module, gates: Tensor, arguments: tuple[Any, ...]) -> Any:
         """Run the model, whose layer sees the change only in the bands that are on."""
-        old = {name: pair[0] for name, pair in self.changed.items()}
-        change = {name: new - was for name, (was, new) in self.changed.items()}
-        unchanged = dict(self.module.named_parameters()) | dict(self.module.named_buffers())
-        if "bias" in unchanged:
-            bias = change.get("bias", torch.zeros_like(unchanged["bias"]))
-            change["bias"] = gates[0].to(bias) * bias
+        if not gates.requires_grad and bool((gates == 1).all()):
+            return model(*arguments)  # to the last bit
+        change = dict(self._change)
+        if "bias" in change:
+            change["bias"] = gates[0].to(change["bias"]) * change["bias"]
         inside = threading.local()
 
-        def replaced(module: nn.Module, given: tuple[Any, ...], output: Tensor) -> Tensor | None:
+        def add_change(module: nn.Module, given: tuple[Any, ...], output: Tensor) -> Tensor | None:
             if getattr(inside, "on", False):
                 return None
             inside.on = True
             try:
-                own = gates.to(given[0])
-                if not own.requires_grad and bool((own == 1).all()):
-                    return None  # the model itself, to the last bit
-                kept: Tensor = functional_call(module, old, given)
-                if not own.requires_grad and not bool(own.any()):
-                    return kept
-                part = self._bands(given[0], own)
+                part = self._bands(given[0], gates.to(given[0]))
                 more: Tensor = functional_call(module, change, (part, *given[1:]))
-                return kept + more
+                return output + more
             finally:
                 inside.on = False
 
         with self._lock:  # another thread's forward pass would meet the hook
-            handle = self.module.register_forward_hook(replaced)
+            handle = None
+            if gates.requires_grad or bool(gates.any()):
+                handle = self.module.register_forward_hook(add_change)
             try:
-                return model(*arguments)
+                return functional_call(model, self._old, arguments)
             finally:
-                handle.remove()
+                if handle is not None:
+                    handle.remove()
 
     def _bands(self, x: Tensor, gates: Tensor) -> Tensor:
         """Return the sum of the bands of ``x``, weighted by ``gates``."""

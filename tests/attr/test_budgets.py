@@ -260,3 +260,16 @@ def test_orderings_give_no_banzhaf_values():
 def test_a_budget_beyond_two_to_the_sixteen_may_be_exact():
     game = BandGame(tiny_cnn(1), torch.rand(1, 1, 64, 64).double(), 0, num_bands=17)
     assert game.estimator(budget=2**17).coalitions.shape == (2**17, 17)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_samples": 3, "index": "banzhaf"}, "n_samples=3 counts orderings, which give Shapley"),
+        ({"index": "owen"}, "index must be 'shapley' or 'banzhaf', got 'owen'"),
+    ],
+)
+def test_an_index_is_never_taken_for_another(arguments, message):
+    game = BandGame(tiny_cnn(1), X, 0, num_bands=3)
+    with pytest.raises(ValueError, match=message):
+        game.estimator(**arguments)

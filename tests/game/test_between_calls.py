@@ -98,6 +98,15 @@ def test_what_is_unchanged_goes_on():
     assert counting.rows == 3 * 2**4
 
 
+def test_coalitions_that_change_in_place_are_others():
+    game = BandGame(Interrupted(tiny_cnn(1)), X, 1, num_bands=4)
+    coalitions = ALL.clone()
+    with pytest.raises(KeyboardInterrupt):
+        game.values_of(coalitions, 1)
+    coalitions.logical_not_()
+    assert torch.equal(game.values_of(coalitions, 1), expected().flip(1))
+
+
 def test_a_repaired_function_may_give_one_output_per_row():
     number = True
 

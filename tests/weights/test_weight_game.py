@@ -282,3 +282,16 @@ def test_gates_and_coalitions_of_another_shape_are_refused():
         game.evaluate(torch.ones(3, 2, 4, dtype=torch.bool))
     with pytest.raises(ValueError, match="the estimator is for 3 players, and this game has 4"):
         game.solve(Exact(3))
+
+
+def test_the_size_of_a_change_is_that_of_all_its_tensors():
+    model, other = nn.Linear(4, 3).eval(), nn.Linear(4, 3).eval()
+    game = WeightGame(model, torch.rand(2, 4), baselines=other)
+    assert game.names == ("(the model itself)",)
+    old, new = (torch.cat([p.detach().flatten() for p in m.parameters()]) for m in (other, model))
+    assert game.change.relative_changes() == pytest.approx([float((new - old).norm() / old.norm())])
+
+
+def test_energies_are_of_inputs_and_not_of_weights():
+    with pytest.raises(ValueError, match=r"prior='energy' is of parts of an input"):
+        WeightShapley(MODEL).attribute(inputs(), 1, baselines=OTHER, budget=6, prior="energy")
