@@ -10,7 +10,7 @@ from torch import Tensor
 from captum_spectral._arguments import check_count
 from captum_spectral._captum import format_output, is_tuple
 from captum_spectral._engine.solving import check_estimator
-from captum_spectral.coalitions import Estimator
+from captum_spectral.coalitions import Estimator, PlayerEstimate
 from captum_spectral.features.features import paint_ids
 from captum_spectral.game import BandGame
 from captum_spectral.weights.weight_game import WeightGame
@@ -44,8 +44,20 @@ class Solver:
         self._n_samples, self._estimator, self._prior = n_samples, estimator, prior
         self._generator, self._index = generator, index
 
-    def of(self, game: BandGame | WeightGame) -> Estimator:
-        """Return the estimator for a game."""
+    def solve(
+        self,
+        game: BandGame | WeightGame,
+        rows_at_once: int | None,
+        show_progress: bool,
+        description: str,
+    ) -> PlayerEstimate:
+        """Solve a game; values and errors are rounded to the dtype of its values."""
+        found = game.solve(self._estimator_of(game), rows_at_once, show_progress, description)
+        # Rounded on the CPU: not every device has float64.
+        phi, error = (x.to(found.full_value.dtype) for x in (found.values, found.standard_error))
+        return found._replace(values=phi, standard_error=error)
+
+    def _estimator_of(self, game: BandGame | WeightGame) -> Estimator:
         num_players = len(game.players)
         if (
             self._few

@@ -18,6 +18,7 @@ from captum_spectral._captum import (
 )
 from captum_spectral._engine.forward import gradients
 from captum_spectral.attr._at_boundary import AtBoundary, BoundaryOptions, Score, Scored
+from captum_spectral.attr._synchronous import Synchronous
 from captum_spectral.boundary.search import BoundarySearch, SearchMethod
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class _Options(BoundaryOptions, total=False):
     method: Quadrature
 
 
-class BoundaryIntegratedGradients(GradientAttribution):  # type: ignore[misc]
+class BoundaryIntegratedGradients(Synchronous, GradientAttribution):  # type: ignore[misc]
     r"""Integrated gradients from the nearest decision boundary to the input.
 
     The baseline of integrated gradients is the closest point :math:`x'` that the model takes for
@@ -232,10 +233,6 @@ class BoundaryIntegratedGradients(GradientAttribution):  # type: ignore[misc]
     def has_convergence_delta(self) -> bool:
         """True: the delta is the error of the quadrature."""
         return True
-
-    def attribute_future(self) -> None:
-        """Not implemented, as in most of Captum."""
-        raise NotImplementedError(f"attribute_future is not implemented for {type(self).__name__}")
 
 
 def _gradients(

@@ -17,6 +17,7 @@ from captum_spectral._captum import (
 )
 from captum_spectral._engine.forward import gradients
 from captum_spectral.attr._at_boundary import AtBoundary, BoundaryOptions, Score, Scored
+from captum_spectral.attr._synchronous import Synchronous
 from captum_spectral.boundary.search import BoundarySearch, SearchMethod
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["BoundarySaliency"]
 
 
-class BoundarySaliency(GradientAttribution):  # type: ignore[misc]
+class BoundarySaliency(Synchronous, GradientAttribution):  # type: ignore[misc]
     r"""The gradient at the nearest decision boundary: what the decision is sensitive to.
 
     A gradient at :math:`x` describes the linear region of :math:`x`; what decides about the class
@@ -161,10 +162,6 @@ class BoundarySaliency(GradientAttribution):  # type: ignore[misc]
     def multiplies_by_inputs(self) -> bool:
         """False: a slope."""
         return False
-
-    def attribute_future(self) -> None:
-        """Not implemented, as in most of Captum."""
-        raise NotImplementedError(f"attribute_future is not implemented for {type(self).__name__}")
 
 
 def _slopes(scored: Scored, points: Tensor, examples: Tensor, max_rows: int | None) -> Tensor:

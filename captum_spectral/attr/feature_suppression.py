@@ -22,6 +22,7 @@ from captum_spectral._captum import (
 from captum_spectral._engine.averages import GradientAverage
 from captum_spectral._engine.evaluation import Evaluation, RowLimit
 from captum_spectral._engine.rows import Walk
+from captum_spectral.attr._synchronous import Synchronous
 from captum_spectral.features.choice import features_of
 from captum_spectral.features.features import Features
 from captum_spectral.game import Game
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["FeatureSuppression"]
 
 
-class FeatureSuppression(GradientAttribution):  # type: ignore[misc]
+class FeatureSuppression(Synchronous, GradientAttribution):  # type: ignore[misc]
     r"""The gradient averaged over samples that lack random features of the input.
 
     The features are groups of pixels, or frequency bands. A sample keeps every feature with
@@ -314,10 +315,6 @@ class FeatureSuppression(GradientAttribution):  # type: ignore[misc]
         if return_confidence:
             results.append(average.confidence.mean("confidence"))
         return results[0] if len(results) == 1 else tuple(results)
-
-    def attribute_future(self) -> None:
-        """Not implemented, as in most of Captum."""
-        raise NotImplementedError(f"attribute_future is not implemented for {type(self).__name__}")
 
 
 def _check_samples(n_samples: object, return_standard_error: bool) -> int:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from captum_spectral._arguments import check_count
 from captum_spectral._captum import BaselineType, TargetType, log_usage
+from captum_spectral.attr._synchronous import Synchronous
 from captum_spectral.attr._values import Solver, in_form
 from captum_spectral.features.features import Features
 from captum_spectral.game import BandGame
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["SpectralBanzhaf"]
 
 
-class SpectralBanzhaf(PerturbationAttribution):  # type: ignore[misc]
+class SpectralBanzhaf(Synchronous, PerturbationAttribution):  # type: ignore[misc]
     r"""Banzhaf values of the frequency bands of an input: what a band adds to a random half.
 
     The game is that of :class:`~captum_spectral.SpectralShapley`. A band is worth what it adds on
@@ -209,19 +210,12 @@ class SpectralBanzhaf(PerturbationAttribution):  # type: ignore[misc]
             spectral_dims=spectral_dims,
             features=features,
         )
-        estimate = game.solve(
-            solver.of(game),
-            perturbations_per_eval,
-            show_progress,
-            description=f"{self.get_name()} attribution",
-        )
-        # Rounded on the CPU: not every device has float64.
-        dtype = estimate.full_value.dtype
-        values = in_form(estimate.values.to(dtype), game, inputs, return_input_shape)
+        description = f"{self.get_name()} attribution"
+        found = solver.solve(game, perturbations_per_eval, show_progress, description)
+        values = in_form(found.values, game, inputs, return_input_shape)
         if not return_standard_error:
             return values
-        error = in_form(estimate.standard_error.to(dtype), game, inputs, return_input_shape)
-        return values, error
+        return values, in_form(found.standard_error, game, inputs, return_input_shape)
 
     @property
     def multiplies_by_inputs(self) -> bool:
@@ -231,7 +225,3 @@ class SpectralBanzhaf(PerturbationAttribution):  # type: ignore[misc]
     def has_convergence_delta(self) -> bool:
         """False: Banzhaf values sum to nothing that is known."""
         return False
-
-    def attribute_future(self) -> None:
-        """Not implemented, as in most of Captum."""
-        raise NotImplementedError(f"attribute_future is not implemented for {type(self).__name__}")

@@ -12,6 +12,7 @@ from torch import Tensor
 from captum_spectral._arguments import check_count
 from captum_spectral._captum import BaselineType, TargetType, log_usage
 from captum_spectral._engine.solving import check_interactions
+from captum_spectral.attr._synchronous import Synchronous
 from captum_spectral.coalitions import (
     InteractionResult,
     among_all,
@@ -25,7 +26,7 @@ from captum_spectral.game import BandGame
 __all__ = ["SpectralInteractions"]
 
 
-class SpectralInteractions(PerturbationAttribution):  # type: ignore[misc]
+class SpectralInteractions(Synchronous, PerturbationAttribution):  # type: ignore[misc]
     r"""Interactions of the frequency bands of an input: which bands act together.
 
     The game is that of :class:`~captum_spectral.SpectralShapley`. Two bands interact by what the
@@ -190,7 +191,3 @@ class SpectralInteractions(PerturbationAttribution):  # type: ignore[misc]
     def has_convergence_delta(self) -> bool:
         """False: interactions of most indices sum to nothing that is known."""
         return False
-
-    def attribute_future(self) -> None:
-        """Not implemented, as in most of Captum."""
-        raise NotImplementedError(f"attribute_future is not implemented for {type(self).__name__}")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from captum_spectral._arguments import check_count
 from captum_spectral._captum import BaselineType, TargetType, log_usage
+from captum_spectral.attr._synchronous import Synchronous
 from captum_spectral.attr._values import Solver, gap_of, in_form
 from captum_spectral.features.features import Features
 from captum_spectral.features.painting import unpaint_ids
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["SpectralShapley"]
 
 
-class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
+class SpectralShapley(Synchronous, PerturbationAttribution):  # type: ignore[misc]
     r"""Shapley values of the frequency bands of an input: which frequencies the output rests on.
 
     The input :math:`x` and the baseline :math:`b` are split into :math:`M` bands of their Fourier
@@ -309,21 +310,14 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
             spectral_dims=spectral_dims,
             features=features,
         )
-        estimate = game.solve(
-            solver.of(game),
-            perturbations_per_eval,
-            show_progress,
-            description=f"{self.get_name()} attribution",
-        )
-        # Rounded on the CPU: not every device has float64.
-        dtype = estimate.full_value.dtype
-        phi, error = (x.to(dtype) for x in (estimate.values, estimate.standard_error))
-        results = [in_form(phi, game, inputs, return_input_shape)]
+        description = f"{self.get_name()} attribution"
+        found = solver.solve(game, perturbations_per_eval, show_progress, description)
+        results = [in_form(found.values, game, inputs, return_input_shape)]
         if return_convergence_delta:
-            gap = gap_of(phi, estimate.full_value, estimate.empty_value)
-            results.append(gap.to(estimate.full_value.device))
+            gap = gap_of(found.values, found.full_value, found.empty_value)
+            results.append(gap.to(found.full_value.device))
         if return_standard_error:
-            results.append(in_form(error, game, inputs, return_input_shape))
+            results.append(in_form(found.standard_error, game, inputs, return_input_shape))
         return results[0] if len(results) == 1 else tuple(results)
 
     @property
@@ -402,7 +396,3 @@ class SpectralShapley(PerturbationAttribution):  # type: ignore[misc]
         else:
             bands = tensors[0]
         return gap_of(bands.detach().cpu(), ends[:, 1], ends[:, 0]).to(ends.device)
-
-    def attribute_future(self) -> None:
-        """Not implemented, as in most of Captum."""
-        raise NotImplementedError(f"attribute_future is not implemented for {type(self).__name__}")

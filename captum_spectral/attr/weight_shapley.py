@@ -10,6 +10,7 @@ from captum.attr import Attribution
 from torch import Tensor, nn
 
 from captum_spectral._captum import TargetType, log_usage
+from captum_spectral.attr._synchronous import Synchronous
 from captum_spectral.attr._values import Solver, gap_of
 from captum_spectral.features.features import Features
 from captum_spectral.weights.weight_game import WeightGame
@@ -17,7 +18,7 @@ from captum_spectral.weights.weight_game import WeightGame
 __all__ = ["WeightShapley"]
 
 
-class WeightShapley(Attribution):  # type: ignore[misc]
+class WeightShapley(Synchronous, Attribution):  # type: ignore[misc]
     r"""Shapley values of the parts of a change of weights: what made two models differ.
 
     The model's weights less the baselines' are a sum of parts :math:`\Delta_i` (layers, or bands
@@ -127,19 +128,14 @@ class WeightShapley(Attribution):  # type: ignore[misc]
             num_groups=num_groups,
             additional_forward_args=additional_forward_args,
         )
-        estimate = game.solve(
-            solver.of(game),
-            internal_batch_size,
-            show_progress,
-            description=f"{self.get_name()} attribution",
-        )
-        dtype, device = estimate.full_value.dtype, estimate.full_value.device
-        phi, error = (x.to(dtype) for x in (estimate.values, estimate.standard_error))
-        results = [phi.to(device)]
+        description = f"{self.get_name()} attribution"
+        found = solver.solve(game, internal_batch_size, show_progress, description)
+        results = [found.values]
         if return_convergence_delta:
-            results.append(gap_of(phi, estimate.full_value, estimate.empty_value).to(device))
+            results.append(gap_of(found.values, found.full_value, found.empty_value))
         if return_standard_error:
-            results.append(error.to(device))
+            results.append(found.standard_error)
+        results = [x.to(found.full_value.device) for x in results]
         return results[0] if len(results) == 1 else tuple(results)
 
     @property
@@ -150,7 +146,3 @@ class WeightShapley(Attribution):  # type: ignore[misc]
     def has_convergence_delta(self) -> bool:
         """True: the delta is the efficiency gap, 0 to rounding."""
         return True
-
-    def attribute_future(self) -> None:
-        """Not implemented, as in most of Captum."""
-        raise NotImplementedError(f"attribute_future is not implemented for {type(self).__name__}")
