@@ -19,6 +19,7 @@ from captum_spectral.coalitions import (
     relevance_from,
     sample_orderings,
 )
+from captum_spectral.coalitions.semivalues import check_index
 
 __all__ = ["check_estimator", "check_interactions", "estimator_for", "expected"]
 
@@ -47,8 +48,7 @@ def check_estimator(
         ValueError: An unknown index or estimator, one that does not go with the rest, a budget
             below 4.
     """
-    if index not in ("shapley", "banzhaf"):
-        raise ValueError(f"index must be 'shapley' or 'banzhaf', got {index!r}")
+    check_index(index)
     if n_samples is not None and index != "shapley":
         raise ValueError(
             f"n_samples={n_samples!r} counts orderings, which give Shapley values; use budget for "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -169,53 +168,42 @@ class _Playing(Estimator):
     """Solves the game of those who play, example by example where they are not the same."""
 
     def __init__(self, parts: list[_Part], num_players: int, num_sets: int) -> None:
-        self.parts, self._num_players, self._num_sets = parts, num_players, num_sets
-        if len(parts) == 1:
-            self.coalitions = self._of(parts[0])
-            return
-        most = max(len(part.estimator.coalitions) for part in parts)
-        num_examples = sum(len(part.examples) for part in parts)
-        self.coalitions = torch.zeros(num_examples, most, num_players, dtype=torch.bool)
-        for part in parts:
-            own = self._of(part)
-            self.coalitions[part.examples, : len(own)] = own
-            self.coalitions[part.examples, len(own) :] = own[0]  # said twice where others go on
-
-    def _of(self, part: _Part) -> Tensor:
-        return among_all(part.estimator.coalitions, part.players, self._num_players)
+        self.parts, self._num_sets = parts, num_sets
+        own = [among_all(p.estimator.coalitions, p.players, num_players) for p in parts]
+        self.coalitions = own[0]  # shared by all examples
+        if len(parts) > 1:
+            # Each example its own; where others go on, the grand coalition is said once more.
+            most = max(map(len, own))
+            self.coalitions = torch.empty(
+                sum(len(p.examples) for p in parts), most, num_players, dtype=torch.bool
+            )
+            for part, rows in zip(parts, own, strict=True):
+                more = rows[:1].expand(most - len(rows), -1)
+                self.coalitions[part.examples] = torch.cat([rows, more])
 
     def estimate(self, values: Tensor) -> PlayerEstimate:
         if len(self.parts) == 1:
-            part = self.parts[0]
-            found = part.estimator.estimate(values)
-            return found._replace(
-                values=among_all(found.values, part.places, self._num_sets),
-                standard_error=among_all(found.standard_error, part.places, self._num_sets),
-            )
-        if len(values) != self.coalitions.shape[0]:
+            return self._of(self.parts[0], values)
+        if len(values) != len(self.coalitions):
             raise ValueError(
                 "forward_func gives one number per batch, and some examples have features that are "
                 "the same in input and baseline, others not: give examples one by one, or n_samples"
             )
-        merged: list[Tensor] | None = None
-        degrees = math.inf
-        for part in self.parts:
-            own = values[part.examples.to(values.device)]
-            found = part.estimator.estimate(own[:, : len(part.estimator.coalitions)])
-            degrees = min(degrees, found.degrees_of_freedom)  # of the least certain one
-            pieces = [
-                among_all(found.values, part.places, self._num_sets),
-                among_all(found.standard_error, part.places, self._num_sets),
-                found.full_value,
-                found.empty_value,
-            ]
-            if merged is None:
-                merged = [x.new_empty(len(values), *x.shape[1:]) for x in pieces]
-            for whole, piece in zip(merged, pieces, strict=True):
-                whole[part.examples.to(whole.device)] = piece
-        assert merged is not None
-        phi, error, full, empty = merged
-        return PlayerEstimate(phi, error, full, empty, degrees)
+        found = [self._of(p, values[p.examples.to(values.device)]) for p in self.parts]
+        order = torch.cat([p.examples for p in self.parts]).argsort()
+        merged = [
+            torch.cat(x)[order.to(x[0].device)] for x in zip(*(f[:4] for f in found), strict=True)
+        ]
+        degrees = min(f.degrees_of_freedom for f in found)  # of the least certain one
+        return PlayerEstimate(merged[0], merged[1], merged[2], merged[3], degrees)
+
+    def _of(self, part: _Part, values: Tensor) -> PlayerEstimate:
+        """Return what the values of the examples of a part say of all players."""
+        found = part.estimator.estimate(values[:, : len(part.estimator.coalitions)])
+        return found._replace(
+            values=among_all(found.values, part.places, self._num_sets),
+            standard_error=among_all(found.standard_error, part.places, self._num_sets),
+        )
 
 
 def _interactions(

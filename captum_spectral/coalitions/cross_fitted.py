@@ -6,20 +6,19 @@ import torch
 from torch import Tensor
 
 from captum_spectral.coalitions.estimator import Estimator, PlayerEstimate
-from captum_spectral.coalitions.gaussian_process import odd_matrix
+from captum_spectral.coalitions.gaussian_process import default_candidate, groups, odd_matrix
 from captum_spectral.coalitions.pairs import (
     fewest_leverage_pairs,
     leverage_pairs,
     odd_part,
     with_ends,
 )
-from captum_spectral.coalitions.prior import prior_of, relevance_of
+from captum_spectral.coalitions.prior import GamePrior, relevance_of
 from captum_spectral.coalitions.semivalues import semivalue_of
 
 __all__ = ["CrossFitted"]
 
 _FOLDS = 10
-_NOISE = 0.03
 
 
 class CrossFitted(Estimator):
@@ -91,6 +90,10 @@ class CrossFitted(Estimator):
         self._relevance = relevance
         self._semivalue = semivalue_of(index, num_players)
         self._held_out = self._folds()
+        weights = self._semivalue.of_pairs(self._members)  # (n + 1, M)
+        # Of what the guess of each fold misses, and of its squares in the variance.
+        self._weights = [weights * self._counts(fold)[:, None] for fold in self._held_out]
+        self._uncertain = weights.square() * self._unseen()[:, None]
 
     def _folds(self) -> Tensor:
         """Say which pairs each fold holds out, ``(F, n + 1)``: some of every incomplete size.
@@ -111,38 +114,34 @@ class CrossFitted(Estimator):
         Args:
             values: ``(B, 2 n + 2, *outputs)``, the values of ``coalitions``.
         """
-        odd = odd_part(values)
-        d = odd.flatten(2) if odd.dim() > 2 else odd[..., None]  # (n + 1, B, O)
+        odd = odd_part(values)  # (n + 1, B, *outputs)
         relevance = relevance_of(self._relevance, len(values))
-        if relevance is None or len(relevance) == 1:
-            phi, error = self._of_group(d.flatten(1), None if relevance is None else relevance[0])
-        else:
-            found = [self._of_group(d[:, b], own) for b, own in enumerate(relevance)]
-            phi, error = (torch.cat(part) for part in zip(*found, strict=True))
+        candidate = default_candidate(relevance is not None)
+        found = [
+            self._under(candidate.prior(self._members.shape[1], own), odd[:, examples].flatten(1))
+            for examples, own in groups(candidate, relevance, len(values))
+        ]
         shape = (*odd.shape[1:], self._members.shape[1])
-        return PlayerEstimate(phi.reshape(shape), error.reshape(shape), values[:, 0], values[:, 1])
+        phi, error = (torch.cat(part).reshape(shape) for part in zip(*found, strict=True))
+        return PlayerEstimate(phi, error, values[:, 0], values[:, 1])
 
-    def _of_group(self, d: Tensor, relevance: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return values and standard errors ``(C, M)`` from d ``(n + 1, C)``, under one prior."""
-        num_players = self._members.shape[1]
-        prior = prior_of(num_players, relevance, 0.4 if relevance is None else 1.6, _NOISE)
+    def _under(self, prior: GamePrior, d: Tensor) -> tuple[Tensor, Tensor]:
+        """Return values and standard errors ``(C, M)`` from d ``(n + 1, C)``, under a prior."""
         matrix = odd_matrix(prior, self._members)
         kernel = prior.odd_kernel(self._members, self._members)
         covariance = prior.odd_covariance(self._members, self._semivalue, smooth=True)
-        weights = self._semivalue.of_pairs(self._members)  # (n + 1, M)
-        total = d.new_zeros(d.shape[1], num_players)
+        total = d.new_zeros(d.shape[1], self._members.shape[1])
         squares = torch.zeros_like(d)
-        for held_out in self._held_out:
+        for held_out, weights in zip(self._held_out, self._weights, strict=True):
             seen = ~held_out
             factor = torch.linalg.cholesky(matrix[seen][:, seen])
             solved = torch.cholesky_solve(d[seen], factor)
             missed = d - kernel[:, seen] @ solved  # (n + 1, C)
             total += solved.T @ covariance[seen]
-            total += missed.T @ (weights * self._counts(held_out)[:, None])
+            total += missed.T @ weights
             squares[held_out] += missed[held_out].square()
         mean_squares = squares / self._held_out.sum(0).clamp(min=1)[:, None]
-        variance = mean_squares.T @ (weights.square() * self._unseen()[:, None])
-        return total / len(self._held_out), variance.sqrt()
+        return total / len(self._held_out), (mean_squares.T @ self._uncertain).sqrt()
 
     def _counts(self, held_out: Tensor) -> Tensor:
         """Say for how many pairs each one stands in a fold, ``(n + 1,)``: 1 if it was seen."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from captum_spectral.coalitions.estimator import Estimator, PlayerEstimate
+from captum_spectral.coalitions.semivalues import check_index
 
 __all__ = [
     "MAX_EXACT_ROWS",
@@ -46,7 +47,7 @@ class Exact(Estimator):
         most_rows: A limit that keeps from waiting for ever. Default: ``2^16``
 
     Raises:
-        ValueError: More than ``most_rows`` coalitions.
+        ValueError: More than ``most_rows`` coalitions, an unknown index.
 
     Example::
 
@@ -60,6 +61,7 @@ class Exact(Estimator):
     def __init__(
         self, num_players: int, index: str = "shapley", most_rows: int = MAX_EXACT_ROWS
     ) -> None:
+        check_index(index)
         check_exact(num_players, most_rows)
         self.coalitions = all_coalitions(num_players)
         self._from_table = shapley_from_table if index == "shapley" else banzhaf_from_table

@@ -23,7 +23,6 @@ _FEWEST_TO_CHOOSE = 31
 _MOST_TO_CHOOSE = 512
 _SCALES = (0.1, 0.4, 1.6, 3.2)
 _NOISES = (0.003, 0.03)
-_DEFAULT_NOISE = 0.03
 _PAIRS_BEYOND_PLAYERS = 4  # that free main effects need
 
 
@@ -116,6 +115,11 @@ class GaussianProcess(Estimator):
         return PlayerEstimate(phi, error, values[:, 0], values[:, 1])
 
 
+def default_candidate(differ: bool) -> Candidate:
+    """Return the prior for few pairs: of players whose relevance is known, or who are alike."""
+    return Candidate(differ, 1.6 if differ else 0.4, 0.03)
+
+
 def candidates(num_pairs: int, differ: bool, pairs_of_free: int) -> list[Candidate]:
     """List the priors to choose from; the first is the default.
 
@@ -124,7 +128,7 @@ def candidates(num_pairs: int, differ: bool, pairs_of_free: int) -> list[Candida
         differ: It is known how much players are expected to matter.
         pairs_of_free: From so many pairs on the main effects may be free.
     """
-    default = Candidate(differ, 1.6 if differ else 0.4, _DEFAULT_NOISE)
+    default = default_candidate(differ)
     if num_pairs < _FEWEST_TO_CHOOSE:
         return [default]
     more = [
@@ -160,7 +164,7 @@ def values_under_chosen_prior(
     choice = _chosen(d, members, priors, relevance, posterior=posterior, seed=seed)
     values: Tensor | None = None
     for c, candidate in enumerate(priors):
-        for examples, own in _groups(candidate, relevance, d.shape[1]):
+        for examples, own in groups(candidate, relevance, d.shape[1]):
             here = choice[examples] == c  # (b, O)
             if not here.any():
                 continue
@@ -192,7 +196,7 @@ def _chosen(
         members, d = members[some], d[some]
     least = torch.full(d.shape[1:], math.inf, dtype=torch.float64)
     for c, candidate in enumerate(priors):
-        for examples, own in _groups(candidate, relevance, d.shape[1]):
+        for examples, own in groups(candidate, relevance, d.shape[1]):
             left_out = posterior(candidate, own, members).left_out(d[:, examples].flatten(1))
             score = left_out[0].reshape(-1, d.shape[2])
             better = score < least[examples]
@@ -294,7 +298,7 @@ def odd_matrix(prior: GamePrior, members: Tensor) -> Tensor:
     return prior.odd_kernel(members, members) + noise.diag()
 
 
-def _groups(
+def groups(
     candidate: Candidate, relevance: Tensor | None, num_examples: int
 ) -> list[tuple[slice, Tensor | None]]:
     """Divide the examples into those that share a prior, each with its relevance ``(M,)``."""

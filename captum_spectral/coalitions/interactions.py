@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from captum_spectral.coalitions.estimator import Estimator, PlayerEstimate
-from captum_spectral.coalitions.exact import all_coalitions, check_exact
+from captum_spectral.coalitions.exact import MAX_EXACT_ROWS, all_coalitions, check_exact
 from captum_spectral.coalitions.gaussian_process import (
     Candidate,
     GaussianProcess,
@@ -49,7 +49,11 @@ class ExactInteractions(Estimator):
     """
 
     def __init__(
-        self, num_players: int, index: str = "k-SII", order: int = 2, most_rows: int = 2**16
+        self,
+        num_players: int,
+        index: str = "k-SII",
+        order: int = 2,
+        most_rows: int = MAX_EXACT_ROWS,
     ) -> None:
         check_exact(num_players, most_rows)
         self.coalitions = all_coalitions(num_players)
@@ -212,9 +216,7 @@ def _even_covariance(prior: GamePrior, members: Tensor, semivalue: Semivalue) ->
     """
     first, second = torch.triu_indices(members.shape[1], members.shape[1], 1)
     present, absent = prior.correlations(semivalue.nodes)  # (Q, M) each
-    inside = members.to(torch.float64)
-    product = (inside @ present.log().T + (1 - inside) @ absent.log().T).exp()
-    product = product * semivalue.node_weights  # (n, Q)
+    product = prior.products(members, semivalue)  # (n, Q)
     has_first, has_second = members[:, first], members[:, second]
     covariance = torch.zeros(has_first.shape, dtype=torch.float64)
     for in_first, a in ((True, 1 / present), (False, 1 / absent)):
@@ -247,12 +249,10 @@ def _even_variance(prior: GamePrior, semivalue: Semivalue) -> Tensor:
     """
     num_players = len(prior.lambdas)
     t, u = semivalue.nodes[:, None], semivalue.nodes
-    apart = (t + u - 2 * t * u).flatten()[:, None]
     turned = ((2 * t - 1) * (2 * u - 1)).flatten()[:, None]
     step = 1 - prior.rho
-    factors = 1 - apart * step  # (Q Q, M)
-    node_weights = (semivalue.node_weights[:, None] * semivalue.node_weights).flatten()
-    product = (factors.log().sum(1).exp() * node_weights)[:, None]
+    factors, product = prior.factors_of_two(semivalue)
+    product = product[:, None]
     y = step / factors
     first, second = torch.triu_indices(num_players, num_players, 1)
     of_two = 4 / prior.scale * ((product * y).T @ y)[first, second]

@@ -82,7 +82,7 @@ class GamePrior(NamedTuple):
             smooth: Leave out the noise. Default: False
         """
         present, absent = self.correlations(semivalue.nodes)  # (Q, M) each
-        weighted = self._products(members, present, absent) * semivalue.node_weights  # (n, Q)
+        weighted = self.products(members, semivalue)  # (n, Q)
         sign = torch.where(members, weighted @ (1 / present), -(weighted @ (1 / absent)))
         covariance = (1 - self.rho) * sign / self.scale
         if not smooth:
@@ -98,8 +98,7 @@ class GamePrior(NamedTuple):
             \frac{2 (1 - \rho_i)}{L}\, \mathbb{E}_{t, u}
                 \prod_{j \ne i} \big(1 - (1 - \rho_j)(t + u - 2 t u)\big) + \tau \sum_{pairs} w_i^2
         """
-        factors = self._double_factors(semivalue)  # (Q Q, M)
-        product = factors.log().sum(1).exp() * _outer(semivalue.node_weights)
+        factors, product = self.factors_of_two(semivalue)  # (Q Q, M), (Q Q,)
         smooth = 2 * (1 - self.rho) / self.scale * (product @ (1 / factors))
         num_players = len(self.lambdas)
         sizes = torch.arange(1, num_players, dtype=torch.float64)
@@ -118,16 +117,23 @@ class GamePrior(NamedTuple):
         t = nodes[:, None]
         return t + (1 - t) * self.rho, t * self.rho + (1 - t)
 
-    def _products(self, members: Tensor, present: Tensor, absent: Tensor) -> Tensor:
-        """Return the product over all players, ``(n, Q)``."""
+    def products(self, members: Tensor, semivalue: Semivalue) -> Tensor:
+        """Return the products of the factors of all players, times node weights, ``(n, Q)``."""
+        present, absent = self.correlations(semivalue.nodes)
         inside = members.to(torch.float64)
         log: Tensor = inside @ present.log().T + (1 - inside) @ absent.log().T
-        return log.exp()
+        return log.exp() * semivalue.node_weights
 
-    def _double_factors(self, semivalue: Semivalue) -> Tensor:
+    def factors_of_two(self, semivalue: Semivalue) -> tuple[Tensor, Tensor]:
+        """Return the correlation of each player between two random coalitions, ``(Q Q, M)``.
+
+        With it the products of all players, times node weights, ``(Q Q,)``.
+        """
         t, u = semivalue.nodes[:, None], semivalue.nodes
         apart = (t + u - 2 * t * u).flatten()
-        return 1 - apart[:, None] * (1 - self.rho)
+        factors = 1 - apart[:, None] * (1 - self.rho)
+        node_weights = semivalue.node_weights[:, None] * semivalue.node_weights
+        return factors, factors.log().sum(1).exp() * node_weights.flatten()
 
 
 def prior_of(num_players: int, relevance: Tensor | None, scale: float, noise: float) -> GamePrior:
@@ -159,10 +165,6 @@ def relevance_of(relevance: Tensor | None, num_examples: int) -> Tensor | None:
     if relevance is None or len(relevance) == 1 or len(relevance) == num_examples:
         return relevance
     return relevance.mean(0, keepdim=True)
-
-
-def _outer(weights: Tensor) -> Tensor:
-    return (weights[:, None] * weights).flatten()
 
 
 def _log_comb(n: int, k: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Semivalue", "banzhaf", "semivalue_of", "shapley"]
+__all__ = ["Semivalue", "banzhaf", "check_index", "semivalue_of", "shapley"]
 
 
 class Semivalue(NamedTuple):
@@ -29,14 +29,12 @@ class Semivalue(NamedTuple):
             many players with ``i``; entry 0 is 0.
         by_size_of_two: ``(M - 1,)`` the weight, in the interaction of two players, of a coalition
             with so many of the *other* players.
-        efficient: Whether the values sum to v(grand) - v(empty).
     """
 
     nodes: Tensor
     node_weights: Tensor
     by_size: Tensor
     by_size_of_two: Tensor
-    efficient: bool
 
     def of_pairs(self, members: Tensor) -> Tensor:
         r"""Return the weights ``(n, M)`` of d in the values: :math:`\phi = \sum_{pairs} w\, d`.
@@ -57,9 +55,12 @@ def shapley(num_players: int) -> Semivalue:
     return Semivalue(
         torch.from_numpy((nodes + 1) / 2),
         torch.from_numpy(weights / 2),
-        _float([0.0, *(1 / (num_players * _comb(num_players - 1, s)) for s in range(num_players))]),
-        _float(1 / ((num_players - 1) * _comb(num_players - 2, s)) for s in range(num_players - 1)),
-        True,
+        _float(
+            [0.0, *(1 / (num_players * math.comb(num_players - 1, s)) for s in range(num_players))]
+        ),
+        _float(
+            1 / ((num_players - 1) * math.comb(num_players - 2, s)) for s in range(num_players - 1)
+        ),
     )
 
 
@@ -72,18 +73,20 @@ def banzhaf(num_players: int) -> Semivalue:
         _float([1.0]),
         _float([0.0, *[weight] * num_players]),
         _float([2 * weight] * (num_players - 1)),
-        False,
     )
 
 
 def semivalue_of(index: str, num_players: int) -> Semivalue:
     """Return the semivalue of a name, ``"shapley"`` or ``"banzhaf"``."""
-    return {"shapley": shapley, "banzhaf": banzhaf}[index](num_players)
+    check_index(index)
+    return shapley(num_players) if index == "shapley" else banzhaf(num_players)
+
+
+def check_index(index: object) -> None:
+    """Raise a ValueError for what is no name of a value of single players."""
+    if index not in ("shapley", "banzhaf"):
+        raise ValueError(f"index must be 'shapley' or 'banzhaf', got {index!r}")
 
 
 def _float(values: object) -> Tensor:
     return torch.tensor(list(values), dtype=torch.float64, device="cpu")  # type: ignore[call-overload]
-
-
-def _comb(n: int, k: int) -> int:
-    return math.comb(n, k)
