@@ -75,7 +75,7 @@ PUBLIC = {
         visualize_accuracy visualize_association visualize_band_attr visualize_bands
         visualize_correlations visualize_cumulative_shares visualize_curves
         visualize_embedding visualize_epochs visualize_heat_maps visualize_interaction_network
-        visualize_interactions visualize_maps visualize_responses
+        visualize_interactions visualize_maps visualize_named_attr visualize_responses
         visualize_sectors visualize_snr visualize_spectrum visualize_table visualize_wavelets
         """,
 }

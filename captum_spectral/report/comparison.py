@@ -6,11 +6,11 @@ import math
 from typing import Any
 
 import torch
-from matplotlib.figure import Figure
 
 from captum_spectral.report.layout import aligned, all_versions, as_file
 from captum_spectral.sources.documents import to_document, to_nulls
 from captum_spectral.studies.comparison import ComparedLayer, Comparison
+from captum_spectral.visualization import visualize_named_attr
 
 __all__ = ["figure", "to_json", "to_text"]
 
@@ -99,18 +99,16 @@ def figure(compared: Comparison, title: str, file_format: str = "png") -> bytes:
     """
     shown = {layer.name for layer in _ranked(compared)[:_MOST_SHOWN]}
     layers = [layer for layer in compared.layers if layer.name in shown]
-    drawn = Figure(figsize=(7.5, 1.6 + 0.28 * len(layers)), layout="constrained")
-    axes = drawn.add_subplot()
-    values = [layer.value for layer in layers]
-    errors = [0.0 if math.isnan(e := layer.standard_error) else e for layer in layers]
-    axes.barh(range(len(layers)), values, xerr=errors, height=0.7, color="#0072B2", capsize=2)
-    axes.set_yticks(range(len(layers)), [layer.name for layer in layers], fontsize=8)
-    axes.invert_yaxis()
-    axes.axvline(0, color="0.2", linewidth=0.8)
-    axes.set_xlabel("what the change of the layer adds to the logit, ±1 standard error")
     more = len(compared.layers) - len(layers)
-    axes.set_title(title + (f"\n({more} layers that did less are not shown)" if more else ""))
-    axes.spines[["top", "right"]].set_visible(False)
+    note = f" ({more} layers that did less are not shown)" if more else ""
+    drawn, _ = visualize_named_attr(
+        torch.tensor([layer.value for layer in layers]),
+        [layer.name for layer in layers],
+        torch.tensor([layer.standard_error for layer in layers]),
+        unit="logits",
+        title=title + note,
+        use_pyplot=False,
+    )
     return as_file(drawn, file_format, 150)
 
 

@@ -19,6 +19,7 @@ from captum_spectral.visualization.interactions import (
 )
 from captum_spectral.visualization.maps import visualize_maps
 from captum_spectral.visualization.matrix import visualize_correlations
+from captum_spectral.visualization.named import visualize_named_attr
 from captum_spectral.visualization.responses import visualize_responses
 from captum_spectral.visualization.sectors import visualize_sectors
 from captum_spectral.visualization.shares import visualize_cumulative_shares
@@ -41,6 +42,7 @@ __all__ = [
     "visualize_interaction_network",
     "visualize_interactions",
     "visualize_maps",
+    "visualize_named_attr",
     "visualize_responses",
     "visualize_sectors",
     "visualize_snr",

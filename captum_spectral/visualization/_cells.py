@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
 from captum_spectral.visualization._drawing import Array, Floats, signed, to_array
 from captum_spectral.visualization._style import COLOURS, Colour, contrast, ink
@@ -17,7 +17,6 @@ __all__ = [
     "check_cells",
     "diverging",
     "lines_in",
-    "scale_of",
     "side_of",
     "strongest",
     "told",
@@ -46,16 +45,16 @@ def check_cells(
     return numbers, errors
 
 
-def scale_of(values: Floats) -> Normalize:
-    """Return a linear scale with 0 in its middle, up to the largest absolute value."""
-    largest = float(np.abs(np.nan_to_num(values)).max()) or 1.0
-    return Normalize(-largest, largest)
+def diverging(
+    ground: Colour, ends: tuple[str, str] = (COLOURS[1], COLOURS[0]), numbered: bool = True
+) -> LinearSegmentedColormap:
+    """Return colours from one end (negative) over the ground (0 and NaN) to the other (positive).
 
-
-def diverging(ground: Colour) -> LinearSegmentedColormap:
-    """Return colours from orange (negative) over the ground (0 and NaN) to blue (positive)."""
-    ends = [strongest(to_rgb(COLOURS[i]), ground) for i in (1, 0)]
-    return LinearSegmentedColormap.from_list("signed", [ends[0], np.array(ground), ends[1]])
+    They are mixed with the ground where numbers are to be read on them.
+    """
+    plain = [to_rgb(colour) for colour in ends]
+    mixed = [strongest(colour, ground) if numbered else np.array(colour) for colour in plain]
+    return LinearSegmentedColormap.from_list("signed", [mixed[0], np.array(ground), mixed[1]])
 
 
 def strongest(colour: Colour, ground: Colour) -> Floats:

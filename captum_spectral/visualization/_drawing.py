@@ -105,8 +105,11 @@ def signed(value: float) -> str:
 
 
 def centred(values: Floats) -> Normalize:
-    """Return a linear colour scale with 0 in its middle, up to the largest absolute value."""
-    largest = float(np.abs(values).max()) or 1.0
+    """Return a linear colour scale with 0 in its middle, up to the largest absolute value.
+
+    NaN, where there is no value, counts as 0.
+    """
+    largest = float(np.abs(np.nan_to_num(values)).max()) or 1.0
     return Normalize(-largest, largest)
 
 

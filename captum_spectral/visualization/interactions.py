@@ -9,9 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
-from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from captum_spectral.visualization._cells import diverging
 from captum_spectral.visualization._drawing import (
     Array,
     Floats,
@@ -96,7 +97,7 @@ def visualize_interactions(
     name_room = min(_NAME, 0.25 * across)
     # The row of each player is followed by a gap and its bar, in units of cells.
     wide = num_players / (1 - _BARS)
-    scale = centred(np.nan_to_num(_beside_diagonal(values)))
+    scale = centred(_beside_diagonal(values))
     colours = _colours(values, errors, scale, ground)
     axes.imshow(colours, aspect="auto", interpolation="nearest")
     axes.set_xlim(-0.5, wide - 0.5)
@@ -119,7 +120,7 @@ def visualize_interactions(
         room_of_it = 0.76 * share * (across - name_room)
         write(axes.text(x, -0.02, text, ha="center", **below), room_of_it, 2)
     beside = axes.inset_axes((1.02, 0.0, 0.03, 1.0))
-    mapped = ScalarMappable(scale, _colour_map(ground))
+    mapped = ScalarMappable(scale, diverging(ground, (_NEGATIVE, _POSITIVE), numbered=False))
     add_colour_bar(figure, mapped, inches=0.75 * high, cax=beside)
     write(beside.set_ylabel(with_unit("half of the interaction", unit)), 0.75 * high)
     if title:
@@ -251,16 +252,12 @@ def _beside_diagonal(values: Floats) -> Floats:
     return beside
 
 
-def _colour_map(ground: Colour) -> Any:
-    """Return the colours of interactions, from negative over the ground to positive."""
-    steps = [(0.0, to_rgb(_NEGATIVE)), (0.5, ground), (1.0, to_rgb(_POSITIVE))]
-    return LinearSegmentedColormap.from_list("interactions", steps)
-
-
 def _colours(values: Floats, errors: Floats | None, scale: Normalize, ground: Colour) -> Floats:
     """Mix the colours of the cells ``(M, M, 3)``."""
     shares = scale(np.nan_to_num(_beside_diagonal(values)))
-    mapped: Floats = np.asarray(_colour_map(ground)(shares), dtype=float)[..., :3].copy()
+    mapped: Floats = np.asarray(
+        diverging(ground, (_NEGATIVE, _POSITIVE), numbered=False)(shares), dtype=float
+    )[..., :3].copy()
     if errors is not None:
         pale = np.abs(values) <= _WITHIN_ERROR * errors
         mapped[pale] = _PALE * mapped[pale] + (1 - _PALE) * np.array(ground)

@@ -24,18 +24,16 @@ from captum_spectral.visualization._layout import (
     room,
     settle,
 )
+from captum_spectral.visualization._rows import AROUND, ROW, letters, write_names
 from captum_spectral.visualization._style import COLOURS, faded, grid_style, inside, visible
 from captum_spectral.visualization._text import set_title, write
 
 __all__ = ["visualize_responses"]
 
-_ROW = 0.19  # inches of a layer in a new figure
 _NAMES, _NOTES = 2.2, 0.65  # inches beside the layers, at most
 _BAR, _GAP = 0.13, 0.15  # inches of the colour bar's width, and between it and the notes
-_AROUND = 1.0  # inches above and below the layers
 _HALF = 0.42  # of a row that its cells fill, up and down
 _HATCH = COLOURS[3]
-_LETTERS = (9.0, 5.0)  # points of a name, at most and at least
 
 
 def visualize_responses(
@@ -114,7 +112,7 @@ def visualize_responses(
         names = [f"layer {i}" for i in range(len(values))]
     steps = _per_layer(strides, "strides", len(values), (1.0, math.inf))
     shares = _per_layer(aliasing, "aliasing", len(values), (0.0, 1.0))
-    size = fig_size or (8.5, max(2.6, 1.2 * _AROUND + _ROW * (len(values) + 2 * bool(title))))
+    size = fig_size or (8.5, max(2.6, 1.2 * AROUND + ROW * (len(values) + 2 * bool(title))))
     figure, axes = place_for(plt_fig_axis, size, use_pyplot)
     across, high = room(axes)
     sides = min(_NAMES, 0.25 * across), min(_NOTES, 0.12 * across)  # inches of names and notes
@@ -136,10 +134,10 @@ def visualize_responses(
     )
     folded = _draw_folded(axes, ends, steps, left)
     _label_axes(axes, left, max(cell[1] for cell in cells), wide, len(values))
-    _write_names(axes, names, sides[0], high)
+    write_names(axes, names, sides[0], high)
     _write_notes(axes, steps, shares, sides[1], high)
     bar = axes.inset_axes((1 + (sides[1] + _GAP) / wide, 0, _BAR / wide, 1))
-    tall = max(0.4 * high, high - _AROUND)
+    tall = max(0.4 * high, high - AROUND)
     add_colour_bar(figure, ScalarMappable(scale, colours), inches=0.7 * tall, cax=bar)
     write(bar.set_ylabel("gain (dB, each layer's largest = 0)" if relative else "gain (dB)"), tall)
     rows = 0
@@ -223,29 +221,13 @@ def _label_axes(axes: Axes, left: float, right: float, wide: float, rows: int) -
     write(axes.set_xlabel("frequency (cycles per image pixel)"), wide)
 
 
-def _letters(rows: int, high: float) -> tuple[float, int]:
-    """Return the size of names in points, and at which distance rows have one."""
-    row = max(0.4 * high, high - _AROUND) / rows * 72
-    size = min(_LETTERS[0], max(_LETTERS[1], 0.75 * row))
-    return size, max(1, math.ceil(1.25 * size / row))
-
-
-def _write_names(axes: Axes, names: Sequence[str], inches: float, high: float) -> None:
-    """Write the names of layers, of every few where they would lie on each other."""
-    size, apart = _letters(len(names), high)
-    look: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center"}
-    for i, name in list(enumerate(names))[::apart]:
-        text = axes.text(-0.015, i, name, fontsize=size, ha="right", **look)
-        write(text, inches, lines=1)
-
-
 def _write_notes(
     axes: Axes, strides: Floats | None, shares: Floats | None, inches: float, high: float
 ) -> None:
     """Write the strides, and what they fold, beside the layers that have one."""
     if strides is None:
         return
-    size, apart = _letters(len(strides), high)
+    size, apart = letters(len(strides), high)
     look: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center"}
     colour, last = faded(inside(axes), 7.0), -math.inf
     for i in np.flatnonzero(strides > 1).tolist():

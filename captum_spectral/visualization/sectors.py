@@ -13,12 +13,11 @@ from matplotlib.patches import Polygon
 from captum_spectral.visualization._cells import (
     check_cells,
     diverging,
-    scale_of,
     side_of,
     told,
     write_value,
 )
-from captum_spectral.visualization._drawing import Array, Floats, show, to_array, with_unit
+from captum_spectral.visualization._drawing import Array, Floats, centred, show, to_array, with_unit
 from captum_spectral.visualization._layout import add_colour_bar, place_for, room, settle
 from captum_spectral.visualization._style import faded, inside, outside
 from captum_spectral.visualization._text import set_title, write
@@ -102,7 +101,7 @@ def visualize_sectors(
     across, high = room(axes)
     side = 0.7 * min(across, high)  # inches
     ground = inside(axes)
-    colours = ScalarMappable(scale_of(numbers), diverging(ground))
+    colours = ScalarMappable(centred(numbers), diverging(ground))
     look: dict[str, Any] = {"edgecolor": faded(ground), "linewidth": 0.7}
     unsure = np.zeros(len(numbers), bool)
     if errors is not None:

@@ -13,11 +13,10 @@ from captum_spectral.visualization._cells import (
     check_cells,
     diverging,
     lines_in,
-    scale_of,
     told,
     write_value,
 )
-from captum_spectral.visualization._drawing import Array, check_labels, show, with_unit
+from captum_spectral.visualization._drawing import Array, centred, check_labels, show, with_unit
 from captum_spectral.visualization._layout import place_for, room, settle
 from captum_spectral.visualization._style import faded, inside, outside
 from captum_spectral.visualization._text import set_title, write
@@ -92,7 +91,7 @@ def visualize_table(
     cell = (0.95 * (across - name_room) / width, 0.7 * high / height)
     ground = inside(axes)
     cells = np.ma.masked_invalid(numbers)
-    axes.imshow(cells, aspect="auto", cmap=diverging(ground), norm=scale_of(numbers))
+    axes.imshow(cells, aspect="auto", cmap=diverging(ground), norm=centred(numbers))
     for (i, j), value in np.ndenumerate(numbers):
         error = None if errors is None else float(errors[i, j])
         write_value(axes, (j, i), told(float(value), error), cell, ground)

@@ -11,12 +11,11 @@ from matplotlib.patches import Rectangle
 from captum_spectral.visualization._cells import (
     check_cells,
     diverging,
-    scale_of,
     side_of,
     told,
     write_value,
 )
-from captum_spectral.visualization._drawing import Array, show, with_unit
+from captum_spectral.visualization._drawing import Array, centred, show, with_unit
 from captum_spectral.visualization._layout import add_colour_bar, place_for, room, settle
 from captum_spectral.visualization._style import faded, inside
 from captum_spectral.visualization._text import set_title, write
@@ -81,7 +80,7 @@ def visualize_wavelets(
     figure, axes = place_for(plt_fig_axis, fig_size, use_pyplot)
     across, high = room(axes)
     ground = inside(axes)
-    colours = ScalarMappable(scale_of(numbers), diverging(ground))
+    colours = ScalarMappable(centred(numbers), diverging(ground))
     side = 0.72 * min(across, high)  # inches
     edge = faded(ground)
     squares = _squares(levels)

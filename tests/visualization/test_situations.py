@@ -261,6 +261,12 @@ def table(s):
     return visualization.visualize_table(x, abs(x) / 4, s.names, columns, unit=s.unit, **given(s))
 
 
+def named(s):
+    x = some_players(s, s.num_bands)
+    names = [*s.names, *(f"player {i}" for i in range(s.num_bands))][: s.num_bands]
+    return visualization.visualize_named_attr(x, names, abs(x) / 4, unit=s.unit, **given(s))
+
+
 def some_players(s, count):
     x = torch.randn(count, generator=torch.Generator().manual_seed(0)) * s.scale
     if s.empty:
@@ -303,11 +309,10 @@ FIGURES = {
     f.__name__: f for f in (bars, shares, curves, accuracy, maps, bands, spectrum, snr, heat_maps)
 }
 FIGURES |= {f.__name__: f for f in (association, embedding, epochs, correlations)}
-FIGURES |= {f.__name__: f for f in (sectors, wavelets, table)}
-PLAYERS = ("sectors", "wavelets", "table")
-FIGURES |= {f.__name__: f for f in (interactions, interaction_network)}
+FIGURES |= {f.__name__: f for f in (sectors, wavelets, table, named)}
+PLAYERS = ("sectors", "wavelets", "table", "named")
+FIGURES |= {f.__name__: f for f in (interactions, interaction_network, responses)}
 OF_PAIRS = ("interactions", "interaction_network")
-FIGURES |= {f.__name__: f for f in (responses,)}
 OVER_MODELS = ("association", "embedding", "epochs")
 # What a figure does not know cannot change it: (field, figures that know it).
 KNOWN_TO = {
