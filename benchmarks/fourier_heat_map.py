@@ -3,8 +3,8 @@
 The time of ``fourier_heat_map`` over that of the bare model on as many rows, ready in memory and in
 batches of the size that is best for it, taken in turns, by the clock and by the processor's time,
 which a busy machine blurs less; and the part of it that is spent outside of the model. "In such
-batches" is the heat map in batches of that size, in place of one that it finds by the clock, which
-a busy machine leads astray. One thread (``--threads 1``) makes both clocks comparable. Without
+batches" is the heat map in batches of that size, in place of one that it finds by the clock. One
+thread (``--threads 1``) makes both clocks comparable. Without
 Fashion-MNIST the images are noise and the CNN has random weights, which changes no time.
 """
 
