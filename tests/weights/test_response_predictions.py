@@ -3,6 +3,7 @@
 import copy
 import math
 
+import mpmath
 import pytest
 import torch
 from dense import convolution
@@ -100,6 +101,27 @@ def test_rounding_of_real_layers_is_predicted_within_the_radius(name):
             assert (truth - change)[..., 0][best].abs().max() < 0.02 * truth[..., 0][
                 best
             ].abs().max()
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_radii_know_that_taps_which_cancel_are_rounded(k):
+    """At a zero of the filter, its computed matrix is nothing but the rounding of its taps."""
+    n = 16
+    layer, step = (nn.Conv1d(1, 1, 4, bias=False).double().requires_grad_(False) for _ in range(2))
+    layer.weight[0, 0] = torch.tensor([1e8, -2e8 * math.cos(2 * math.pi * k / n), 1e8, 0])
+    step.weight[0, 0] = torch.tensor([0, 0, 0, 1e-12])
+    other = layer.weight + step.weight
+    found = frequency_response(layer, n).predict(other)
+    own, along = (frequency_response(x, n).matrices[k] for x in (layer, step))
+    with mpmath.workdps(60):
+
+        def gain(weight):
+            taps = enumerate(weight.flatten().tolist())
+            return abs(mpmath.fsum(w * mpmath.expj(2 * mpmath.pi * k * a / n) for a, w in taps))
+
+        missed = abs(float(gain(other) - gain(layer.weight)) - float(found.change[k]))
+    assert missed > 1e6 * float(SingularValues(own).predict(along).error)  # of the matrix as it is
+    assert missed <= float(found.error[k])
 
 
 def test_no_change_is_predicted_for_the_same_weight():
