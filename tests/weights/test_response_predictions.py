@@ -108,8 +108,8 @@ def test_radii_know_that_taps_which_cancel_are_rounded(k):
     """At a zero of the filter, its computed matrix is nothing but the rounding of its taps."""
     n = 16
     layer, step = (nn.Conv1d(1, 1, 4, bias=False).double().requires_grad_(False) for _ in range(2))
-    layer.weight[0, 0] = torch.tensor([1e8, -2e8 * math.cos(2 * math.pi * k / n), 1e8, 0])
-    step.weight[0, 0] = torch.tensor([0, 0, 0, 1e-12])
+    taps = [1e8, -2e8 * math.cos(2 * math.pi * k / n), 1e8, 0], [0, 0, 0, 1e-12]
+    layer.weight[0, 0], step.weight[0, 0] = torch.tensor(taps, dtype=torch.float64)
     other = layer.weight + step.weight
     found = frequency_response(layer, n).predict(other)
     own, along = (frequency_response(x, n).matrices[k] for x in (layer, step))
