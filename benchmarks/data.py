@@ -121,6 +121,29 @@ class L2Attack(NamedTuple):
         return points
 
 
+def fit(
+    model: nn.Module,
+    pool: Pool,
+    epochs: int,
+    starts: torch.Generator,
+    attack: L2Attack | None = None,
+) -> None:
+    """Train in batches of 128; attacks begin at points from ``starts``."""
+    batch = 128
+    steps = epochs * -(-len(pool.images) // batch)
+    optimizer = torch.optim.Adam(model.parameters())
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
+    for _ in range(epochs):
+        for some in torch.randperm(len(pool.images)).split(batch):
+            shown, labels = pool.images[some], pool.labels[some]
+            if attack:
+                shown = attack(model, shown, labels, starts)
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(shown), labels).backward()
+            optimizer.step()
+            schedule.step()
+
+
 def train_fashion_cnn(
     root: Path,
     epochs: int = 4,
@@ -147,21 +170,8 @@ def train_fashion_cnn(
         if weights.exists():
             model.load_state_dict(load_file(weights))
             return model.eval()
-        images, labels, _ = fashion_mnist(root, train=True, download=download)
-        batch = 128
-        steps = epochs * -(-len(images) // batch)
-        optimizer = torch.optim.Adam(model.parameters())
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
-        starts = torch.Generator().manual_seed(seed)
-        for _ in range(epochs):
-            for some in torch.randperm(len(images)).split(batch):
-                shown = images[some]
-                if attack:
-                    shown = attack(model, shown, labels[some], starts)
-                optimizer.zero_grad()
-                nn.functional.cross_entropy(model(shown), labels[some]).backward()
-                optimizer.step()
-                schedule.step()
+        pool = fashion_mnist(root, train=True, download=download)
+        fit(model, pool, epochs, torch.Generator().manual_seed(seed), attack)
     save_file(model.state_dict(), weights)
     return model.eval()
 

@@ -18,6 +18,7 @@ from captum_spectral._arguments import check_count
 
 __all__ = [
     "Geometry",
+    "Layout",
     "check_layer",
     "default_size",
     "format_size",
@@ -121,13 +122,61 @@ def is_quantised(layer: object) -> bool:
     return type(layer).__module__.startswith(_QUANTISED)
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Lay the weight of a layer out as a kernel from the fine to the coarse grid.
+
+    Attributes:
+        shape: Of the weight.
+        groups: ``G``.
+        scale: Factor of each output channel, ``(G, O, 1, 1)`` or ``(G, 1, I, 1)``; None for 1.
+    """
+
+    shape: tuple[int, ...]
+    groups: int = 1
+    scale: Tensor | None = None
+
+    def kernel(self, weight: Tensor) -> Tensor:
+        """Return ``(T, G, O, I)``: a matrix for each tap and group.
+
+        ``O`` channels lie on the coarse grid and ``I`` on the fine one: the weight of a transposed
+        layer is that of the convolution whose adjoint it is.
+        """
+        grouped = weight.reshape(self.groups, -1, self.shape[1], math.prod(self.shape[2:]))
+        if self.scale is not None:
+            grouped = grouped * self.scale.to(grouped)
+        return grouped.permute(3, 0, 1, 2)
+
+    def check(self, weight: object, name: str) -> Tensor:
+        """Return another weight of the layer; raise unless it is one.
+
+        Raises:
+            TypeError: It is no real floating tensor.
+            ValueError: It has another shape, or is not finite.
+        """
+        if not isinstance(weight, Tensor):
+            hint = ", its weight" if isinstance(weight, nn.Module) else ""
+            raise TypeError(f"{name} must be a torch.Tensor{hint}, got {type(weight).__name__}")
+        if not weight.dtype.is_floating_point:
+            raise TypeError(f"{name} must be real and floating, got dtype {weight.dtype}")
+        if tuple(weight.shape) != self.shape:
+            raise ValueError(
+                f"{name} must have the shape of the layer's weight, {self.shape}, got "
+                f"{tuple(weight.shape)}"
+            )
+        bad = int((~torch.isfinite(weight)).sum())
+        if bad:
+            raise ValueError(f"{name} must be finite, got {bad} NaN or infinite values")
+        return weight
+
+
 def read_layer(
     layer: nn.Module, num_dims: int | None = None, scale: Tensor | None = None
-) -> tuple[Tensor, Geometry]:
-    """Return the kernel ``(T, G, O, I)`` and the geometry of a layer that :func:`check_layer` took.
+) -> tuple[Tensor, Layout, Geometry]:
+    """Return the weight, its layout and the geometry of a layer that :func:`check_layer` took.
 
-    ``O`` channels lie on the coarse grid and ``I`` on the fine one. A kernel in half precision is
-    read in float32, which transforms need. Gradients reach the weight of the layer.
+    A weight in half precision is read in float32, which transforms need. Gradients reach that of
+    the layer.
 
     Args:
         layer: The layer.
@@ -136,15 +185,14 @@ def read_layer(
     """
     weight: Any = layer.weight
     weight = weight if weight.dtype is torch.float64 else weight.float()
+    shape = tuple(weight.shape)
     if isinstance(layer, nn.Linear):
         ones = (1,) * (num_dims or 1)
-        return weight[None, None], Geometry(ones, ones, ones)
+        return weight, Layout(shape), Geometry(ones, ones, ones)
     assert isinstance(layer, _ConvNd)
-    # The weight of a transposed layer is that of the convolution whose adjoint it is.
-    grouped = weight.reshape(layer.groups, -1, weight.shape[1], math.prod(layer.kernel_size))
     if scale is not None:
         rows = (1, -1) if layer.transposed else (-1, 1)
-        grouped = grouped * scale.to(grouped).reshape(layer.groups, *rows, 1)
+        scale = scale.to(weight).reshape(layer.groups, *rows, 1)
     geometry = Geometry(
         tuple(layer.kernel_size),
         tuple(layer.stride),
@@ -152,7 +200,7 @@ def read_layer(
         layer.transposed,
         _unbounded(layer),
     )
-    return grouped.permute(3, 0, 1, 2), geometry
+    return weight, Layout(shape, layer.groups, scale), geometry
 
 
 def _unbounded(layer: _ConvNd) -> str | None:

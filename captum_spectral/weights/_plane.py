@@ -8,7 +8,16 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["all_indices", "blocks_of", "from_half", "half_plane", "largest", "singular", "transfer"]
+__all__ = [
+    "all_indices",
+    "blocks_of",
+    "from_half",
+    "half_plane",
+    "largest",
+    "power_of",
+    "singular",
+    "transfer",
+]
 
 _ENTRIES = 2**22  # complex numbers of matrices that are held at a time, 32 MiB in float32
 
@@ -100,3 +109,38 @@ def singular(matrices: Tensor) -> Tensor:
         return largest(matrices)[..., None]
     values: Tensor = torch.linalg.svdvals(matrices)
     return values
+
+
+def power_of(power: Tensor | float | None, sizes: tuple[int, ...], like: Tensor) -> Tensor:
+    """Return the weight of every frequency of a grid, ``(*sizes)``: given, 1/f^a, or 1 for all.
+
+    Raises:
+        TypeError: Power of a wrong kind.
+        ValueError: Power that is negative or of another shape.
+    """
+    if power is None:
+        return like.new_ones(sizes)
+    if isinstance(power, Tensor):
+        if power.dtype.is_complex or tuple(power.shape) != sizes:
+            raise ValueError(
+                f"power must be real and of the shape of size, {sizes}, got {power.dtype} "
+                f"of shape {tuple(power.shape)}"
+            )
+        if not (torch.isfinite(power).all() and (power >= 0).all() and power.any()):
+            raise ValueError(
+                "power must be finite, nowhere negative and not all 0, got "
+                f"{float(power.min()):.4g} to {float(power.max()):.4g}"
+            )
+        return power.detach().to(like)
+    if isinstance(power, bool) or not isinstance(power, int | float):
+        raise TypeError(
+            f"power must be None, a tensor or the exponent a of 1/f^a, got {type(power).__name__}"
+        )
+    if not math.isfinite(power):
+        raise ValueError(f"power must be a finite exponent, got {power}")
+    squares = torch.zeros((), dtype=torch.float64, device="cpu")
+    for d, n in enumerate(sizes):
+        axis = torch.fft.fftfreq(n, dtype=torch.float64, device="cpu").square()
+        squares = squares + axis.reshape([-1 if i == d else 1 for i in range(len(sizes))])
+    weights = torch.where(squares > 0, squares.clamp(min=1e-30) ** (-power / 2), 0.0)
+    return weights.to(like)

@@ -255,8 +255,9 @@ def _named(watch: Any, name: str) -> Any:
 def _respond(call: _Call, num_bands: int, fuse: bool) -> LayerResponse:
     scale = call.scale if fuse else None
     with torch.enable_grad():  # of response, which is kept
-        kernel, geometry = read_layer(call.layer, scale=scale)
-    response = FrequencyResponse(kernel, geometry, default_size(geometry, flat=False))
+        weight, layout, geometry = read_layer(call.layer, scale=scale)
+        size = default_size(geometry, flat=False)
+        response = FrequencyResponse(weight, layout, geometry, size)
     ids = response.band_ids(None, num_bands)
     if geometry.num_aliases == 1:  # the matrices of all answers are the same
         gain = response.gain("max")

@@ -319,3 +319,14 @@ def test_singular_values(run):
     ]
     differences = [row["largest difference"] for row in record["rows"] + record["products"]]
     assert max(map(float, differences)) < 1e-10
+
+
+def test_weight_changes(run, fashion):
+    options = ["--epochs", "1", "--images", "6", "--alone", "2", "--bits", "4", "2"]
+    _, record = run("weight_changes", *fashion[:2], *options)
+    assert len(record["rows"]) == 8
+    for compared in record["comparisons"]:
+        methods = compared["methods"]
+        assert methods["Shapley values"] == pytest.approx({"layers": 1, "images": 1, "sum": 1})
+        assert methods["IntegratedGradients"]["sum"] == pytest.approx(1, abs=0.1)
+        assert sum(compared["values"].values()) == pytest.approx(compared["change"])
