@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from captum_spectral._captum import BaselineType, TargetType
+from captum_spectral._engine.outputs import Output
 from captum_spectral.features.features import Features
 from captum_spectral.game import BandGame
 
@@ -27,6 +28,7 @@ def band_attribution(
     num_bands: int | None = None,
     spectral_dims: int | tuple[int, ...] = (-2, -1),
     features: Features | tuple[Features, ...] | None = None,
+    output: Output | None = None,
     **options: Any,
 ) -> Tensor:
     r"""Run a Captum method on the frequency bands of an input.
@@ -49,6 +51,8 @@ def band_attribution(
             Default: None
         spectral_dims: The transformed dims. Default: (-2, -1)
         features: Other players than frequency bands, as in ``SpectralShapley``. Default: None
+        output: Which of several outputs of the model is meant, see
+            :class:`~captum_spectral.game.OutputOf`. Default: None
         **options: Further arguments of the method's ``attribute``, e.g. ``n_steps=64``.
 
     Returns:
@@ -83,6 +87,7 @@ def band_attribution(
             num_bands=num_bands,
             spectral_dims=spectral_dims,
             features=features,
+            output=output,
         )
         first = inputs[0] if isinstance(inputs, tuple) else inputs
         dtype = torch.promote_types(first.dtype, torch.float32)

@@ -21,6 +21,7 @@ from captum_spectral._captum import (
 )
 from captum_spectral._engine.averages import GradientAverage
 from captum_spectral._engine.evaluation import Evaluation, RowLimit
+from captum_spectral._engine.outputs import Output, reading
 from captum_spectral._engine.rows import Walk
 from captum_spectral.attr._synchronous import Synchronous
 from captum_spectral.features.choice import features_of
@@ -53,6 +54,8 @@ class FeatureSuppression(Synchronous, GradientAttribution):  # type: ignore[misc
 
     Args:
         forward_func: The model, or any modification of its forward function.
+        output: Which of several outputs of the model is meant, see
+            :class:`~captum_spectral.game.OutputOf`. Default: None
 
     Cost in model rows per example: ``n_samples`` forward and ``n_samples`` backward. Memory: two
     float64 maps of the inputs for the mean and its standard error, the samples (a byte per sample
@@ -103,8 +106,8 @@ class FeatureSuppression(Synchronous, GradientAttribution):  # type: ignore[misc
         arXiv 1706.03825, 2017.
     """
 
-    def __init__(self, forward_func: Callable[..., Any]) -> None:
-        GradientAttribution.__init__(self, forward_func)
+    def __init__(self, forward_func: Callable[..., Any], *, output: Output | None = None) -> None:
+        GradientAttribution.__init__(self, reading(forward_func, output))
 
     @overload
     def attribute(

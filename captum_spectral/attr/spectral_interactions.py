@@ -11,6 +11,7 @@ from torch import Tensor
 
 from captum_spectral._arguments import check_count
 from captum_spectral._captum import BaselineType, TargetType, log_usage
+from captum_spectral._engine.outputs import Output, reading
 from captum_spectral._engine.solving import check_interactions
 from captum_spectral.attr._synchronous import Synchronous
 from captum_spectral.coalitions import (
@@ -44,6 +45,8 @@ class SpectralInteractions(Synchronous, PerturbationAttribution):  # type: ignor
 
     Args:
         forward_func: The model, or any modification of its forward function.
+        output: Which of several outputs of the model is meant, see
+            :class:`~captum_spectral.game.OutputOf`. Default: None
 
     Cost in model rows per example: ``2^M`` exactly (256 for 8 bands), or at most ``budget``, the
     same rows that :class:`~captum_spectral.SpectralShapley` takes. About 20 rows per band resolve
@@ -71,8 +74,8 @@ class SpectralInteractions(Synchronous, PerturbationAttribution):  # type: ignor
         Additive Models and back*, AISTATS 2023.
     """
 
-    def __init__(self, forward_func: Callable[..., Any]) -> None:
-        PerturbationAttribution.__init__(self, forward_func)
+    def __init__(self, forward_func: Callable[..., Any], *, output: Output | None = None) -> None:
+        PerturbationAttribution.__init__(self, reading(forward_func, output))
 
     @log_usage()  # type: ignore[untyped-decorator]
     def attribute(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from captum_spectral._arguments import check_count
 from captum_spectral._captum import BaselineType, TargetType, log_usage
+from captum_spectral._engine.outputs import Output, reading
 from captum_spectral.attr._synchronous import Synchronous
 from captum_spectral.attr._values import Solver, gap_of, in_form
 from captum_spectral.features.features import Features
@@ -42,6 +43,8 @@ class SpectralShapley(Synchronous, PerturbationAttribution):  # type: ignore[mis
 
     Args:
         forward_func: The model, or any modification of its forward function.
+        output: Which of several outputs of the model is meant, see
+            :class:`~captum_spectral.game.OutputOf`. Default: None
 
     Cost in model rows per example: ``2^M`` exactly (256 for 8 bands), at most ``budget``, or at
     most ``2 n (M - 1) + 2`` with ``n_samples=n``; every coalition is evaluated once, and all
@@ -72,8 +75,8 @@ class SpectralShapley(Synchronous, PerturbationAttribution):  # type: ignore[mis
         Importance Decomposition*, TMLR 2024.
     """
 
-    def __init__(self, forward_func: Callable[..., Any]) -> None:
-        PerturbationAttribution.__init__(self, forward_func)
+    def __init__(self, forward_func: Callable[..., Any], *, output: Output | None = None) -> None:
+        PerturbationAttribution.__init__(self, reading(forward_func, output))
 
     @overload
     def attribute(

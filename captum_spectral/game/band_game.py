@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from captum_spectral._captum import BaselineType, TargetType
+from captum_spectral._engine.outputs import Output
 from captum_spectral.features.features import Features
 from captum_spectral.features.fourier import bands
 from captum_spectral.game.game import Game
@@ -42,6 +43,8 @@ class BandGame(Game):
             fit. Default: None
         spectral_dims: The transformed dims. Default: (-2, -1)
         features: Other players than these bands, see :class:`Game`. Default: None
+        output: Which of several outputs of the model is meant, see
+            :class:`~captum_spectral.game.OutputOf`. Default: None
 
     Attributes:
         num_bands (int): ``M``, the largest band id plus one.
@@ -87,6 +90,7 @@ class BandGame(Game):
         num_bands: int | None = None,
         spectral_dims: int | tuple[int, ...] = (-2, -1),
         features: Features | tuple[Features, ...] | None = None,
+        output: Output | None = None,
     ) -> None:
         tensors = inputs if isinstance(inputs, tuple) else (inputs,)
         super().__init__(
@@ -96,6 +100,7 @@ class BandGame(Game):
             features=bands(feature_mask, num_bands, spectral_dims, tensors, features),
             baselines=baselines,
             additional_forward_args=additional_forward_args,
+            output=output,
         )
 
     @property

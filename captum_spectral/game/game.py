@@ -18,7 +18,8 @@ from captum_spectral._arguments import (
 from captum_spectral._captum import BaselineType, TargetType
 from captum_spectral._engine.chunk_size import ChunkSize, FixedSize, automatic_size
 from captum_spectral._engine.evaluation import Coalitions, Evaluation, RowLimit, Table
-from captum_spectral._engine.forward import Forward, as_results
+from captum_spectral._engine.forward import Forward
+from captum_spectral._engine.outputs import Output, reading
 from captum_spectral._engine.resuming import Resuming
 from captum_spectral._engine.rows import Walk
 from captum_spectral._engine.signals import Signals
@@ -76,6 +77,8 @@ class Game:
             shape or with first dim 1, or a tuple of those. Default: None
         additional_forward_args: Further arguments of ``forward_func``; tensors with one entry per
             example follow their example. Default: None
+        output: Which of several outputs of the model is meant, see
+            :class:`~captum_spectral.game.OutputOf`. Default: None
 
     Attributes:
         num_features (int): ``M``, the largest id of a feature plus one.
@@ -117,6 +120,7 @@ class Game:
         features: Features | tuple[Features, ...],
         baselines: BaselineType = None,
         additional_forward_args: Any = None,
+        output: Output | None = None,
     ) -> None:
         tensors = format_inputs(inputs)
         starts = format_baselines(baselines, tensors)
@@ -124,7 +128,7 @@ class Game:
         with torch.inference_mode(False), torch.no_grad():
             own = tuple(x.clone() for x in tensors)
             self._place(own, tuple(b.clone() for b in starts), *assign(features, own))
-            self._play(forward_func, target, additional_forward_args)
+            self._play(reading(forward_func, output), target, additional_forward_args)
 
     @classmethod
     def of_checked(
@@ -404,7 +408,8 @@ class Game:
                 None needs ``R = B`` rows, row ``r`` for example ``r``.
 
         Returns:
-            What ``forward_func`` gives for the R rows, at the game's target if it has one.
+            What ``forward_func`` gives for the R rows, at the game's target if it has one, as a
+            tensor or one number.
 
         Raises:
             TypeError: ``examples`` that are not integers.
@@ -422,9 +427,7 @@ class Game:
         of_players = weights[:, self.players.to(weights.device)]
         with self._resuming.lock:  # an evaluation would share the parts that are held
             rows = self.signals.weighted(of_players, examples)
-        output = self.forward(rows, examples.to)
-        as_results(output)  # refuses what no method could use, by its name
-        return output
+        return self.forward(rows, examples.to)
 
     def _name_of(self, members: Tensor) -> str:
         """Say which coalition ``(P,)`` this is."""

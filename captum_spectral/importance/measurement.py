@@ -12,6 +12,7 @@ from torch import Tensor
 from captum_spectral._arguments import (
     check_count,
     check_highest,
+    format_any_labels,
     format_baselines,
     format_inputs,
     format_labels,
@@ -19,6 +20,7 @@ from captum_spectral._arguments import (
 from captum_spectral._captum import BaselineType
 from captum_spectral._engine.draws import ImageDraws
 from captum_spectral._engine.forward import warn_if_training
+from captum_spectral._engine.outputs import Output, reading
 from captum_spectral._engine.values import Value, ValueOfRows, format_value
 from captum_spectral.coalitions import Estimator, Exact, OwnOrderings, check_exact
 from captum_spectral.features.band_mask import DEFAULT_BANDS, band_frequencies
@@ -49,9 +51,11 @@ class Measurement:
         seed: int = 0,
         num_classes: int | None = None,
         features: Features | None = None,
+        output: Output | None = None,
     ) -> None:
         if not callable(forward_func):
             raise TypeError(f"forward_func must be callable, got {type(forward_func).__name__}")
+        forward_func = reading(forward_func, output)
         num_bands, n_samples, perturbations_per_eval, num_classes = (
             None if count is None else check_count(name, count)
             for name, count in (
@@ -155,11 +159,14 @@ class Measurement:
     def records(
         self, images: Tensor, labels: Tensor | None, keep_not_finite: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """Return the records ``(B, V)`` of a batch, and its labels ``(B,)``, on the CPU.
+        """Return the records ``(B, V)`` of a batch, and its classes ``(B,)``, on the CPU.
+
+        The classes of labels that are none are 0.
 
         Args:
             images: ``(B, ..., H, W)``.
-            labels: ``(B,)`` integers; None: what the model predicts.
+            labels: ``(B,)`` integers, or ``(B, ...)`` for a value of the user's own; None: what the
+                model predicts.
             keep_not_finite: Whether the record of an image whose values are NaN or infinite is so,
                 too, and no error. Default: False
         """
@@ -176,7 +183,7 @@ class Measurement:
         self._check_bands(mask, x)
         known = None
         if labels is not None:
-            known = format_labels(labels, len(x), self._num_classes)
+            known = self._labels(labels, len(x))
         warn_if_training(self.forward_func)
         draws = ImageDraws(x, self._seed)
         starts = format_baselines(self._baselines.of(x, self._features, mask, draws), inputs)
@@ -184,7 +191,8 @@ class Measurement:
         if wanted is None:
             wanted = self._predictions(x, keep_not_finite)
             check_highest(wanted, self._num_classes)
-        arguments = wanted.to(x.device), int(wanted.max())
+        classes = _are_classes(wanted)
+        arguments = wanted.to(x.device), int(wanted.max()) if classes else -1
         game = Game.of_checked(
             self._rows.of,
             inputs,
@@ -208,7 +216,13 @@ class Measurement:
             labelled=labelled,
             rows=estimator.coalitions.shape[-2] + (known is None),
         )
-        return records, wanted
+        return records, wanted if classes else torch.zeros(len(x), dtype=torch.int64, device="cpu")
+
+    def _labels(self, given: Any, num_images: int) -> Tensor:
+        """Return labels, one class per image; with a value of the user's own whatever it reads."""
+        if callable(self._value) and self._num_classes is None:
+            return format_any_labels(given, num_images)
+        return format_labels(given, num_images, self._num_classes)
 
     def _check_bands(self, mask: Tensor, x: Tensor) -> None:
         """Remember the bands of the first images, and that all have as many."""
@@ -257,6 +271,13 @@ class Measurement:
         )
         present = torch.ones(1, 1, dtype=torch.bool, device="cpu")
         return game.evaluate(present, self._per_eval)[:, 0].argmax(1).cpu()
+
+
+def _are_classes(labels: Tensor) -> bool:
+    """Say whether labels are classes, counted from 0, one per image."""
+    kind = labels.dtype
+    whole = not (kind.is_floating_point or kind.is_complex or kind is torch.bool)
+    return whole and labels.dim() == 1 and int(labels.min()) >= 0
 
 
 def _room_for(features: object, feature_mask: Tensor | None, num_bands: int | None) -> int:

@@ -13,6 +13,7 @@ from torchmetrics import Metric
 from captum_spectral._arguments import check_count, has_float64
 from captum_spectral._captum import BaselineType, progress_bar
 from captum_spectral._engine.evaluation import NotFiniteError
+from captum_spectral._engine.outputs import Output
 from captum_spectral._engine.values import Value
 from captum_spectral.features.features import Features
 from captum_spectral.importance.groups import append_rows, combine, empty_table, format_groups
@@ -58,7 +59,8 @@ class SpectralImportance(Metric):
     result beyond rounding. Only ``"donor"`` looks at the neighbours.
 
     Args:
-        forward_func: The model, from ``(B, ..., H, W)`` to logits ``(B, classes)``.
+        forward_func: The model, from ``(B, ..., H, W)`` to logits ``(B, classes)``; in a dict,
+            tuple or array, too, see :class:`~captum_spectral.game.OutputOf`.
         num_bands: Equal-width bands when there is no ``feature_mask``. None: 8, or as many as fit
             small images. Default: None
         feature_mask: Integer band ids over the unshifted Fourier plane, the same for all images,
@@ -68,9 +70,10 @@ class SpectralImportance(Metric):
             ``"noise"`` (Gaussian, with the energy that the image has in each band), or ``"donor"``
             (another image of the batch, drawn at random; for an image alone the last one of the
             batch before). Default: None
-        value: ``"log_likelihood"`` (nats), ``"logit"``, or a function from outputs and ``(rows,)``
-            labels to ``(rows,)`` values. A single logit ``(B, 1)`` is that of class 1 of two.
-            Default: "log_likelihood"
+        value: ``"log_likelihood"`` (nats), ``"logit"``, or a function from what the model returns
+            for some rows and their labels to ``(rows,)`` values; labels may then be of any kind,
+            such as floats, several per image, or masks. A single logit ``(B, 1)`` is that of class
+            1 of two. Default: "log_likelihood"
         n_samples: None: the exact values of each image, from all ``2^M`` coalitions. ``n``: an
             unbiased estimate from ``n`` random orderings per image, each with its reverse, drawn
             anew for every image. For a given number of model rows ``n_samples=1`` over more images
@@ -89,6 +92,8 @@ class SpectralImportance(Metric):
             ``num_bands`` is then the most an image can have, and needed only for members that do
             not say so; ``"noise"`` has the energy of the image in the part of each player. Scores
             are for bands in the order of their frequencies. Default: None
+        output: Which of several outputs of the model is meant, see
+            :class:`~captum_spectral.game.OutputOf`. Default: None
         **kwargs: Those of ``torchmetrics.Metric``, such as ``process_group``.
 
     Raises:
@@ -143,6 +148,7 @@ class SpectralImportance(Metric):
         confidence: float = 0.95,
         seed: int = 0,
         features: Features | None = None,
+        output: Output | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -160,6 +166,7 @@ class SpectralImportance(Metric):
             seed=seed,
             num_classes=num_classes,
             features=features,
+            output=output,
         )
         self.add_state(
             "moments",
@@ -177,8 +184,9 @@ class SpectralImportance(Metric):
 
         Args:
             images: ``(B, ..., H, W)`` as the model wants them, on its device.
-            labels: ``(B,)`` class of every image. None: what the model predicts for the full image,
-                1 more model row per image. Default: None
+            labels: ``(B,)`` class of every image; with a ``value`` of your own ``(B, ...)`` of any
+                kind. None: what the model predicts for the full image, 1 more model row per image.
+                Default: None
             groups: ``(B,)`` integers: the id of the picture, patient or film that each image is
                 of. Images of a group may resemble each other; standard errors and intervals are
                 then clustered by group, over all updates. Give it with every update or with none.
@@ -186,8 +194,13 @@ class SpectralImportance(Metric):
 
         Raises:
             TypeError: Images, labels or groups of a wrong kind.
-            ValueError: Shapes or labels that do not fit, non-finite images or outputs, a donor for
-                the first image when it is alone, groups in some updates only.
+            ValueError: Shapes or labels that do not fit, non-finite images or outputs,
+                probabilities in place of logits, a donor for the first image when it is alone,
+                groups in some updates only.
+
+        Warns:
+            UserWarning: All outputs lie from 0 to 1, as probabilities do, and come from a function
+                that cannot be looked into.
 
         If it raises, the batch is not counted. Memory grows with the number of groups (by
         ``3 + M`` numbers, for each of its classes with ``num_classes``), not with that of images.
