@@ -54,17 +54,21 @@ class ValueOfRows:
     Args:
         forward_func: The model.
         value: The value, see ``SpectralImportance``.
+        any_scores: Whether probabilities will do, because only the largest output counts. Default:
+            False
     """
 
-    def __init__(self, forward_func: Callable[..., Any], value: Value) -> None:
+    def __init__(
+        self, forward_func: Callable[..., Any], value: Value, any_scores: bool = False
+    ) -> None:
         self.forward_func = forward_func
         self._value = value
-        self._known_as_logits = False
+        self._known_as_logits = any_scores
         self._rows_in_unit = 0
 
-    def logits(self, images: Tensor) -> Tensor:
+    def logits(self, images: Tensor, *args: Any) -> Tensor:
         """Return the model's outputs ``(B, classes)``; raise if they are none."""
-        outputs = class_logits(self.forward_func(images))
+        outputs = class_logits(self.forward_func(images, *args))
         if not _is_logits(outputs, images):
             raise ValueError(
                 "labels=None takes the model's own prediction, which needs a forward_func that "
@@ -72,7 +76,7 @@ class ValueOfRows:
             )
         return outputs
 
-    def of(self, images: Tensor, labels: Tensor, highest: int) -> Tensor:
+    def of(self, images: Tensor, labels: Tensor, highest: int, *args: Any) -> Tensor:
         """Return the value, and whether the label has the largest output, as ``(rows, 2)``.
 
         The second column is -1 if the outputs are not ``(rows, classes)`` or the labels no classes,
@@ -82,8 +86,9 @@ class ValueOfRows:
             images: ``(rows, ..., H, W)``.
             labels: ``(rows, ...)``.
             highest: The largest class; -1 where the labels are no classes.
+            *args: Further arguments of the model.
         """
-        returned = self.forward_func(images)
+        returned = self.forward_func(images, *args)
         if callable(self._value):
             values = self._of_callable(returned, labels)
             outputs = _readable(returned)
@@ -95,7 +100,7 @@ class ValueOfRows:
                     f"got {_describe(outputs)} for {len(images)} images; give value a function of "
                     "(outputs, labels)"
                 )
-            self._refuse_probabilities(outputs, images)
+            self._refuse_probabilities(outputs, images, args)
             values = self._of_logits(outputs, labels, highest)
         correct = torch.full_like(values, -1)  # (rows,): 1 or 0, -1 for unknown
         if _is_logits(outputs, images) and highest >= 0:
@@ -119,7 +124,7 @@ class ValueOfRows:
             classes = classes.log_softmax(1)
         return classes.gather(1, labels.to(classes.device)[:, None])[:, 0]
 
-    def _refuse_probabilities(self, outputs: Tensor, images: Tensor) -> None:
+    def _refuse_probabilities(self, outputs: Tensor, images: Tensor, args: tuple[Any, ...]) -> None:
         """Raise if the first outputs are probabilities, whose log-softmax would mean nothing."""
         if self._known_as_logits:  # looking again would wait for the device
             return
@@ -133,11 +138,11 @@ class ValueOfRows:
         # Rows without a finite one say nothing.
         self._known_as_logits = kind is None and bool(outputs.isfinite().all(1).any())
         if kind == "unit":
-            self._look_for_sigmoid(images)
+            self._look_for_sigmoid(images, args)
 
-    def _look_for_sigmoid(self, images: Tensor) -> None:
+    def _look_for_sigmoid(self, images: Tensor, args: tuple[Any, ...]) -> None:
         """Raise if outputs from 0 to 1 are those of a sigmoid; warn if they may be."""
-        last = self._last_function(images)
+        last = self._last_function(images, args)
         if last is not None and last.startswith("SigmoidBackward"):
             raise ValueError(
                 f"value={self._value!r} takes logits, and forward_func ends in a sigmoid, whose "
@@ -153,10 +158,10 @@ class ValueOfRows:
                 "leave the sigmoid out, or give value a function of (outputs, labels)"
             )
 
-    def _last_function(self, images: Tensor) -> str | None:
+    def _last_function(self, images: Tensor, args: tuple[Any, ...]) -> str | None:
         """Return what autograd knows of the model's last function; None where it knows nothing.
 
-        Costs a row, of models whose outputs lie from 0 to 1 alone.
+        Costs the rows once more, of models whose outputs lie from 0 to 1 alone.
         """
         module = inner_module(self.forward_func)
         parts = () if module is None else tuple(module.modules())
@@ -164,8 +169,8 @@ class ValueOfRows:
             return None  # with gradients it would wait for other processes
         try:
             with torch.inference_mode(False), torch.enable_grad():
-                row = images[:1].clone().requires_grad_()
-                return last_function(tensor_of(self.forward_func(row)))
+                rows = images.clone().requires_grad_()
+                return last_function(tensor_of(self.forward_func(rows, *args)))
         except Exception:  # NumPy, a runtime of somebody else's
             return None
 

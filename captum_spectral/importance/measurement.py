@@ -17,7 +17,7 @@ from captum_spectral._arguments import (
     format_inputs,
     format_labels,
 )
-from captum_spectral._captum import BaselineType
+from captum_spectral._captum import BaselineType, format_additional_forward_args
 from captum_spectral._engine.draws import ImageDraws
 from captum_spectral._engine.forward import warn_if_training
 from captum_spectral._engine.outputs import Output, reading
@@ -157,7 +157,11 @@ class Measurement:
 
     @torch.no_grad()
     def records(
-        self, images: Tensor, labels: Tensor | None, keep_not_finite: bool = False
+        self,
+        images: Tensor,
+        labels: Tensor | None,
+        keep_not_finite: bool = False,
+        additional_forward_args: Any = None,
     ) -> tuple[Tensor, Tensor]:
         """Return the records ``(B, V)`` of a batch, and its classes ``(B,)``, on the CPU.
 
@@ -169,6 +173,7 @@ class Measurement:
                 model predicts.
             keep_not_finite: Whether the record of an image whose values are NaN or infinite is so,
                 too, and no error. Default: False
+            additional_forward_args: Further arguments of the model. Default: None
         """
         if isinstance(images, tuple):
             raise TypeError("images must be one tensor (B, ..., H, W), got a tuple")
@@ -187,18 +192,19 @@ class Measurement:
         warn_if_training(self.forward_func)
         draws = ImageDraws(x, self._seed)
         starts = format_baselines(self._baselines.of(x, self._features, mask, draws), inputs)
+        args = format_additional_forward_args(additional_forward_args) or ()
         wanted = known
         if wanted is None:
-            wanted = self._predictions(x, keep_not_finite)
+            wanted = self._predictions(x, args, keep_not_finite)
             check_highest(wanted, self._num_classes)
         classes = _are_classes(wanted)
-        arguments = wanted.to(x.device), int(wanted.max()) if classes else -1
+        highest = int(wanted.max()) if classes else -1
         game = Game.of_checked(
             self._rows.of,
             inputs,
             starts,
             placed,
-            additional_forward_args=arguments,
+            additional_forward_args=(wanted.to(x.device), highest, *args),
             keep_not_finite=keep_not_finite,
         )
         estimator = self._estimator(len(game.players), draws)
@@ -259,7 +265,7 @@ class Measurement:
             return Exact(num_players)
         return OwnOrderings(draws.orderings(num_players, self._n_samples))
 
-    def _predictions(self, x: Tensor, keep_not_finite: bool) -> Tensor:
+    def _predictions(self, x: Tensor, args: tuple[Any, ...], keep_not_finite: bool) -> Tensor:
         """Return the class with the largest output on each full image."""
         whole = (Pixels(),), (torch.zeros([1] * x.dim(), dtype=torch.int64, device=x.device),)
         game = Game.of_checked(
@@ -267,6 +273,7 @@ class Measurement:
             (x,),
             (torch.zeros_like(x[:1]),),
             whole,
+            additional_forward_args=args or None,
             keep_not_finite=keep_not_finite,
         )
         present = torch.ones(1, 1, dtype=torch.bool, device="cpu")

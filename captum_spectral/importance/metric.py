@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sized
-from typing import Any, cast
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch import Tensor
 from torchmetrics import Metric
 
 from captum_spectral._arguments import check_count, has_float64
 from captum_spectral._captum import BaselineType, progress_bar
 from captum_spectral._engine.evaluation import NotFiniteError
-from captum_spectral._engine.outputs import Output
+from captum_spectral._engine.outputs import Output, inner_module
 from captum_spectral._engine.values import Value
 from captum_spectral.features.features import Features
+from captum_spectral.importance.batches import Unpack, batches_of, count_examples
 from captum_spectral.importance.groups import append_rows, combine, empty_table, format_groups
 from captum_spectral.importance.measurement import Measurement
 from captum_spectral.importance.moments import (
@@ -178,7 +178,12 @@ class SpectralImportance(Metric):
         self._take_table(None)
 
     def update(
-        self, images: Tensor, labels: Tensor | None = None, groups: Tensor | None = None
+        self,
+        images: Tensor,
+        labels: Tensor | None = None,
+        groups: Tensor | None = None,
+        *,
+        additional_forward_args: Any = None,
     ) -> None:
         """Take in a batch.
 
@@ -191,6 +196,8 @@ class SpectralImportance(Metric):
                 of. Images of a group may resemble each other; standard errors and intervals are
                 then clustered by group, over all updates. Give it with every update or with none.
                 Default: None, all images are independent
+            additional_forward_args: Further arguments of the model, as everywhere in Captum:
+                tensors with one entry per image follow their image. Default: None
 
         Raises:
             TypeError: Images, labels or groups of a wrong kind.
@@ -206,7 +213,8 @@ class SpectralImportance(Metric):
         ``3 + M`` numbers, for each of its classes with ``num_classes``), not with that of images.
         """
         self._check_groups(groups is not None)
-        self.add(self.measure(images, labels, groups))
+        args = additional_forward_args
+        self.add(self.measure(images, labels, groups, additional_forward_args=args))
 
     def measure(
         self,
@@ -214,6 +222,7 @@ class SpectralImportance(Metric):
         labels: Tensor | None = None,
         groups: Tensor | None = None,
         *,
+        additional_forward_args: Any = None,
         keep_not_finite: bool = False,
     ) -> Records:
         """Run the model on a batch, and take nothing in.
@@ -225,6 +234,7 @@ class SpectralImportance(Metric):
             images: As in :meth:`update`.
             labels: As in :meth:`update`. Default: None
             groups: As in :meth:`update`. Default: None
+            additional_forward_args: As in :meth:`update`. Default: None
             keep_not_finite: Where the values of an image are NaN or infinite: False, raise; True,
                 go on, so that ``records.usable`` is False for it, and ``records.of(usable)`` is
                 what :meth:`add` takes. Default: False
@@ -236,7 +246,9 @@ class SpectralImportance(Metric):
             TypeError, ValueError: As :meth:`update`.
         """
         ids = None if groups is None else format_groups(groups, len(images))
-        values, classes = self._measurement.records(images, labels, keep_not_finite)
+        values, classes = self._measurement.records(
+            images, labels, keep_not_finite, additional_forward_args
+        )
         by_class = torch.zeros_like(classes) if self._num_classes is None else classes
         return Records(values, by_class, ids)
 
@@ -284,7 +296,12 @@ class SpectralImportance(Metric):
         return self._measurement.result(self.moments, by_class, table)
 
     def forward(
-        self, images: Tensor, labels: Tensor | None = None, groups: Tensor | None = None
+        self,
+        images: Tensor,
+        labels: Tensor | None = None,
+        groups: Tensor | None = None,
+        *,
+        additional_forward_args: Any = None,
     ) -> ImportanceResult:
         """Take in a batch and give the result of the batch alone, of this process.
 
@@ -292,6 +309,7 @@ class SpectralImportance(Metric):
             images: As in :meth:`update`.
             labels: As in :meth:`update`. Default: None
             groups: As in :meth:`update`. Default: None
+            additional_forward_args: As in :meth:`update`. Default: None
 
         Returns:
             An :class:`~captum_spectral.ImportanceResult`.
@@ -300,7 +318,7 @@ class SpectralImportance(Metric):
             TypeError, ValueError: As :meth:`update`.
         """
         # That of torchmetrics forgets the images before if the batch fails.
-        self.update(images, labels, groups)
+        self.update(images, labels, groups, additional_forward_args=additional_forward_args)
         batch = self._batch
         moments = add_records(torch.zeros_like(self.moments), batch.values, batch.classes)
         table = empty_table(self._measurement.num_bands)
@@ -390,15 +408,21 @@ class SpectralImportance(Metric):
         dataloader: Iterable[Any],
         max_examples: int | None = None,
         show_progress: bool = True,
+        *,
+        unpack: Unpack | None = None,
     ) -> ImportanceResult:
         """Take in the batches of a data loader and compute.
 
         Args:
-            dataloader: Anything that gives ``(images, labels)``, ``(images, labels, groups)`` or
-                images alone; a ``torch.utils.data.DataLoader``, a list. Images go to the device of
-                the model.
+            dataloader: Anything that gives batches; a ``torch.utils.data.DataLoader``, a list.
+                A batch is a tensor of images, ``(images, labels)``, ``(images, labels, groups)``
+                with integer groups (whatever else comes third, or comes after, is left out),
+                ``((images, *arguments), labels)`` for a model of further arguments, or a dict with
+                the images as ``pixel_values``, ``image`` or the like and the labels as ``labels``,
+                ``label`` or ``target``. Images and arguments go to the device of the model.
             max_examples: Stop after so many images. Default: None
             show_progress: Show a progress bar, in images. Default: True
+            unpack: A function from a batch of any other form to one of these. Default: None
 
         Returns:
             What :meth:`compute` gives. Images of earlier updates count, so after an exception (or
@@ -413,22 +437,16 @@ class SpectralImportance(Metric):
         """
         if max_examples is not None:
             max_examples = check_count("max_examples", max_examples)
-        if isinstance(dataloader, Dataset) and not isinstance(dataloader, IterableDataset):
-            raise TypeError(
-                f"dataloader must give batches, and {type(dataloader).__name__} is a data set that "
-                "gives single images; use torch.utils.data.DataLoader(data, batch_size=32)"
-            )
         device = _device_of(self._measurement.forward_func)
-        total = _length(dataloader, max_examples)
+        batches = batches_of(dataloader, unpack)
+        total = count_examples(dataloader, unpack, max_examples)
         seen = 0
         with progress_bar(show_progress, type(self).__name__, total) as bar:
-            for batch in dataloader:
-                images, *others = _parts(batch)
-                if max_examples is not None and seen + len(images) > max_examples:
-                    left = max_examples - seen
-                    images, others = images[:left], [x if x is None else x[:left] for x in others]
+            for whole in batches:
+                batch = whole if max_examples is None else whole.first(max_examples - seen)
+                images, args, labels, groups = batch.to(device)
                 try:
-                    self.update(images if device is None else images.to(device), *others)
+                    self.update(images, labels, groups, additional_forward_args=args or None)
                 except NotFiniteError as error:
                     number = seen + error.example
                     raise NotFiniteError(
@@ -443,36 +461,8 @@ class SpectralImportance(Metric):
 
 def _device_of(forward_func: Callable[..., Any]) -> torch.device | None:
     """Return the device of a module's parameters; None where that is not known."""
-    if isinstance(forward_func, nn.Module):
-        for tensor in (*forward_func.parameters(), *forward_func.buffers()):
+    module = inner_module(forward_func)
+    if module is not None:
+        for tensor in (*module.parameters(), *module.buffers()):
             return tensor.device
     return None
-
-
-def _parts(batch: Any) -> tuple[Any, ...]:
-    """Return images, and labels and groups if there are any, of what a data loader gave."""
-    if isinstance(batch, Tensor):
-        return (batch,)
-    if isinstance(batch, (tuple, list)) and 1 <= len(batch) <= 3 and isinstance(batch[0], Tensor):
-        return tuple(batch)
-    raise TypeError(
-        "dataloader must give a tensor of images, (images, labels) or (images, labels, groups), "
-        f"got {type(batch).__name__}"
-        + (f" of {len(batch)}" if isinstance(batch, (tuple, list)) else "")
-    )
-
-
-def _length(dataloader: Iterable[Any], max_examples: int | None) -> int | None:
-    """Count the images that will come, None where that is not known."""
-    count = None
-    if isinstance(dataloader, DataLoader):
-        sampler = dataloader.sampler if dataloader.batch_size else None
-        if isinstance(sampler, Sized) and not isinstance(dataloader.dataset, IterableDataset):
-            count = len(sampler)
-            if dataloader.drop_last:
-                count -= count % cast(int, dataloader.batch_size)
-    elif isinstance(dataloader, (list, tuple)):
-        count = sum(len(_parts(batch)[0]) for batch in dataloader)
-    if count is None or max_examples is None:
-        return max_examples if count is None and max_examples else count
-    return min(count, max_examples)

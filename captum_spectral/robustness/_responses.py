@@ -72,7 +72,7 @@ class Responses:
         self.unit = _unit_of(value)
         # Whether the label is found needs no likelihood, so probabilities will do.
         of_rows: Any = "logit" if self._is_rate else value
-        self._rows = ValueOfRows(forward_func, of_rows)
+        self._rows = ValueOfRows(forward_func, of_rows, any_scores=self._is_rate)
         known = labels is not None and value != "flip"
         self._labels = format_labels(labels, len(self.images)) if known else None
         self._per_eval, self._show_progress = perturbations_per_eval, show_progress

@@ -6,7 +6,6 @@ import torch
 from helpers import tiny_cnn
 from importance_cases import images_and_labels
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
 
 from captum_spectral import ImportanceResult, SpectralImportance, band_frequencies, band_mask
 from captum_spectral.importance import signed_spectral_score, spectral_score
@@ -175,16 +174,6 @@ def test_a_mask_with_gaps_costs_its_players():
     mask = band_mask((16, 12), 2) * 100
     with pytest.warns(UserWarning, match="missing 99"):
         assert result_of(tiny_cnn(), feature_mask=mask).num_rows == 6 * 4
-
-
-@pytest.mark.parametrize(
-    "data", [TensorDataset(IMAGES, LABELS), torch.utils.data.Subset(TensorDataset(IMAGES), [0, 1])]
-)
-def test_a_data_set_in_place_of_a_loader(data):
-    with pytest.raises(TypeError, match=r"gives single images; use .*DataLoader\(data"):
-        SpectralImportance(tiny_cnn()).evaluate(data)
-    loader = DataLoader(TensorDataset(IMAGES, LABELS), batch_size=4)
-    assert SpectralImportance(tiny_cnn()).evaluate(loader, show_progress=False).num_examples == 6
 
 
 # ------------------------------------------------------------------------------- statistics
