@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
+from copy import copy
 from typing import Any
 
 import torch
@@ -158,14 +159,22 @@ class Forward:
     def _args_of(self, examples: RowExamples) -> Any:
         """Repeat tensors with one entry per example along the rows; pass all else as it is."""
         args = format_additional_forward_args(self.additional_forward_args)
-        if args is None:
-            return None
-        return tuple(
-            arg[examples(arg.device)]
-            if isinstance(arg, Tensor) and arg.dim() > 0 and len(arg) == self.num_examples
-            else _passed_on(arg)
-            for arg in args
-        )
+        return None if args is None else tuple(self._of_rows(arg, examples) for arg in args)
+
+    def _of_rows(self, arg: Any, examples: RowExamples) -> Any:
+        """Return an argument for rows; of a dict, list or tuple, with those in it."""
+        if isinstance(arg, Tensor):
+            if arg.dim() > 0 and len(arg) == self.num_examples:
+                return arg[examples(arg.device)]
+            return _passed_on(arg)
+        if type(arg) in (list, tuple):
+            return type(arg)(self._of_rows(part, examples) for part in arg)
+        if isinstance(arg, MutableMapping):  # those of transformers are classes of their own
+            found = copy(arg)
+            for name, part in arg.items():
+                found[name] = self._of_rows(part, examples)
+            return found
+        return arg
 
 
 def gradients(
@@ -227,9 +236,9 @@ def _that_waits(forward_func: Callable[..., Any]) -> str | None:
     return None
 
 
-def _passed_on(arg: Any) -> Any:
+def _passed_on(arg: Tensor) -> Tensor:
     """Return an argument as it is, with its graph; autograd cannot use inference tensors."""
-    return detached(arg) if isinstance(arg, Tensor) and arg.is_inference() else arg
+    return detached(arg) if arg.is_inference() else arg
 
 
 # Modules of PyTorch that are random, or look at the whole batch, in training mode. Scripted ones

@@ -11,6 +11,7 @@ from torch import Tensor
 from captum_spectral._captum import BaselineType, TargetType
 from captum_spectral._engine.outputs import Output
 from captum_spectral.features.features import Features
+from captum_spectral.features.fourier import SpectralDims
 from captum_spectral.game import BandGame
 
 __all__ = ["band_attribution"]
@@ -26,7 +27,7 @@ def band_attribution(
     additional_forward_args: Any = None,
     feature_mask: Tensor | tuple[Tensor, ...] | None = None,
     num_bands: int | None = None,
-    spectral_dims: int | tuple[int, ...] = (-2, -1),
+    spectral_dims: SpectralDims = (-2, -1),
     features: Features | tuple[Features, ...] | None = None,
     output: Output | None = None,
     **options: Any,
@@ -49,7 +50,9 @@ def band_attribution(
         feature_mask: Integer band ids over the unshifted Fourier plane. Default: None
         num_bands: Equal-width bands when there is no ``feature_mask``. None: 8, or as many as fit.
             Default: None
-        spectral_dims: The transformed dims. Default: (-2, -1)
+        spectral_dims: The transformed dims. For a tuple of inputs also one entry for each, such as
+            ``((-2, -1), (-1,), None)``; an input with None has no spectrum and is one player.
+            Default: (-2, -1)
         features: Other players than frequency bands, as in ``SpectralShapley``. Default: None
         output: Which of several outputs of the model is meant, see
             :class:`~captum_spectral.game.OutputOf`. Default: None

@@ -26,6 +26,7 @@ from captum_spectral._engine.rows import Walk
 from captum_spectral.attr._synchronous import Synchronous
 from captum_spectral.features.choice import features_of
 from captum_spectral.features.features import Features
+from captum_spectral.features.fourier import SpectralDims
 from captum_spectral.game import Game
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ class FeatureSuppression(Synchronous, GradientAttribution):  # type: ignore[misc
         feature_mask: Tensor | tuple[Tensor, ...] | None = None,
         domain: Literal["pixel", "frequency"] = "pixel",
         num_bands: int | None = None,
-        spectral_dims: int | tuple[int, ...] | None = None,
+        spectral_dims: SpectralDims | None = None,
         features: Features | tuple[Features, ...] | None = None,
         n_samples: int = 50,
         suppress: float | tuple[float, float] = 0.7,
@@ -216,7 +217,8 @@ class FeatureSuppression(Synchronous, GradientAttribution):  # type: ignore[misc
             num_bands (int, optional): Bands per input tensor in the frequency domain when there is
                 no ``feature_mask``. None: 8, or as many as fit. Default: None
             spectral_dims (tuple[int, ...], optional): The dims that are transformed in the
-                frequency domain. None: (-2, -1). Default: None
+                frequency domain, for all inputs or one entry for each, as in ``SpectralShapley``.
+                None: (-2, -1). Default: None
             features (Features or tuple[Features, ...], optional): Any other features, see
                 :mod:`captum_spectral.features`, for all inputs or one for each. Default: None
             n_samples (int, optional): How many samples are averaged. Default: 50

@@ -15,6 +15,7 @@ from captum_spectral._engine.outputs import Output, reading
 from captum_spectral.attr._synchronous import Synchronous
 from captum_spectral.attr._values import Solver, in_form
 from captum_spectral.features.features import Features
+from captum_spectral.features.fourier import SpectralDims
 from captum_spectral.game import BandGame
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class SpectralBanzhaf(Synchronous, PerturbationAttribution):  # type: ignore[mis
         additional_forward_args: Any = None,
         feature_mask: Tensor | tuple[Tensor, ...] | None = None,
         num_bands: int | None = None,
-        spectral_dims: int | tuple[int, ...] = (-2, -1),
+        spectral_dims: SpectralDims = (-2, -1),
         features: Features | tuple[Features, ...] | None = None,
         budget: int | None = None,
         estimator: str | None = None,
@@ -164,8 +165,8 @@ class SpectralBanzhaf(Synchronous, PerturbationAttribution):  # type: ignore[mis
                 Fourier plane. Default: None
             num_bands (int, optional): Bands where there is no ``feature_mask``; None: 8, or as many
                 as fit. Default: None
-            spectral_dims (tuple[int, ...], optional): The dims that are transformed.
-                Default: (-2, -1)
+            spectral_dims (tuple[int, ...], optional): The dims that are transformed, for all inputs
+                or one entry for each, as in ``SpectralShapley``. Default: (-2, -1)
             features (Features or tuple[Features, ...], optional): Other players than frequency
                 bands. Default: None
             budget (int, optional): The most model rows per example, at least 4; None: exact.

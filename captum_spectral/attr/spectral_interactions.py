@@ -22,6 +22,7 @@ from captum_spectral.coalitions import (
     subsets_of,
 )
 from captum_spectral.features.features import Features
+from captum_spectral.features.fourier import SpectralDims
 from captum_spectral.game import BandGame
 
 __all__ = ["SpectralInteractions"]
@@ -89,7 +90,7 @@ class SpectralInteractions(Synchronous, PerturbationAttribution):  # type: ignor
         additional_forward_args: Any = None,
         feature_mask: Tensor | tuple[Tensor, ...] | None = None,
         num_bands: int | None = None,
-        spectral_dims: int | tuple[int, ...] = (-2, -1),
+        spectral_dims: SpectralDims = (-2, -1),
         features: Features | tuple[Features, ...] | None = None,
         budget: int | None = None,
         estimator: str | None = None,
@@ -121,8 +122,8 @@ class SpectralInteractions(Synchronous, PerturbationAttribution):  # type: ignor
                 Fourier plane. Default: None
             num_bands (int, optional): Bands where there is no ``feature_mask``; None: 8, or as many
                 as fit. Default: None
-            spectral_dims (tuple[int, ...], optional): The dims that are transformed.
-                Default: (-2, -1)
+            spectral_dims (tuple[int, ...], optional): The dims that are transformed, for all inputs
+                or one entry for each, as in ``SpectralShapley``. Default: (-2, -1)
             features (Features or tuple[Features, ...], optional): Other players than frequency
                 bands. Default: None
             budget (int, optional): The most model rows per example, at least 4. Below ``2^M`` for

@@ -15,6 +15,7 @@ from captum_spectral._engine.outputs import Output, reading
 from captum_spectral.attr._synchronous import Synchronous
 from captum_spectral.attr._values import Solver, gap_of, in_form
 from captum_spectral.features.features import Features
+from captum_spectral.features.fourier import SpectralDims
 from captum_spectral.features.painting import unpaint_ids
 from captum_spectral.game import BandGame
 
@@ -196,7 +197,7 @@ class SpectralShapley(Synchronous, PerturbationAttribution):  # type: ignore[mis
         additional_forward_args: Any = None,
         feature_mask: Tensor | tuple[Tensor, ...] | None = None,
         num_bands: int | None = None,
-        spectral_dims: int | tuple[int, ...] = (-2, -1),
+        spectral_dims: SpectralDims = (-2, -1),
         features: Features | tuple[Features, ...] | None = None,
         n_samples: int | None = None,
         budget: int | None = None,
@@ -234,7 +235,9 @@ class SpectralShapley(Synchronous, PerturbationAttribution):  # type: ignore[mis
             num_bands (int, optional): Bands per input tensor when there is no ``feature_mask``.
                 None: 8, or as many as fit. Default: None
             spectral_dims (tuple[int, ...], optional): The dims that are transformed: ``(-1,)`` for
-                audio or time series ``(B, C, T)``, ``(-3, -2, -1)`` for volumes. Default: (-2, -1)
+                audio or time series ``(B, C, T)``, ``(-3, -2, -1)`` for volumes. For a tuple of
+                inputs also one entry for each, such as ``((-2, -1), (-1,), None)``; one with None
+                has no spectrum and is one player. Default: (-2, -1)
             features (Features or tuple[Features, ...], optional): Other players than frequency
                 bands: any member of :mod:`captum_spectral.features`, such as ``Pixels(segments)``,
                 for all inputs or one for each. Values are then painted in its layout.
@@ -342,7 +345,7 @@ class SpectralShapley(Synchronous, PerturbationAttribution):  # type: ignore[mis
         *,
         feature_mask: Tensor | tuple[Tensor, ...] | None = None,
         num_bands: int | None = None,
-        spectral_dims: int | tuple[int, ...] = (-2, -1),
+        spectral_dims: SpectralDims = (-2, -1),
         features: Features | tuple[Features, ...] | None = None,
     ) -> Tensor:
         r"""Return the efficiency gap of given attributions, from two forward passes.

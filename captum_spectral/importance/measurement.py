@@ -25,7 +25,7 @@ from captum_spectral._engine.values import Value, ValueOfRows, format_value
 from captum_spectral.coalitions import Estimator, Exact, OwnOrderings, check_exact
 from captum_spectral.features.band_mask import DEFAULT_BANDS, band_frequencies
 from captum_spectral.features.features import Features, assign
-from captum_spectral.features.fourier import FourierBands
+from captum_spectral.features.fourier import FourierBands, remark_on_dims
 from captum_spectral.features.pixels import Pixels
 from captum_spectral.game import Game
 from captum_spectral.importance.baselines import Baselines
@@ -235,6 +235,8 @@ class Measurement:
         if self._bands is not None and self._bands.feature_mask is not None:
             self._placed = mask.cpu()
             return
+        if self._bands is not None:
+            remark_on_dims(x, self._bands.spectral_dims)
         fit = int(mask.max()) + 1
         if fit > self.num_bands:
             raise ValueError(
