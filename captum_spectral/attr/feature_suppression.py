@@ -290,14 +290,14 @@ class FeatureSuppression(Synchronous, GradientAttribution):  # type: ignore[misc
             additional_forward_args=additional_forward_args,
         )
         if return_confidence:
-            _check_class(game.forward.target, game.forward.highest_class)
+            _check_class(game.caller.target, game.caller.highest_class)
         samples = _draw(len(game.players), n_samples, interval, generator)
         # Also where the caller has switched gradients off.
         with torch.inference_mode(False), torch.no_grad():
             average = GradientAverage(
                 game.signals,
                 samples.to(game.signals.device),
-                game.forward,
+                game.caller,
                 game.inputs,
                 absolute=absolute,
                 spread=return_standard_error,

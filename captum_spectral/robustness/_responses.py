@@ -140,7 +140,7 @@ class Responses:
             average = GradientAverage(
                 game.signals,
                 torch.ones(1, 1, dtype=torch.bool, device=x.device),
-                game.forward,
+                game.caller,
                 game.inputs,
                 absolute=False,
                 spread=False,
