@@ -124,14 +124,14 @@ def visualize_spectrum(
         side = min(across, down)  # inches
         if values.ndim == 3:
             values, magnitude, rates = values[0], magnitude[0], rates[1:]
-            note = "grey: log magnitude of the volume's spectrum at depth frequency 0"
+            note = "grey: log magnitude at depth frequency 0"
         colours = _draw_plane(
             axes, values, magnitude, rates, cmap=cmap, alpha_overlay=alpha_overlay
         )
-        if sample_rate is None:
-            ticks = [-0.5, -0.25, 0, 0.25, 0.5] if side > _FIVE_TICKS else [-0.5, 0, 0.5]
-            axes.set_xticks(ticks)
-            axes.set_yticks(ticks)
+        few = sample_rate is not None or side <= _FIVE_TICKS  # numbers with units are longer
+        ticks = np.array([-0.5, 0, 0.5] if few else [-0.5, -0.25, 0, 0.25, 0.5])
+        axes.set_xticks(ticks * rates[1])
+        axes.set_yticks(ticks * rates[0])
         write(axes.set_xlabel(with_unit("horizontal frequency", frequency_unit)), side)
         write(axes.set_ylabel(with_unit("vertical frequency", frequency_unit)), side)
     beside = axes.inset_axes((1.04, 0, 0.05, 1))
