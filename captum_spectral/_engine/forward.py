@@ -21,7 +21,7 @@ from captum_spectral._captum import (
     run_forward,
     select_targets,
 )
-from captum_spectral._engine.outputs import inner_module, tensor_of
+from captum_spectral._engine.outputs import as_function, inner_module, tensor_of
 from captum_spectral.sources.digests import digest_of
 
 __all__ = [
@@ -55,6 +55,9 @@ class Forward:
         target: In the form of :func:`captum_spectral._arguments.format_target`.
         highest_class (int | None): The largest class in it, None where it names no single class.
 
+    Raises:
+        TypeError: A model that cannot be called.
+
     Warns:
         UserWarning: The model, or a part of it, is in training mode.
     """
@@ -67,6 +70,7 @@ class Forward:
         target: TargetType = None,
         additional_forward_args: Any = None,
     ) -> None:
+        forward_func = as_function(forward_func)
         self.forward_func = forward_func
         # DistributedDataParallel talks to other processes in a forward pass with gradients, and
         # waits for them for ever where they have other numbers of rows. Inside is the same model.
@@ -113,6 +117,19 @@ class Forward:
 
         Raises:
             TypeError: What the model returned is neither, see ``outputs``.
+            ValueError: As :meth:`returned`.
+        """
+        return tensor_of(self.returned(rows, examples, instead))
+
+    def returned(
+        self,
+        rows: tuple[Tensor, ...],
+        examples: RowExamples,
+        instead: Callable[..., Any] | None = None,
+    ) -> Any:
+        """Return whatever the model, or what is called instead, returns for rows.
+
+        Raises:
             ValueError: Gradients are asked of a model that would wait for other processes.
         """
         if self._waiting is not None and torch.is_grad_enabled():
@@ -122,7 +139,7 @@ class Forward:
                 "numbers of images; put its .module in its place"
             )
         called = self._called if instead is None else instead
-        return tensor_of(run_forward(called, rows, None, self._args_of(examples)))
+        return run_forward(called, rows, None, self._args_of(examples))
 
     def at_target(self, outputs: Any, examples: RowExamples) -> Any:
         """Pick the target of each row from the outputs, as Captum does it.

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 __all__ = [
     "Output",
     "OutputOf",
+    "Session",
+    "as_function",
     "class_logits",
     "inner_module",
     "last_function",
@@ -31,6 +33,13 @@ _SHAPING = (
     *("SqueezeBackward", "UnsqueezeBackward", "SelectBackward", "SliceBackward", "IndexBackward"),
     *("ToCopyBackward", "CloneBackward", "TBackward", "TransposeBackward", "PermuteBackward"),
 )
+
+# Of the inputs of an ONNX Runtime session; others are given as they are.
+_DTYPES = {
+    "tensor(float)": torch.float32,
+    "tensor(double)": torch.float64,
+    "tensor(float16)": torch.float16,
+}
 
 # What libraries call the output that is meant: transformers' classifiers, torchvision's
 # segmentation. The first that is there.
@@ -96,7 +105,49 @@ class OutputOf(nn.Module):
 
 def reading(forward_func: Callable[..., Any], output: Output | None) -> Callable[..., Any]:
     """Return a model of the chosen output; the model itself without a choice."""
-    return forward_func if output is None else OutputOf(forward_func, output)
+    return forward_func if output is None else OutputOf(as_function(forward_func), output)
+
+
+class Session:
+    """Makes a function of tensors of an ONNX Runtime session.
+
+    Inputs go to the session in the order of its inputs, in their dtype and on the CPU; it gives a
+    list of arrays.
+    """
+
+    def __init__(self, session: Any) -> None:
+        self.session = session
+        self._inputs = [(given.name, _DTYPES.get(given.type)) for given in session.get_inputs()]
+
+    def __call__(self, *args: Tensor) -> list[Any]:
+        """Run the session."""
+        if len(args) != len(self._inputs):
+            raise ValueError(
+                f"forward_func is a session with the inputs {[name for name, _ in self._inputs]}, "
+                f"got {len(args)}; give the others as additional_forward_args"
+            )
+        feed = {
+            name: x.detach().to("cpu", dtype).numpy()
+            for (name, dtype), x in zip(self._inputs, args, strict=True)
+        }
+        outputs: list[Any] = self.session.run(None, feed)
+        return outputs
+
+
+def as_function(forward_func: Any) -> Callable[..., Any]:
+    """Return a function of tensors: a session of ONNX Runtime becomes one, all else stays.
+
+    Raises:
+        TypeError: It can neither be called nor be made a function.
+    """
+    if callable(forward_func):
+        return forward_func  # type: ignore[no-any-return]
+    if hasattr(forward_func, "run") and hasattr(forward_func, "get_inputs"):
+        return Session(forward_func)
+    remedy = ""
+    if hasattr(forward_func, "predict_proba"):
+        remedy = "; give a function of it: lambda x: model.predict_proba(x.flatten(1).numpy())"
+    raise TypeError(f"forward_func must be callable, got {type(forward_func).__name__}{remedy}")
 
 
 def tensor_of(returned: Any) -> Any:

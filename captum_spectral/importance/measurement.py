@@ -20,7 +20,7 @@ from captum_spectral._arguments import (
 from captum_spectral._captum import BaselineType, format_additional_forward_args
 from captum_spectral._engine.draws import ImageDraws
 from captum_spectral._engine.forward import warn_if_training
-from captum_spectral._engine.outputs import Output, reading
+from captum_spectral._engine.outputs import Output, as_function, reading
 from captum_spectral._engine.values import Value, ValueOfRows, format_value
 from captum_spectral.coalitions import Estimator, Exact, OwnOrderings, check_exact
 from captum_spectral.features.band_mask import DEFAULT_BANDS, band_frequencies
@@ -53,9 +53,7 @@ class Measurement:
         features: Features | None = None,
         output: Output | None = None,
     ) -> None:
-        if not callable(forward_func):
-            raise TypeError(f"forward_func must be callable, got {type(forward_func).__name__}")
-        forward_func = reading(forward_func, output)
+        forward_func = reading(as_function(forward_func), output)
         num_bands, n_samples, perturbations_per_eval, num_classes = (
             None if count is None else check_count(name, count)
             for name, count in (

@@ -14,6 +14,7 @@ from captum_spectral import (
     BandGame,
     FeatureSuppression,
     SpectralBanzhaf,
+    SpectralForward,
     SpectralImportance,
     SpectralInteractions,
     SpectralShapley,
@@ -22,6 +23,7 @@ from captum_spectral import (
 )
 from captum_spectral._engine.outputs import tensor_of
 from captum_spectral.game import OutputOf
+from captum_spectral.weights import layer_responses
 
 X = torch.rand(3, 3, 12, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 MODEL = tiny_cnn()
@@ -242,28 +244,72 @@ def test_a_classifier_of_scikit_learn_runs_as_it_is():
     full, empty = map(torch.from_numpy, ends)
     torch.testing.assert_close(bands.sum(1), full - empty)
     assert delta.abs().max() < 1e-12
+    signals = X.flatten(1)
+    method = SpectralShapley(classifier.predict_proba).attribute(
+        signals, 1, num_bands=3, spectral_dims=-1, return_input_shape=False
+    )
+    torch.testing.assert_close(method.sum(1), full - empty)
 
 
-def test_a_session_of_onnx_runtime_runs_as_it_is():
+def session_of(weight, more=()):
+    """A session of a linear model of flat inputs, with the outputs of other weights beside it."""
     onnx = pytest.importorskip("onnx")
     runtime = pytest.importorskip("onnxruntime")
-    weight = np.random.default_rng(0).normal(size=(360, 4)).astype(np.float32)
     helper = onnx.helper
+    weights = {"y": weight, **{f"y{i}": w for i, w in enumerate(more)}}
     graph = helper.make_graph(
-        [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("MatMul", ["f", "w"], ["y"])],
+        [
+            helper.make_node("Flatten", ["x"], ["flat"]),
+            *(helper.make_node("MatMul", ["flat", f"w_{name}"], [name]) for name in weights),
+        ],
         "linear",
         [helper.make_tensor_value_info("x", 1, ["B", 3, 12, 10])],
-        [helper.make_tensor_value_info("y", 1, ["B", 4])],
-        [onnx.numpy_helper.from_array(weight, "w")],
+        [helper.make_tensor_value_info(y, 1, ["B", w.shape[1]]) for y, w in weights.items()],
+        [onnx.numpy_helper.from_array(w, f"w_{name}") for name, w in weights.items()],
     )
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     made.ir_version = 8
-    session = runtime.InferenceSession(made.SerializeToString())
-    found = SpectralShapley(lambda x: session.run(None, {"x": x.numpy()})).attribute(
-        X.float(), 2, num_bands=2
-    )
-    known = SpectralShapley(lambda x: x.flatten(1) @ torch.from_numpy(weight))
-    torch.testing.assert_close(found, known.attribute(X.float(), 2, num_bands=2))
+    return runtime.InferenceSession(made.SerializeToString())
+
+
+def test_a_session_of_onnx_runtime_runs_as_it_is():
+    generator = np.random.default_rng(0)
+    weight, other = generator.normal(size=(2, 360, 4)).astype(np.float32)
+    session = session_of(weight, [other])
+    x = X.float()
+    known = [
+        SpectralShapley(lambda x, w=w: x.flatten(1) @ torch.from_numpy(w)).attribute(
+            x, 2, num_bands=2
+        )
+        for w in (weight, other)
+    ]
+    for forward in (session, lambda x: session.run(None, {"x": x.numpy()})):
+        found = SpectralShapley(forward).attribute(x, 2, num_bands=2)
+        torch.testing.assert_close(found, known[0], rtol=1e-4, atol=1e-5)
+    second = SpectralShapley(session, output=1).attribute(X, 2, num_bands=2)  # double, too
+    torch.testing.assert_close(second, known[1], rtol=1e-4, atol=1e-5)
+    result = SpectralImportance(session, num_bands=2)
+    result.update(x, torch.tensor([0, 1, 2]))
+    assert result.compute().num_examples == 3
+    with pytest.raises(ValueError, match=r"a session with the inputs \['x'\], got 2"):
+        SpectralShapley(session).attribute(x, 2, num_bands=2, additional_forward_args=X)
+
+
+def test_what_cannot_be_called_is_refused_with_the_function_to_give():
+    class Estimator:
+        def predict_proba(self, x):
+            return x
+
+    for refused in (
+        lambda: SpectralShapley(Estimator()).attribute(X, 1),
+        lambda: SpectralImportance(Estimator()),
+    ):
+        with pytest.raises(
+            TypeError, match=r"got Estimator; give a function of it: lambda x: model.p"
+        ):
+            refused()
+    with pytest.raises(TypeError, match="forward_func must be callable, got float$"):
+        BandGame(3.5, X)
 
 
 def test_a_classifier_of_transformers_runs_as_it_is():
@@ -306,3 +352,21 @@ def test_a_method_and_a_partial_call_of_a_module_are_looked_into():
     for model in (noisy.forward, functools.partial(noisy.forward)):
         with pytest.warns(UserWarning, match="training mode"):
             BandGame(model, X)
+
+
+def test_the_spectrum_of_an_input_goes_through_the_same_door():
+    spectral = SpectralForward(lambda x: {"logits": MODEL(x)}, (12, 10))
+    coefficients = spectral.coefficients(X)
+    torch.testing.assert_close(spectral(coefficients), MODEL(X))
+
+
+def test_layers_are_looked_into_whatever_their_model_returns():
+    class Boxes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Conv2d(3, 4, 3).double()
+
+        def forward(self, x):
+            return [{"boxes": self.first(x)}] * len(x)
+
+    assert [layer.name for layer in layer_responses(Boxes().eval(), X)] == ["first"]
