@@ -300,15 +300,10 @@ def test_what_cannot_be_called_is_refused_with_the_function_to_give():
         def predict_proba(self, x):
             return x
 
-    for refused in (
-        lambda: SpectralShapley(Estimator()).attribute(X, 1),
-        lambda: SpectralImportance(Estimator()),
-    ):
-        with pytest.raises(
-            TypeError, match=r"got Estimator; give a function of it: lambda x: model.p"
-        ):
-            refused()
-    with pytest.raises(TypeError, match="forward_func must be callable, got float$"):
+    for make in (SpectralImportance, lambda model: BandGame(model, X)):
+        with pytest.raises(TypeError, match=r"got Estimator; give a function of it: lambda x: mod"):
+            make(Estimator())
+    with pytest.raises(TypeError, match=r"forward_func must be callable, got float$"):
         BandGame(3.5, X)
 
 
