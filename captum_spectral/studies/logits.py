@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from captum_spectral._engine.outputs import class_logits, looks_like
+from captum_spectral._engine.outputs import class_logits, looks_like, tensor_of
 from captum_spectral.sources.models import LoadedModel
 
 __all__ = ["are_usable", "failures_of", "logits_of"]
@@ -29,11 +29,12 @@ def logits_of(model: LoadedModel, x: Tensor) -> Tensor:
     """
     # A copy: a first layer may work in place.
     with failures_of(model, x), torch.no_grad():
-        logits, again = (class_logits(model.module(x.clone())) for _ in range(2))
+        outputs = tensor_of(model.module(x.clone()))
+        logits, again = class_logits(outputs), class_logits(model.module(x.clone()))
     if isinstance(logits, Tensor) and logits.dim() == 2 and len(logits) == 1:
         precise = torch.finfo(logits.dtype).eps < 1e-4 if logits.is_floating_point() else True
         check_repeats(model, logits, again, alone=precise)
-        if logits.is_floating_point() and looks_like(logits) == "probabilities":
+        if logits.is_floating_point() and looks_like(outputs) == "probabilities":
             raise ValueError(
                 f"{model.name} gives probabilities (numbers that are not negative and sum to 1), "
                 "and logits are needed; leave its softmax out"
