@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from captum.attr._utils.lrp_rules import EpsilonRule
 from torch import Tensor, nn
+
+from captum_spectral._captum import EpsilonRule
 
 __all__ = ["Mixing", "OpaqueMixing"]
 
