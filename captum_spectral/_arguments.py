@@ -28,6 +28,7 @@ __all__ = [
     "check_highest",
     "check_pixel_range",
     "detached",
+    "format_any_labels",
     "format_baselines",
     "format_examples",
     "format_inputs",
@@ -306,7 +307,10 @@ def format_labels(given: Any, num_images: int, num_classes: int | None = None) -
     """Return labels, one class per image, as ``(B,)`` int64 on the CPU."""
     labels: Tensor = torch.as_tensor(given, device="cpu").detach()
     if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype is torch.bool:
-        raise TypeError(f"labels must be integers, one class per image, got dtype {labels.dtype}")
+        raise TypeError(
+            f"labels must be integers, one class per image, got dtype {labels.dtype}; use .long(), "
+            "or where others are meant a value=function of (outputs, labels)"
+        )
     if tuple(labels.shape) != (num_images,):
         raise ValueError(
             f"labels must be ({num_images},), one class per image, got shape {tuple(labels.shape)}"
@@ -316,6 +320,25 @@ def format_labels(given: Any, num_images: int, num_classes: int | None = None) -
         raise ValueError(f"labels must count classes from 0, got {int(labels.min())}")
     check_highest(labels, num_classes)
     return labels
+
+
+def format_any_labels(given: Any, num_images: int) -> Tensor:
+    """Return labels of any kind, such as masks, ``(B, ...)``; classes as :func:`format_labels`."""
+    try:
+        labels: Tensor = torch.as_tensor(given).detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            "labels must be a tensor with one entry per image, or what can be made one, got "
+            f"{type(given).__name__}"
+        ) from error
+    if labels.dim() == 0 or len(labels) != num_images:
+        raise ValueError(
+            f"labels must have one entry for each of {num_images} images, got shape "
+            f"{tuple(labels.shape)}"
+        )
+    if labels.dim() > 1 or labels.dtype.is_floating_point or labels.dtype is torch.bool:
+        return labels
+    return labels.long().cpu()
 
 
 def check_highest(labels: Tensor, num_classes: int | None) -> None:

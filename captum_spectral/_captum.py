@@ -17,10 +17,12 @@ from captum._utils.common import _run_forward as run_forward
 from captum._utils.common import _select_targets as select_targets
 from captum._utils.progress import NullProgress, progress
 from captum._utils.typing import BaselineType, TargetType
+from captum.attr._utils.lrp_rules import EpsilonRule
 from captum.log import log_usage
 
 __all__ = [
     "BaselineType",
+    "EpsilonRule",
     "NullProgress",
     "TargetType",
     "format_additional_forward_args",

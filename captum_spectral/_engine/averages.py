@@ -10,6 +10,7 @@ from torch import Tensor
 from captum_spectral._arguments import has_float64
 from captum_spectral._engine.evaluation import Coalitions, OfCoalitions
 from captum_spectral._engine.forward import Forward, gradients
+from captum_spectral._engine.outputs import looks_like
 from captum_spectral._engine.rows import Chunk, Tile
 from captum_spectral._engine.signals import Signals
 from captum_spectral.features.features import signal_dtype
@@ -142,6 +143,11 @@ class GradientAverage(OfCoalitions):
                 "rows"
             )
         logits = outputs.detach()
+        if self.nothing_kept and looks_like(logits) == "probabilities":
+            raise ValueError(
+                "return_confidence takes the softmax of logits, and forward_func returns "
+                "probabilities (rows that are not negative and sum to 1): leave its softmax out"
+            )
         probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(1)
         picked: Tensor = self._forward.at_target(probabilities, chunk.examples)
         return picked

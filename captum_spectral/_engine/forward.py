@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
+from copy import copy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx import GraphModule, Node
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.parallel import DistributedDataParallel
@@ -20,6 +21,7 @@ from captum_spectral._captum import (
     run_forward,
     select_targets,
 )
+from captum_spectral._engine.outputs import as_function, inner_module, tensor_of
 from captum_spectral.sources.digests import digest_of
 
 __all__ = [
@@ -53,6 +55,9 @@ class Forward:
         target: In the form of :func:`captum_spectral._arguments.format_target`.
         highest_class (int | None): The largest class in it, None where it names no single class.
 
+    Raises:
+        TypeError: A model that cannot be called.
+
     Warns:
         UserWarning: The model, or a part of it, is in training mode.
     """
@@ -65,6 +70,7 @@ class Forward:
         target: TargetType = None,
         additional_forward_args: Any = None,
     ) -> None:
+        forward_func = as_function(forward_func)
         self.forward_func = forward_func
         # DistributedDataParallel talks to other processes in a forward pass with gradients, and
         # waits for them for ever where they have other numbers of rows. Inside is the same model.
@@ -83,10 +89,8 @@ class Forward:
 
         It sees weights and buffers of a Module, and autocast. None where these cannot be read.
         """
-        owner = getattr(self._called, "__self__", self._called)
-        tensors: tuple[Tensor, ...] = ()
-        if isinstance(owner, nn.Module):
-            tensors = (*owner.parameters(), *owner.buffers())
+        owner = inner_module(self._called)
+        tensors = () if owner is None else (*owner.parameters(), *owner.buffers())
         kind = self._device.type
         autocast = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
         try:
@@ -109,7 +113,21 @@ class Forward:
         examples: RowExamples,
         instead: Callable[..., Any] | None = None,
     ) -> Any:
-        """Return all outputs of rows, as the model gives them, or what is called instead.
+        """Return all outputs of rows, of the model or what is called instead: a tensor or a number.
+
+        Raises:
+            TypeError: What the model returned is neither, see ``outputs``.
+            ValueError: As :meth:`returned`.
+        """
+        return tensor_of(self.returned(rows, examples, instead))
+
+    def returned(
+        self,
+        rows: tuple[Tensor, ...],
+        examples: RowExamples,
+        instead: Callable[..., Any] | None = None,
+    ) -> Any:
+        """Return whatever the model, or what is called instead, returns for rows.
 
         Raises:
             ValueError: Gradients are asked of a model that would wait for other processes.
@@ -137,8 +155,6 @@ class Forward:
                 f"target={self.target!r} cannot be selected: forward_func returns one number, so "
                 "there is nothing to choose from; use target=None"
             )
-        if not isinstance(outputs, Tensor):
-            raise _no_tensor(outputs)
         highest = self.highest_class
         if highest is not None and outputs.dim() > 1 and highest >= outputs.shape[1]:
             raise ValueError(
@@ -160,14 +176,22 @@ class Forward:
     def _args_of(self, examples: RowExamples) -> Any:
         """Repeat tensors with one entry per example along the rows; pass all else as it is."""
         args = format_additional_forward_args(self.additional_forward_args)
-        if args is None:
-            return None
-        return tuple(
-            arg[examples(arg.device)]
-            if isinstance(arg, Tensor) and arg.dim() > 0 and len(arg) == self.num_examples
-            else _passed_on(arg)
-            for arg in args
-        )
+        return None if args is None else tuple(self._of_rows(arg, examples) for arg in args)
+
+    def _of_rows(self, arg: Any, examples: RowExamples) -> Any:
+        """Return an argument for rows; of a dict, list or tuple, with those in it."""
+        if isinstance(arg, Tensor):
+            if arg.dim() > 0 and len(arg) == self.num_examples:
+                return arg[examples(arg.device)]
+            return _passed_on(arg)
+        if type(arg) in (list, tuple):
+            return type(arg)(self._of_rows(part, examples) for part in arg)
+        if isinstance(arg, MutableMapping):  # those of transformers are classes of their own
+            found = copy(arg)
+            for name, part in arg.items():
+                found[name] = self._of_rows(part, examples)
+            return found
+        return arg
 
 
 def gradients(
@@ -202,9 +226,8 @@ def as_results(output: Any) -> Tensor:
     """Return a forward output as a real tensor whose dim 0 counts results; a number is one."""
     if isinstance(output, numbers.Real):
         return torch.tensor([float(output)], dtype=torch.float64, device="cpu")
-    if not isinstance(output, Tensor) or output.dtype.is_complex:
-        raise _no_tensor(output)
-    return output.reshape(1) if output.dim() == 0 else output
+    results: Tensor = output
+    return results.reshape(1) if results.dim() == 0 else results
 
 
 def first_not_finite(values: Tensor) -> int | None:
@@ -214,16 +237,9 @@ def first_not_finite(values: Tensor) -> int | None:
 
 
 def _that_waits(forward_func: Callable[..., Any]) -> str | None:
-    """Name a part of a model that sends buffers to other processes in a forward pass, if any.
-
-    Of a module, a method of one or a partial call of either; a function of somebody's own cannot be
-    looked into.
-    """
-    owner: Any = forward_func
-    while isinstance(owner, functools.partial):
-        owner = owner.func
-    owner = getattr(owner, "__self__", owner)
-    if not isinstance(owner, nn.Module):
+    """Name a part of a model that sends buffers to other processes in a forward pass, if any."""
+    owner = inner_module(forward_func)
+    if owner is None:
         return None
     for name, part in owner.named_modules():
         if (
@@ -237,26 +253,9 @@ def _that_waits(forward_func: Callable[..., Any]) -> str | None:
     return None
 
 
-def _no_tensor(output: Any) -> TypeError:
-    got = output.dtype if isinstance(output, Tensor) else type(output).__name__
-    remedy = ""
-    for name in ("out", "logits"):  # of two the second is told
-        if _has_key(output, name):
-            remedy = f"; wrap it: lambda x: model(x)[{name!r}]"
-        elif hasattr(output, name):
-            remedy = f"; wrap it: lambda x: model(x).{name}"
-    return TypeError(
-        f"forward_func must return a tensor of real numbers or a number, got {got}{remedy}"
-    )
-
-
-def _has_key(output: Any, name: str) -> bool:
-    return isinstance(output, dict) and name in output
-
-
-def _passed_on(arg: Any) -> Any:
+def _passed_on(arg: Tensor) -> Tensor:
     """Return an argument as it is, with its graph; autograd cannot use inference tensors."""
-    return detached(arg) if isinstance(arg, Tensor) and arg.is_inference() else arg
+    return detached(arg) if arg.is_inference() else arg
 
 
 # Modules of PyTorch that are random, or look at the whole batch, in training mode. Scripted ones
@@ -271,15 +270,18 @@ _NAMES = tuple(
 
 def warn_if_training(forward_func: Callable[..., Any]) -> None:
     """Warn about a model whose values are random, or depend on the other rows."""
-    if isinstance(forward_func, nn.Module) and any(map(_is_random, forward_func.modules())):
+    module = inner_module(forward_func)
+    if module is not None and any(map(_is_random, module.modules())):
         warn(
             "forward_func, or a part of it, is in training mode: dropout and batch statistics make "
-            "its values random; call .eval() first"
+            "its values random; call .eval() first (of an exported program, before it is exported)"
         )
 
 
 def _is_random(module: nn.Module) -> bool:
     """Say whether a module, without those in it, behaves in its training mode as in no other."""
+    if isinstance(module, GraphModule):  # exported programs keep the mode that they had
+        return any(map(_is_call_in_training, module.graph.nodes))
     if not getattr(module, "training", False):  # frozen scripts have no mode
         return False
     kind = type(module)
@@ -295,3 +297,15 @@ def _is_random(module: nn.Module) -> bool:
     # whose mode was chosen. Containers and wrappers of PyTorch do not look.
     own = not kind.__module__.startswith("torch.")
     return own and all(child.training for child in module.modules())
+
+
+def _is_call_in_training(node: Node) -> bool:
+    """Say whether a node of a graph calls dropout or a norm in training mode."""
+    arguments = getattr(getattr(node.target, "_schema", None), "arguments", ())
+    names = [argument.name for argument in arguments]
+    for name in ("train", "training"):
+        if name in names:
+            place = names.index(name)
+            given = node.args[place] if place < len(node.args) else node.kwargs.get(name)
+            return given is True
+    return False

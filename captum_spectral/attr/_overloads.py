@@ -9,6 +9,7 @@ from torch import Tensor
 
 from captum_spectral._captum import BaselineType
 from captum_spectral.features.features import Features
+from captum_spectral.features.fourier import SpectralDims
 
 __all__ = ["BanzhafOptions", "Inputs", "No", "ShapleyOptions", "SuppressionOptions", "Yes"]
 
@@ -30,7 +31,7 @@ class _Options(TypedDict, total=False):
 class ShapleyOptions(_Options, total=False):
     """Arguments of ``SpectralShapley.attribute`` that do not change the kind of its result."""
 
-    spectral_dims: int | tuple[int, ...]
+    spectral_dims: SpectralDims
     n_samples: int | None
     budget: int | None
     estimator: str | None
@@ -41,7 +42,7 @@ class ShapleyOptions(_Options, total=False):
 class BanzhafOptions(_Options, total=False):
     """Arguments of ``SpectralBanzhaf.attribute`` that do not change the kind of its result."""
 
-    spectral_dims: int | tuple[int, ...]
+    spectral_dims: SpectralDims
     budget: int | None
     estimator: str | None
     prior: Any
@@ -52,7 +53,7 @@ class SuppressionOptions(_Options, total=False):
     """Arguments of ``FeatureSuppression.attribute`` that do not change the kind of its result."""
 
     domain: Literal["pixel", "frequency"]
-    spectral_dims: int | tuple[int, ...] | None
+    spectral_dims: SpectralDims | None
     n_samples: int
     suppress: float | tuple[float, float]
     absolute: bool

@@ -16,6 +16,7 @@ from captum_spectral._captum import (
     log_usage,
 )
 from captum_spectral._engine.forward import gradients
+from captum_spectral._engine.outputs import Output, reading
 from captum_spectral.attr._at_boundary import AtBoundary, BoundaryOptions, Score, Scored
 from captum_spectral.attr._synchronous import Synchronous
 from captum_spectral.boundary.search import BoundarySearch, SearchMethod
@@ -43,6 +44,8 @@ class BoundarySaliency(Synchronous, GradientAttribution):  # type: ignore[misc]
     Args:
         forward_func: The classifier, or any modification of its forward function:
             ``(B, classes)`` outputs, of which the largest is the decision.
+        output: Which of several outputs of the model is meant, see
+            :class:`~captum_spectral.game.OutputOf`. Default: None
 
     Cost in model rows per example: that of :func:`~captum_spectral.boundary.find_boundary` (about
     8 + s forward and up to 8 + 3 s backward for DeepFool with ``s`` steps, mostly 3 to 6), and 1
@@ -73,8 +76,8 @@ class BoundarySaliency(Synchronous, GradientAttribution):  # type: ignore[misc]
         *DeepFool: a simple and accurate method to fool deep neural networks*, CVPR 2016.
     """
 
-    def __init__(self, forward_func: Callable[..., Any]) -> None:
-        GradientAttribution.__init__(self, forward_func)
+    def __init__(self, forward_func: Callable[..., Any], *, output: Output | None = None) -> None:
+        GradientAttribution.__init__(self, reading(forward_func, output))
 
     @overload
     def attribute(

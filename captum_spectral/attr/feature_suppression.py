@@ -21,10 +21,12 @@ from captum_spectral._captum import (
 )
 from captum_spectral._engine.averages import GradientAverage
 from captum_spectral._engine.evaluation import Evaluation, RowLimit
+from captum_spectral._engine.outputs import Output, reading
 from captum_spectral._engine.rows import Walk
 from captum_spectral.attr._synchronous import Synchronous
 from captum_spectral.features.choice import features_of
 from captum_spectral.features.features import Features
+from captum_spectral.features.fourier import SpectralDims
 from captum_spectral.game import Game
 
 if TYPE_CHECKING:
@@ -53,6 +55,8 @@ class FeatureSuppression(Synchronous, GradientAttribution):  # type: ignore[misc
 
     Args:
         forward_func: The model, or any modification of its forward function.
+        output: Which of several outputs of the model is meant, see
+            :class:`~captum_spectral.game.OutputOf`. Default: None
 
     Cost in model rows per example: ``n_samples`` forward and ``n_samples`` backward. Memory: two
     float64 maps of the inputs for the mean and its standard error, the samples (a byte per sample
@@ -103,8 +107,8 @@ class FeatureSuppression(Synchronous, GradientAttribution):  # type: ignore[misc
         arXiv 1706.03825, 2017.
     """
 
-    def __init__(self, forward_func: Callable[..., Any]) -> None:
-        GradientAttribution.__init__(self, forward_func)
+    def __init__(self, forward_func: Callable[..., Any], *, output: Output | None = None) -> None:
+        GradientAttribution.__init__(self, reading(forward_func, output))
 
     @overload
     def attribute(
@@ -172,7 +176,7 @@ class FeatureSuppression(Synchronous, GradientAttribution):  # type: ignore[misc
         feature_mask: Tensor | tuple[Tensor, ...] | None = None,
         domain: Literal["pixel", "frequency"] = "pixel",
         num_bands: int | None = None,
-        spectral_dims: int | tuple[int, ...] | None = None,
+        spectral_dims: SpectralDims | None = None,
         features: Features | tuple[Features, ...] | None = None,
         n_samples: int = 50,
         suppress: float | tuple[float, float] = 0.7,
@@ -213,7 +217,8 @@ class FeatureSuppression(Synchronous, GradientAttribution):  # type: ignore[misc
             num_bands (int, optional): Bands per input tensor in the frequency domain when there is
                 no ``feature_mask``. None: 8, or as many as fit. Default: None
             spectral_dims (tuple[int, ...], optional): The dims that are transformed in the
-                frequency domain. None: (-2, -1). Default: None
+                frequency domain, for all inputs or one entry for each, as in ``SpectralShapley``.
+                None: (-2, -1). Default: None
             features (Features or tuple[Features, ...], optional): Any other features, see
                 :mod:`captum_spectral.features`, for all inputs or one for each. Default: None
             n_samples (int, optional): How many samples are averaged. Default: 50
@@ -285,14 +290,14 @@ class FeatureSuppression(Synchronous, GradientAttribution):  # type: ignore[misc
             additional_forward_args=additional_forward_args,
         )
         if return_confidence:
-            _check_class(game.forward.target, game.forward.highest_class)
+            _check_class(game.caller.target, game.caller.highest_class)
         samples = _draw(len(game.players), n_samples, interval, generator)
         # Also where the caller has switched gradients off.
         with torch.inference_mode(False), torch.no_grad():
             average = GradientAverage(
                 game.signals,
                 samples.to(game.signals.device),
-                game.forward,
+                game.caller,
                 game.inputs,
                 absolute=absolute,
                 spread=return_standard_error,

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from captum_spectral._arguments import check_count
 from captum_spectral._captum import BaselineType, TargetType, log_usage
+from captum_spectral._engine.outputs import Output, reading
 from captum_spectral.attr._synchronous import Synchronous
 from captum_spectral.attr._values import Solver, in_form
 from captum_spectral.features.features import Features
+from captum_spectral.features.fourier import SpectralDims
 from captum_spectral.game import BandGame
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ class SpectralBanzhaf(Synchronous, PerturbationAttribution):  # type: ignore[mis
 
     Args:
         forward_func: The model, or any modification of its forward function.
+        output: Which of several outputs of the model is meant, see
+            :class:`~captum_spectral.game.OutputOf`. Default: None
 
     Cost in model rows per example: ``2^M`` exactly (256 for 8 bands), or at most ``budget``; all
     outputs come from the same rows.
@@ -63,8 +67,8 @@ class SpectralBanzhaf(Synchronous, PerturbationAttribution):  # type: ignore[mis
         Robust Data Valuation Framework for Machine Learning*, AISTATS 2023.
     """
 
-    def __init__(self, forward_func: Callable[..., Any]) -> None:
-        PerturbationAttribution.__init__(self, forward_func)
+    def __init__(self, forward_func: Callable[..., Any], *, output: Output | None = None) -> None:
+        PerturbationAttribution.__init__(self, reading(forward_func, output))
 
     @overload
     def attribute(
@@ -131,7 +135,7 @@ class SpectralBanzhaf(Synchronous, PerturbationAttribution):  # type: ignore[mis
         additional_forward_args: Any = None,
         feature_mask: Tensor | tuple[Tensor, ...] | None = None,
         num_bands: int | None = None,
-        spectral_dims: int | tuple[int, ...] = (-2, -1),
+        spectral_dims: SpectralDims = (-2, -1),
         features: Features | tuple[Features, ...] | None = None,
         budget: int | None = None,
         estimator: str | None = None,
@@ -161,8 +165,8 @@ class SpectralBanzhaf(Synchronous, PerturbationAttribution):  # type: ignore[mis
                 Fourier plane. Default: None
             num_bands (int, optional): Bands where there is no ``feature_mask``; None: 8, or as many
                 as fit. Default: None
-            spectral_dims (tuple[int, ...], optional): The dims that are transformed.
-                Default: (-2, -1)
+            spectral_dims (tuple[int, ...], optional): The dims that are transformed, for all inputs
+                or one entry for each, as in ``SpectralShapley``. Default: (-2, -1)
             features (Features or tuple[Features, ...], optional): Other players than frequency
                 bands. Default: None
             budget (int, optional): The most model rows per example, at least 4; None: exact.

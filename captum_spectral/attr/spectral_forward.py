@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_spectral._arguments import format_inputs
+from captum_spectral._engine.outputs import tensor_of
 from captum_spectral.features.features import signal_dtype
 
 __all__ = ["SpectralForward"]
@@ -77,7 +78,7 @@ class SpectralForward(nn.Module):
             *args: Further arguments of the model.
 
         Returns:
-            The output of ``forward_func``.
+            The output of ``forward_func``, read as :class:`~captum_spectral.game.OutputOf` does it.
 
         Raises:
             ValueError: Coefficients of another shape.
@@ -86,7 +87,7 @@ class SpectralForward(nn.Module):
         parameter = next(self.parameters(), None)
         if parameter is not None and parameter.dtype in (torch.float16, torch.bfloat16):
             signals = signals.to(parameter.dtype)
-        return self.forward_func(signals, *args)
+        return tensor_of(self.forward_func(signals, *args))
 
     def coefficients(self, inputs: Tensor) -> Tensor:
         """Compute the coefficients of signals.

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from captum_spectral._arguments import check_count
 from captum_spectral._captum import BaselineType, TargetType, log_usage
+from captum_spectral._engine.outputs import Output, reading
 from captum_spectral.attr._synchronous import Synchronous
 from captum_spectral.attr._values import Solver, gap_of, in_form
 from captum_spectral.features.features import Features
+from captum_spectral.features.fourier import SpectralDims
 from captum_spectral.features.painting import unpaint_ids
 from captum_spectral.game import BandGame
 
@@ -42,6 +44,8 @@ class SpectralShapley(Synchronous, PerturbationAttribution):  # type: ignore[mis
 
     Args:
         forward_func: The model, or any modification of its forward function.
+        output: Which of several outputs of the model is meant, see
+            :class:`~captum_spectral.game.OutputOf`. Default: None
 
     Cost in model rows per example: ``2^M`` exactly (256 for 8 bands), at most ``budget``, or at
     most ``2 n (M - 1) + 2`` with ``n_samples=n``; every coalition is evaluated once, and all
@@ -72,8 +76,8 @@ class SpectralShapley(Synchronous, PerturbationAttribution):  # type: ignore[mis
         Importance Decomposition*, TMLR 2024.
     """
 
-    def __init__(self, forward_func: Callable[..., Any]) -> None:
-        PerturbationAttribution.__init__(self, forward_func)
+    def __init__(self, forward_func: Callable[..., Any], *, output: Output | None = None) -> None:
+        PerturbationAttribution.__init__(self, reading(forward_func, output))
 
     @overload
     def attribute(
@@ -193,7 +197,7 @@ class SpectralShapley(Synchronous, PerturbationAttribution):  # type: ignore[mis
         additional_forward_args: Any = None,
         feature_mask: Tensor | tuple[Tensor, ...] | None = None,
         num_bands: int | None = None,
-        spectral_dims: int | tuple[int, ...] = (-2, -1),
+        spectral_dims: SpectralDims = (-2, -1),
         features: Features | tuple[Features, ...] | None = None,
         n_samples: int | None = None,
         budget: int | None = None,
@@ -231,7 +235,9 @@ class SpectralShapley(Synchronous, PerturbationAttribution):  # type: ignore[mis
             num_bands (int, optional): Bands per input tensor when there is no ``feature_mask``.
                 None: 8, or as many as fit. Default: None
             spectral_dims (tuple[int, ...], optional): The dims that are transformed: ``(-1,)`` for
-                audio or time series ``(B, C, T)``, ``(-3, -2, -1)`` for volumes. Default: (-2, -1)
+                audio or time series ``(B, C, T)``, ``(-3, -2, -1)`` for volumes. For a tuple of
+                inputs also one entry for each, such as ``((-2, -1), (-1,), None)``; one with None
+                has no spectrum and is one player. Default: (-2, -1)
             features (Features or tuple[Features, ...], optional): Other players than frequency
                 bands: any member of :mod:`captum_spectral.features`, such as ``Pixels(segments)``,
                 for all inputs or one for each. Values are then painted in its layout.
@@ -339,7 +345,7 @@ class SpectralShapley(Synchronous, PerturbationAttribution):  # type: ignore[mis
         *,
         feature_mask: Tensor | tuple[Tensor, ...] | None = None,
         num_bands: int | None = None,
-        spectral_dims: int | tuple[int, ...] = (-2, -1),
+        spectral_dims: SpectralDims = (-2, -1),
         features: Features | tuple[Features, ...] | None = None,
     ) -> Tensor:
         r"""Return the efficiency gap of given attributions, from two forward passes.

@@ -12,6 +12,7 @@ from torch import Tensor
 from captum_spectral._arguments import detached, format_inputs
 from captum_spectral._captum import NullProgress, TargetType
 from captum_spectral._engine.forward import Forward
+from captum_spectral._engine.outputs import class_logits
 from captum_spectral.boundary.batches import Batches
 
 __all__ = ["Classifier"]
@@ -77,7 +78,7 @@ class Classifier:
         """Return the outputs ``(R, classes)`` of versions ``(R, ...)`` of ``examples (R,)``."""
         # A copy: a model that works in place must not change what is the user's, or searched.
         rows = points.to(self.dtype, copy=True)
-        logits = self._forward.outputs((rows,), self._places[examples].to)
+        logits = class_logits(self._forward.outputs((rows,), self._places[examples].to))
         if not isinstance(logits, Tensor) or not logits.dtype.is_floating_point:
             raise TypeError(
                 "forward_func must return a floating tensor (B, classes), got "

@@ -27,6 +27,8 @@ Spacing = Literal["linear", "octave"]
 __all__ = ["Norm", "Spacing", "band_frequencies", "band_mask"]
 
 DEFAULT_BANDS = 8
+_MEL = 700.0  # hertz; below, mel are about linear, above about logarithmic
+_DENOMINATOR = 10**5  # of the ratio of two sample rates, so that integers stay small
 MOST_CHANNELS = 4  # of images; a longer dim before the last two may be the depth of a volume
 
 
@@ -34,8 +36,10 @@ def band_mask(
     shape: Sequence[int],
     num_bands: int | None = None,
     norm: Norm = "linf",
-    spacing: Spacing = "linear",
+    spacing: Spacing | Literal["mel"] = "linear",
     edges: Sequence[float | Fraction] | None = None,
+    *,
+    sample_rate: float | Fraction | Sequence[float | Fraction] | None = None,
 ) -> Tensor:
     r"""Partition the Fourier plane of a real signal into nested frequency bands.
 
@@ -55,16 +59,25 @@ def band_mask(
     has a bin on the wrong side of an edge by rounding, and a frequency and its negative always
     share a band.
 
+    With ``sample_rate`` everything is in units: in hertz for samples per second, in cycles/mm for
+    samples per mm. The radius of dimension :math:`d` is then
+    :math:`\frac{|k_d|}{n_d / 2} \cdot \frac{s_d}{\max_e s_e}`, 1 being the highest Nyquist
+    frequency, and ``spacing="mel"`` makes bands of equal width on the mel scale,
+    :math:`2595 \log_{10}(1 + f / 700\,\text{Hz})`.
+
     Args:
         shape: Sizes of the transformed dimensions, e.g. ``(H, W)``; any number, odd or even.
         num_bands: How many bands, ``M``. None: 8, or as many as the frequencies of a small signal
             can fill. Not used when ``edges`` are given. Default: None
         norm: ``"linf"`` (nested squares), ``"l2"`` (rings) or ``"l1"`` (diamonds). Default: "linf"
-        spacing: ``"linear"`` (equal widths) or ``"octave"`` (each band twice as wide as the one
-            below). Not used when ``edges`` are given. Default: "linear"
-        edges: Interior edges, strictly increasing, as normalised radii; ``len(edges) + 1`` bands.
-            A ``fractions.Fraction`` is taken exactly, a float as the binary fraction it is.
-            Default: None
+        spacing: ``"linear"`` (equal widths), ``"octave"`` (each band twice as wide as the one
+            below) or ``"mel"`` (equal widths in mel, which needs ``sample_rate``). Not used when
+            ``edges`` are given. Default: "linear"
+        edges: Interior edges, strictly increasing, as normalised radii, or in hertz or whatever is
+            the unit of ``sample_rate``; ``len(edges) + 1`` bands. A ``fractions.Fraction`` is taken
+            exactly, a float as the binary fraction it is. Default: None
+        sample_rate: Samples per unit: 16000 for a sound in hertz, ``1 / spacing`` for voxels in mm;
+            one for all dimensions or one for each. None: bands do not depend on it. Default: None
 
     Returns:
         ``(*shape)`` int64 tensor of band ids, 0 the lowest, in the layout of ``torch.fft.fftn``.
@@ -88,6 +101,8 @@ def band_mask(
         [0, 1, 2, 3, 4]
         >>> band_mask((16,), edges=[1 / 8, 0.5]).tolist()
         [0, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1]
+        >>> band_mask((16,), edges=[1000, 3000], sample_rate=8000).tolist()   # 0, 500, ..., 4000 Hz
+        [0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 2, 1, 1, 1, 1, 0]
 
     References:
         R. Luo, J. McDermott, C. O'Riordan, *Interpreting Global Perturbation Robustness of Image
@@ -95,13 +110,23 @@ def band_mask(
         under the max-norm).
     """
     sizes = check_sizes(shape)
+    rates = None if sample_rate is None else check_rates(sample_rate, len(sizes))
+    if edges is None and spacing == "mel" and rates is None:
+        raise ValueError(
+            "spacing='mel' is a scale of hertz; give sample_rate, in samples per second"
+        )
+    relative, highest = None, Fraction(1)
+    if rates is not None:
+        relative = [(rate / max(rates)).limit_denominator(_DENOMINATOR) for rate in rates]
+        highest = max(rates) / 2
     return nested_bands(
         sizes,
-        lambda edges: digitize(sizes, norm, edges),
+        lambda edges: digitize(sizes, norm, edges, relative),
         num_bands,
         norm=norm,
         spacing=spacing,
         edges=edges,
+        highest=highest,
     )
 
 
@@ -113,6 +138,7 @@ def nested_bands(
     norm: str,
     spacing: str,
     edges: Sequence[float | Fraction] | None,
+    highest: Fraction | None = None,
 ) -> Tensor:
     """Return bands between edges: so many, or by default as many as fit; none is empty.
 
@@ -123,6 +149,8 @@ def nested_bands(
         norm: See there.
         spacing: See there.
         edges: See there.
+        highest: The Nyquist frequency in the unit of ``edges``, which mel need. None: 1. Default:
+            None
 
     Raises:
         TypeError, ValueError: As :func:`band_mask`.
@@ -130,7 +158,7 @@ def nested_bands(
     if norm not in ("linf", "l2", "l1"):
         raise ValueError(f"norm must be 'linf', 'l2' or 'l1', got {norm!r}")
     if edges is not None:
-        mask = digitized(check_edges(edges))
+        mask = digitized([edge / (highest or 1) for edge in check_edges(edges)])
         empty = empty_band(mask, len(edges) + 1)
         if empty is not None:
             raise ValueError(
@@ -139,14 +167,16 @@ def nested_bands(
             )
         return torch.from_numpy(mask)
     most = DEFAULT_BANDS if num_bands is None else check_count("num_bands", num_bands)
-    if spacing not in ("linear", "octave"):
-        raise ValueError(f"spacing must be 'linear' or 'octave', got {spacing!r}")
-    mask = digitized(edges_of(most, spacing))
+    if spacing not in ("linear", "octave") and (spacing != "mel" or highest is None):
+        raise ValueError(
+            f"spacing must be 'linear' or 'octave', got {spacing!r}; 'mel' is for band_mask"
+        )
+    mask = digitized(edges_of(most, spacing, highest))
     empty = empty_band(mask, most)
     if empty is None:
         return torch.from_numpy(mask)
     for fits in range(min(most, max(sizes)), 0, -1):
-        mask = digitized(edges_of(fits, spacing))
+        mask = digitized(edges_of(fits, spacing, highest))
         if empty_band(mask, fits) is None:
             break
     if num_bands is not None:
@@ -159,17 +189,23 @@ def nested_bands(
 
 
 def band_frequencies(
-    feature_mask: Tensor, spectral_dims: int | Sequence[int] | None = None
+    feature_mask: Tensor,
+    spectral_dims: int | Sequence[int] | None = None,
+    *,
+    sample_rate: float | Fraction | Sequence[float | Fraction] | None = None,
 ) -> Tensor:
     """Return the lowest and highest frequency of each band of a mask, in cycles per sample (pixel).
 
-    The frequency of a bin is the largest ``|k_d| / n_d`` over the spectral dims, so 0.5 is Nyquist.
+    The frequency of a bin is the largest ``|k_d| / n_d`` over the spectral dims, so 0.5 is Nyquist;
+    with ``sample_rate`` the largest ``|k_d| s_d / n_d``, in hertz or cycles/mm.
 
     Args:
         feature_mask: Integer band ids, ``(*spectral)`` or with more dims, as in
             :class:`~captum_spectral.SpectralShapley`. Sizes of the spectral dims must be whole.
         spectral_dims: The transformed dims of the mask. None: the last two, or the only one; give
             it for volumes and for masks with channels last. Default: None
+        sample_rate: Samples per second, or per mm: one for all spectral dims or one for each.
+            None: 1. Default: None
 
     Returns:
         ``(M, 2)`` float64 tensor of lowest and highest frequency; NaN for an id that no bin has.
@@ -185,13 +221,18 @@ def band_frequencies(
         >>> band_frequencies(band_mask((224, 224), num_bands=4))[:2]
         tensor([[0.0000, 0.1205],
                 [0.1250, 0.2455]], dtype=torch.float64)
+        >>> band_frequencies(band_mask((16,), 2), sample_rate=8000)
+        tensor([[   0., 1500.],
+                [2000., 4000.]], dtype=torch.float64)
     """
     check_ids(feature_mask, "feature_mask", what="band ids")
     mask = feature_mask.detach().to("cpu", torch.int64)
     dims = _spectral_dims_of(mask, spectral_dims)
     radius = torch.zeros([1] * mask.dim(), dtype=torch.float64, device="cpu")
-    for dim in dims:
+    rates = check_rates(1 if sample_rate is None else sample_rate, len(dims))
+    for dim, rate in zip(dims, rates, strict=True):
         axis = torch.fft.fftfreq(mask.shape[dim], dtype=torch.float64, device="cpu").abs()
+        axis = axis * float(rate)
         sizes = [1] * mask.dim()
         sizes[dim] = -1
         radius = torch.maximum(radius, axis.reshape(sizes))
@@ -230,15 +271,24 @@ def _spectral_dims_of(mask: Tensor, spectral_dims: int | Sequence[int] | None) -
     return (-2, -1)
 
 
-def digitize(sizes: tuple[int, ...], norm: str, edges: Sequence[Fraction]) -> np.ndarray:
+def digitize(
+    sizes: tuple[int, ...],
+    norm: str,
+    edges: Sequence[Fraction],
+    rates: Sequence[Fraction] | None = None,
+) -> np.ndarray:
     """Band ids over the plane: how many edges are at or below each bin's radius, in integers.
 
     Every radius is written over one common denominator, so a comparison with an edge p / q is one
     of integers. One quadrant is enough: the others hold the same |k|, which makes k and -k equal by
     construction.
     """
-    common = math.lcm(*sizes)
-    axes = [[2 * k * (common // n) for k in range(n // 2 + 1)] for n in sizes]
+    rates = [Fraction(1)] * len(sizes) if rates is None else rates  # of the largest
+    common = math.lcm(*(n * rate.denominator for n, rate in zip(sizes, rates, strict=True)))
+    axes = [
+        [2 * k * rate.numerator * (common // (n * rate.denominator)) for k in range(n // 2 + 1)]
+        for n, rate in zip(sizes, rates, strict=True)
+    ]
     if norm == "l2":
         axes = [[a * a for a in axis] for axis in axes]
         thresholds = [math.ceil(e * e * common * common) for e in edges]
@@ -257,8 +307,17 @@ def digitize(sizes: tuple[int, ...], norm: str, edges: Sequence[Fraction]) -> np
     return bands[np.ix_(*unfold)].astype(np.int64)
 
 
-def edges_of(num_bands: int, spacing: str) -> list[Fraction]:
-    """Return the interior edges of bands of equal widths, or of octaves."""
+def edges_of(num_bands: int, spacing: str, highest: Fraction | None = None) -> list[Fraction]:
+    """Return the interior edges of bands of equal widths, of octaves, or of mel up to ``highest``.
+
+    They are shares of the highest frequency, in hertz for mel.
+    """
+    if spacing == "mel" and highest is not None:
+        whole = math.log1p(float(highest) / _MEL)
+        return [
+            Fraction(_MEL * math.expm1(whole * i / num_bands) / float(highest))
+            for i in range(1, num_bands)
+        ]
     if spacing == "linear":
         return [Fraction(i, num_bands) for i in range(1, num_bands)]
     return [Fraction(1, 2 ** (num_bands - i)) for i in range(1, num_bands)]
@@ -296,3 +355,20 @@ def check_edges(edges: Sequence[float | Fraction]) -> list[Fraction]:
             f"edges must be positive and strictly increasing (interior edges only), got {edges!r}"
         )
     return exact
+
+
+def check_rates(sample_rate: Any, num_dims: int) -> list[Fraction]:
+    """Return samples per unit of each dim as fractions; raise unless they are positive."""
+    single = isinstance(sample_rate, numbers.Real | np.number)
+    try:
+        rates = [Fraction(rate) for rate in ([sample_rate] if single else sample_rate)]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(
+            f"sample_rate must be a number such as 16000, or one for each dim, got {sample_rate!r}"
+        ) from error
+    if len(rates) not in (1, num_dims) or min(rates) <= 0:
+        raise ValueError(
+            f"sample_rate must be positive, one number or one for each of {num_dims} dims, got "
+            f"{sample_rate!r}"
+        )
+    return rates * num_dims if len(rates) == 1 else rates

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from captum_spectral.features.features import Features
-from captum_spectral.features.fourier import bands
+from captum_spectral.features.fourier import SpectralDims, bands
 from captum_spectral.features.pixels import Pixels, pixel_groups
 
 __all__ = ["features_of"]
@@ -15,7 +15,7 @@ def features_of(
     domain: str,
     feature_mask: Tensor | tuple[Tensor, ...] | None,
     num_bands: int | None,
-    spectral_dims: int | tuple[int, ...] | None,
+    spectral_dims: SpectralDims | None,
     inputs: tuple[Tensor, ...],
     features: Features | tuple[Features, ...] | None = None,
 ) -> Features | tuple[Features, ...]:

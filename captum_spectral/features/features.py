@@ -10,7 +10,7 @@ from torch import Tensor
 
 from captum_spectral._arguments import warn
 
-__all__ = ["Features", "assign", "paint_ids", "signal_dtype", "split"]
+__all__ = ["Features", "OwnPlayers", "assign", "paint_ids", "signal_dtype", "split"]
 
 
 class Features(ABC):
@@ -93,6 +93,10 @@ class Features(ABC):
         return None
 
 
+class OwnPlayers(tuple[Features, ...]):
+    """Features of each of several inputs, whose players are each input's own."""
+
+
 def assign(
     features: Features | tuple[Features, ...], inputs: tuple[Tensor, ...]
 ) -> tuple[tuple[Features, ...], tuple[Tensor, ...]]:
@@ -100,7 +104,8 @@ def assign(
 
     Args:
         features: One for all inputs, whose players are then each input's own; or a tuple with one
-            for each, where the same id in two inputs is one player.
+            for each, where the same id in two inputs is one player, unless it is an
+            :class:`OwnPlayers`.
         inputs: ``(B, *signal)`` each.
 
     Returns:
@@ -130,7 +135,7 @@ def assign(
                 f"{getattr(own, 'dtype', type(own).__name__)}"
             )
         ids.append(own.to(x.device) + first)
-        if not isinstance(features, tuple):
+        if not isinstance(features, tuple) or isinstance(features, OwnPlayers):
             first = int(ids[-1].max()) + 1
     present = torch.cat([own.unique().cpu() for own in ids]).unique()
     missing = int(present[-1]) + 1 - len(present)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from captum_spectral._arguments import format_inputs, format_spectral_dims
+from captum_spectral._arguments import format_inputs, format_spectral_dims, warn
 from captum_spectral._captum import format_output, is_tuple
 from captum_spectral.features.band_mask import DEFAULT_BANDS, band_mask
 from captum_spectral.features.feature_mask import check_ids, place_ids, single_masks
-from captum_spectral.features.features import Features, assign, signal_dtype, split
+from captum_spectral.features.features import Features, OwnPlayers, assign, signal_dtype, split
+from captum_spectral.features.pixels import Pixels
 
-__all__ = ["FourierBands", "bands", "place_mask", "split_bands"]
+__all__ = ["FourierBands", "SpectralDims", "bands", "place_mask", "remark_on_dims", "split_bands"]
+
+# Dims of all inputs, or one entry for each input: dims, or None of one without a spectrum.
+SpectralDims = int | tuple[int | tuple[int, ...] | None, ...]
+
+_MANY = 16  # times as many samples as channels are no accident
 
 
 class FourierBands(Features):
@@ -113,20 +121,69 @@ class FourierBands(Features):
 def bands(
     feature_mask: Tensor | tuple[Tensor, ...] | None,
     num_bands: int | None,
-    spectral_dims: int | tuple[int, ...],
+    spectral_dims: SpectralDims,
     inputs: tuple[Tensor, ...],
     features: Features | tuple[Features, ...] | None = None,
 ) -> Features | tuple[Features, ...]:
-    """Return ``features`` where they are given, else the bands that the shorthand describes."""
+    """Return ``features`` where they are given, else the bands that the shorthand describes.
+
+    An input without a spectrum is one player, or has the players of its mask place by place.
+    """
     if features is not None:
         if feature_mask is not None:
             raise ValueError("features and feature_mask both say what the players are; give one")
         return features
+    each = _dims_of_each(spectral_dims, len(inputs))
     if feature_mask is None:
-        return FourierBands(num_bands=num_bands, spectral_dims=spectral_dims)
+        for x, dims in zip(inputs, each, strict=True):
+            remark_on_dims(x, dims)
+        if len(set(map(repr, each))) == 1 and each[0] is not None:
+            return FourierBands(num_bands=num_bands, spectral_dims=each[0])
+        return OwnPlayers(
+            Pixels(torch.zeros(1, dtype=torch.int64))
+            if dims is None
+            else FourierBands(num_bands=num_bands, spectral_dims=dims)
+            for dims in each
+        )
     return tuple(
-        FourierBands(mask, spectral_dims=spectral_dims, name=name)
-        for mask, name in single_masks(feature_mask, len(inputs))
+        Pixels(mask, name=name)
+        if dims is None
+        else FourierBands(mask, spectral_dims=dims, name=name)
+        for (mask, name), dims in zip(single_masks(feature_mask, len(inputs)), each, strict=True)
+    )
+
+
+def _dims_of_each(
+    spectral_dims: SpectralDims, num_inputs: int
+) -> tuple[int | tuple[int, ...] | None, ...]:
+    """Return the dims of each input: those for all, or its own."""
+    given: Any = spectral_dims
+    if not isinstance(given, tuple | list) or not any(
+        d is None or isinstance(d, tuple | list) for d in given
+    ):
+        return (given,) * num_inputs
+    if len(given) != num_inputs:
+        raise ValueError(
+            f"spectral_dims={spectral_dims!r} must have one entry per input: got {len(given)} for "
+            f"{num_inputs} inputs"
+        )
+    return tuple(tuple(d) if isinstance(d, list) else d for d in given)
+
+
+def remark_on_dims(x: object, spectral_dims: int | tuple[int, ...] | None) -> None:
+    """Warn where the default dims would transform an input over its channels."""
+    if spectral_dims != (-2, -1) or not isinstance(x, Tensor) or x.dim() not in (3, 4):
+        return
+    shape = tuple(x.shape)
+    if x.dim() == 4 and shape[-1] in (2, 3, 4) and min(shape[1:3]) >= _MANY * shape[-1]:
+        likely = "(-3, -2), for its channels seem to be last"
+    elif x.dim() == 3 and 1 < shape[1] <= 16 and shape[2] >= _MANY * shape[1]:
+        likely = "(-1,), for it seems to be a signal (B, C, T) of several channels"
+    else:
+        return
+    warn(
+        f"spectral_dims=(-2, -1) transforms an input of shape {shape} over its dims of {shape[-2]} "
+        f"and {shape[-1]}; you may want {likely}; if both are meant, (-1, -2) says so"
     )
 
 
@@ -135,7 +192,7 @@ def split_bands(
     feature_mask: Tensor | tuple[Tensor, ...] | None = None,
     *,
     num_bands: int | None = None,
-    spectral_dims: int | tuple[int, ...] = (-2, -1),
+    spectral_dims: SpectralDims = (-2, -1),
 ) -> Tensor | tuple[Tensor, ...]:
     r"""Split a real signal into its frequency bands, which sum to the signal.
 

@@ -8,8 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from captum_spectral._captum import BaselineType, TargetType
+from captum_spectral._engine.outputs import Output
 from captum_spectral.features.features import Features
-from captum_spectral.features.fourier import bands
+from captum_spectral.features.fourier import SpectralDims, bands
 from captum_spectral.game.game import Game
 
 __all__ = ["BandGame"]
@@ -32,7 +33,8 @@ class BandGame(Game):
         baselines: What an absent band holds: None (zero), a number, a tensor of the input's shape
             or with first dim 1, or a tuple of those. Default: None
         additional_forward_args: Further arguments of ``forward_func``; tensors with one entry per
-            example follow their example. Default: None
+            example follow their example, also those in a dict, list or tuple. An input that is no
+            player, such as metadata, is given here. Default: None
         feature_mask: Integer band ids over the unshifted Fourier plane (layout of
             ``torch.fft.fftn`` over the spectral dims), of the shape of the spectral dims or
             broadcastable to the input; a tuple of them for a tuple of inputs, where the same id in
@@ -40,8 +42,12 @@ class BandGame(Game):
             Default: None
         num_bands: Bands per input tensor when there is no ``feature_mask``. None: 8, or as many as
             fit. Default: None
-        spectral_dims: The transformed dims. Default: (-2, -1)
+        spectral_dims: The transformed dims. For a tuple of inputs also one entry for each, such as
+            ``((-2, -1), (-1,), None)``; an input with None has no spectrum and is one player.
+            Default: (-2, -1)
         features: Other players than these bands, see :class:`Game`. Default: None
+        output: Which of several outputs of the model is meant, see
+            :class:`~captum_spectral.game.OutputOf`. Default: None
 
     Attributes:
         num_bands (int): ``M``, the largest band id plus one.
@@ -56,7 +62,8 @@ class BandGame(Game):
 
     Warns:
         UserWarning: The model, or a part of it, is in training mode: dropout and batch statistics
-            would make the values random.
+            would make the values random. The default ``spectral_dims`` go over channels: of images
+            with channels last, or of signals ``(B, C, T)``.
 
     Cost: no model rows until it is evaluated.
 
@@ -85,8 +92,9 @@ class BandGame(Game):
         additional_forward_args: Any = None,
         feature_mask: Tensor | tuple[Tensor, ...] | None = None,
         num_bands: int | None = None,
-        spectral_dims: int | tuple[int, ...] = (-2, -1),
+        spectral_dims: SpectralDims = (-2, -1),
         features: Features | tuple[Features, ...] | None = None,
+        output: Output | None = None,
     ) -> None:
         tensors = inputs if isinstance(inputs, tuple) else (inputs,)
         super().__init__(
@@ -96,6 +104,7 @@ class BandGame(Game):
             features=bands(feature_mask, num_bands, spectral_dims, tensors, features),
             baselines=baselines,
             additional_forward_args=additional_forward_args,
+            output=output,
         )
 
     @property

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from captum_spectral._arguments import (
     check_coalitions,
@@ -18,7 +18,8 @@ from captum_spectral._arguments import (
 from captum_spectral._captum import BaselineType, TargetType
 from captum_spectral._engine.chunk_size import ChunkSize, FixedSize, automatic_size
 from captum_spectral._engine.evaluation import Coalitions, Evaluation, RowLimit, Table
-from captum_spectral._engine.forward import Forward, as_results
+from captum_spectral._engine.forward import Forward
+from captum_spectral._engine.outputs import Output, inner_module, reading
 from captum_spectral._engine.resuming import Resuming
 from captum_spectral._engine.rows import Walk
 from captum_spectral._engine.signals import Signals
@@ -33,6 +34,10 @@ from captum_spectral.coalitions import (
     interactions_of,
 )
 from captum_spectral.features.features import Features, assign
+from captum_spectral.game.mixing import Mixing, OpaqueMixing
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Game"]
 
@@ -40,7 +45,7 @@ __all__ = ["Game"]
 _MOST_LISTED = 64  # features of a coalition in an error
 
 
-class Game:
+class Game(nn.Module):
     r"""The cooperative game in which the features of an input are the players.
 
     A coalition :math:`S` of features is worth what the model makes of the input whose other
@@ -51,8 +56,9 @@ class Game:
 
     :meth:`evaluate` gives the values of coalitions, :meth:`solve` what an estimator makes of them.
     Called on real weights, the game is a forward function over the weights of the features,
-    differentiable in them, so that *any* Captum method runs on it and its result compares with the
-    Shapley values:
+    differentiable in them, so that Captum's methods run on it and their results compare with the
+    Shapley values. It is a ``torch.nn.Module`` with the model in it, so that methods that put hooks
+    on layers (DeepLift, GuidedBackprop, LRP) find them; these need a model that is a module, too:
 
     .. code-block:: python
 
@@ -76,6 +82,8 @@ class Game:
             shape or with first dim 1, or a tuple of those. Default: None
         additional_forward_args: Further arguments of ``forward_func``; tensors with one entry per
             example follow their example. Default: None
+        output: Which of several outputs of the model is meant, see
+            :class:`~captum_spectral.game.OutputOf`. Default: None
 
     Attributes:
         num_features (int): ``M``, the largest id of a feature plus one.
@@ -117,14 +125,16 @@ class Game:
         features: Features | tuple[Features, ...],
         baselines: BaselineType = None,
         additional_forward_args: Any = None,
+        output: Output | None = None,
     ) -> None:
+        super().__init__()
         tensors = format_inputs(inputs)
         starts = format_baselines(baselines, tensors)
         # Copies: a game outlives the call, and must not change with what the user does meanwhile.
         with torch.inference_mode(False), torch.no_grad():
             own = tuple(x.clone() for x in tensors)
             self._place(own, tuple(b.clone() for b in starts), *assign(features, own))
-            self._play(forward_func, target, additional_forward_args)
+            self._play(reading(forward_func, output), target, additional_forward_args)
 
     @classmethod
     def of_checked(
@@ -141,6 +151,7 @@ class Game:
         With ``keep_not_finite`` NaN and infinite values are values as others, and no error.
         """
         game = cls.__new__(cls)
+        nn.Module.__init__(game)
         game._keep_not_finite = keep_not_finite
         game._place(inputs, baselines, *placed)
         game._play(forward_func, None, additional_forward_args)
@@ -163,15 +174,22 @@ class Game:
         self, forward_func: Callable[..., Any], target: TargetType, additional_forward_args: Any
     ) -> None:
         device = self.signals.device
-        self.forward = Forward(
+        self.caller = Forward(
             forward_func, self.num_examples, device, target, additional_forward_args
         )
-        self._resuming: Resuming[Table] = Resuming(self.forward)
+        self._resuming: Resuming[Table] = Resuming(self.caller)
+        self.training = False  # the game itself has no mode
+        module = inner_module(forward_func)
+        self._is_module = module is not None
+        kind = Mixing if self._is_module else OpaqueMixing
+        self.mixing = kind(self.signals.weighted)
+        if module is not None:
+            self.model = module
 
     @property
     def forward_func(self) -> Callable[..., Any]:
         """The model."""
-        return self.forward.forward_func
+        return self.caller.forward_func
 
     # ------------------------------------------------------------------ coalitions
 
@@ -381,7 +399,7 @@ class Game:
     ) -> tuple[Table, Evaluation]:
         if isinstance(coalitions, Tensor):
             coalitions = coalitions.to(self.signals.device, copy=True)
-        work = Table(self.signals, coalitions, self.forward, name_of, self._keep_not_finite)
+        work = Table(self.signals, coalitions, self.caller, name_of, self._keep_not_finite)
         walk = Walk(self.num_examples, coalitions.shape[-2], by_example=limit.value is None)
         size = self.chunk_size(None if limit.value is None else limit.value * self.num_examples)
         return work, Evaluation(work, walk, size, limit)
@@ -394,7 +412,7 @@ class Game:
 
     # ------------------------------------------------------------------ real weights
 
-    def __call__(self, weights: Tensor, examples: Tensor | None = None) -> Any:
+    def forward(self, weights: Tensor, examples: Tensor | None = None) -> Any:
         """Run the model on inputs whose features are weighted; 1 is present, 0 the baseline.
 
         Args:
@@ -404,7 +422,8 @@ class Game:
                 None needs ``R = B`` rows, row ``r`` for example ``r``.
 
         Returns:
-            What ``forward_func`` gives for the R rows, at the game's target if it has one.
+            What ``forward_func`` gives for the R rows, at the game's target if it has one, as a
+            tensor or one number.
 
         Raises:
             TypeError: ``examples`` that are not integers.
@@ -421,10 +440,23 @@ class Game:
         examples = format_examples(examples, len(weights), self.num_examples)
         of_players = weights[:, self.players.to(weights.device)]
         with self._resuming.lock:  # an evaluation would share the parts that are held
-            rows = self.signals.weighted(of_players, examples)
-        output = self.forward(rows, examples.to)
-        as_results(output)  # refuses what no method could use, by its name
-        return output
+            self.mixing.examples = examples
+            rows = self.mixing(of_players)
+        return self.caller(rows if isinstance(rows, tuple) else (rows,), examples.to)
+
+    def apply(self, fn: Callable[[nn.Module], Any]) -> Self:
+        """Apply a function to every module, as methods do that put hooks on layers.
+
+        Raises:
+            TypeError: The model is a function, in which there are no modules to be seen.
+        """
+        if not self._is_module:
+            raise TypeError(
+                f"forward_func is a {type(self.forward_func).__name__}, whose layers cannot be "
+                "seen: DeepLift, GuidedBackprop, Deconvolution and LRP need a torch.nn.Module; "
+                "IntegratedGradients, KernelShap or ShapleyValueSampling take any function"
+            )
+        return super().apply(fn)
 
     def _name_of(self, members: Tensor) -> str:
         """Say which coalition ``(P,)`` this is."""

@@ -12,18 +12,20 @@ from torch import Tensor
 from captum_spectral._arguments import (
     check_count,
     check_highest,
+    format_any_labels,
     format_baselines,
     format_inputs,
     format_labels,
 )
-from captum_spectral._captum import BaselineType
+from captum_spectral._captum import BaselineType, format_additional_forward_args
 from captum_spectral._engine.draws import ImageDraws
 from captum_spectral._engine.forward import warn_if_training
+from captum_spectral._engine.outputs import Output, as_function, reading
 from captum_spectral._engine.values import Value, ValueOfRows, format_value
 from captum_spectral.coalitions import Estimator, Exact, OwnOrderings, check_exact
 from captum_spectral.features.band_mask import DEFAULT_BANDS, band_frequencies
 from captum_spectral.features.features import Features, assign
-from captum_spectral.features.fourier import FourierBands
+from captum_spectral.features.fourier import FourierBands, remark_on_dims
 from captum_spectral.features.pixels import Pixels
 from captum_spectral.game import Game
 from captum_spectral.importance.baselines import Baselines
@@ -49,9 +51,9 @@ class Measurement:
         seed: int = 0,
         num_classes: int | None = None,
         features: Features | None = None,
+        output: Output | None = None,
     ) -> None:
-        if not callable(forward_func):
-            raise TypeError(f"forward_func must be callable, got {type(forward_func).__name__}")
+        forward_func = reading(as_function(forward_func), output)
         num_bands, n_samples, perturbations_per_eval, num_classes = (
             None if count is None else check_count(name, count)
             for name, count in (
@@ -153,15 +155,23 @@ class Measurement:
 
     @torch.no_grad()
     def records(
-        self, images: Tensor, labels: Tensor | None, keep_not_finite: bool = False
+        self,
+        images: Tensor,
+        labels: Tensor | None,
+        keep_not_finite: bool = False,
+        additional_forward_args: Any = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return the records ``(B, V)`` of a batch, and its labels ``(B,)``, on the CPU.
+        """Return the records ``(B, V)`` of a batch, and its classes ``(B,)``, on the CPU.
+
+        The classes of labels that are none are 0.
 
         Args:
             images: ``(B, ..., H, W)``.
-            labels: ``(B,)`` integers; None: what the model predicts.
+            labels: ``(B,)`` integers, or ``(B, ...)`` for a value of the user's own; None: what the
+                model predicts.
             keep_not_finite: Whether the record of an image whose values are NaN or infinite is so,
                 too, and no error. Default: False
+            additional_forward_args: Further arguments of the model. Default: None
         """
         if isinstance(images, tuple):
             raise TypeError("images must be one tensor (B, ..., H, W), got a tuple")
@@ -176,21 +186,23 @@ class Measurement:
         self._check_bands(mask, x)
         known = None
         if labels is not None:
-            known = format_labels(labels, len(x), self._num_classes)
+            known = self._labels(labels, len(x))
         warn_if_training(self.forward_func)
         draws = ImageDraws(x, self._seed)
         starts = format_baselines(self._baselines.of(x, self._features, mask, draws), inputs)
+        args = format_additional_forward_args(additional_forward_args) or ()
         wanted = known
         if wanted is None:
-            wanted = self._predictions(x, keep_not_finite)
+            wanted = self._predictions(x, args, keep_not_finite)
             check_highest(wanted, self._num_classes)
-        arguments = wanted.to(x.device), int(wanted.max())
+        classes = _are_classes(wanted)
+        highest = int(wanted.max()) if classes else -1
         game = Game.of_checked(
             self._rows.of,
             inputs,
             starts,
             placed,
-            additional_forward_args=arguments,
+            additional_forward_args=(wanted.to(x.device), highest, *args),
             keep_not_finite=keep_not_finite,
         )
         estimator = self._estimator(len(game.players), draws)
@@ -208,13 +220,21 @@ class Measurement:
             labelled=labelled,
             rows=estimator.coalitions.shape[-2] + (known is None),
         )
-        return records, wanted
+        return records, wanted if classes else torch.zeros(len(x), dtype=torch.int64, device="cpu")
+
+    def _labels(self, given: Any, num_images: int) -> Tensor:
+        """Return labels, one class per image; with a value of the user's own whatever it reads."""
+        if callable(self._value) and self._num_classes is None:
+            return format_any_labels(given, num_images)
+        return format_labels(given, num_images, self._num_classes)
 
     def _check_bands(self, mask: Tensor, x: Tensor) -> None:
         """Remember the bands of the first images, and that all have as many."""
         if self._bands is not None and self._bands.feature_mask is not None:
             self._placed = mask.cpu()
             return
+        if self._bands is not None:
+            remark_on_dims(x, self._bands.spectral_dims)
         fit = int(mask.max()) + 1
         if fit > self.num_bands:
             raise ValueError(
@@ -245,7 +265,7 @@ class Measurement:
             return Exact(num_players)
         return OwnOrderings(draws.orderings(num_players, self._n_samples))
 
-    def _predictions(self, x: Tensor, keep_not_finite: bool) -> Tensor:
+    def _predictions(self, x: Tensor, args: tuple[Any, ...], keep_not_finite: bool) -> Tensor:
         """Return the class with the largest output on each full image."""
         whole = (Pixels(),), (torch.zeros([1] * x.dim(), dtype=torch.int64, device=x.device),)
         game = Game.of_checked(
@@ -253,10 +273,18 @@ class Measurement:
             (x,),
             (torch.zeros_like(x[:1]),),
             whole,
+            additional_forward_args=args or None,
             keep_not_finite=keep_not_finite,
         )
         present = torch.ones(1, 1, dtype=torch.bool, device="cpu")
         return game.evaluate(present, self._per_eval)[:, 0].argmax(1).cpu()
+
+
+def _are_classes(labels: Tensor) -> bool:
+    """Say whether labels are classes, counted from 0, one per image."""
+    kind = labels.dtype
+    whole = not (kind.is_floating_point or kind.is_complex or kind is torch.bool)
+    return whole and labels.dim() == 1 and int(labels.min()) >= 0
 
 
 def _room_for(features: object, feature_mask: Tensor | None, num_bands: int | None) -> int:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sized
-from typing import Any, cast
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch import Tensor
 from torchmetrics import Metric
 
 from captum_spectral._arguments import check_count, has_float64
 from captum_spectral._captum import BaselineType, progress_bar
 from captum_spectral._engine.evaluation import NotFiniteError
+from captum_spectral._engine.outputs import Output, inner_module
 from captum_spectral._engine.values import Value
 from captum_spectral.features.features import Features
+from captum_spectral.importance.batches import Unpack, batches_of, count_examples
 from captum_spectral.importance.groups import append_rows, combine, empty_table, format_groups
 from captum_spectral.importance.measurement import Measurement
 from captum_spectral.importance.moments import (
@@ -58,7 +59,8 @@ class SpectralImportance(Metric):
     result beyond rounding. Only ``"donor"`` looks at the neighbours.
 
     Args:
-        forward_func: The model, from ``(B, ..., H, W)`` to logits ``(B, classes)``.
+        forward_func: The model, from ``(B, ..., H, W)`` to logits ``(B, classes)``; in a dict,
+            tuple or array, too, see :class:`~captum_spectral.game.OutputOf`.
         num_bands: Equal-width bands when there is no ``feature_mask``. None: 8, or as many as fit
             small images. Default: None
         feature_mask: Integer band ids over the unshifted Fourier plane, the same for all images,
@@ -68,9 +70,10 @@ class SpectralImportance(Metric):
             ``"noise"`` (Gaussian, with the energy that the image has in each band), or ``"donor"``
             (another image of the batch, drawn at random; for an image alone the last one of the
             batch before). Default: None
-        value: ``"log_likelihood"`` (nats), ``"logit"``, or a function from outputs and ``(rows,)``
-            labels to ``(rows,)`` values. A single logit ``(B, 1)`` is that of class 1 of two.
-            Default: "log_likelihood"
+        value: ``"log_likelihood"`` (nats), ``"logit"``, or a function from what the model returns
+            for some rows and their labels to ``(rows,)`` values; labels may then be of any kind,
+            such as floats, several per image, or masks. A single logit ``(B, 1)`` is that of class
+            1 of two. Default: "log_likelihood"
         n_samples: None: the exact values of each image, from all ``2^M`` coalitions. ``n``: an
             unbiased estimate from ``n`` random orderings per image, each with its reverse, drawn
             anew for every image. For a given number of model rows ``n_samples=1`` over more images
@@ -89,6 +92,8 @@ class SpectralImportance(Metric):
             ``num_bands`` is then the most an image can have, and needed only for members that do
             not say so; ``"noise"`` has the energy of the image in the part of each player. Scores
             are for bands in the order of their frequencies. Default: None
+        output: Which of several outputs of the model is meant, see
+            :class:`~captum_spectral.game.OutputOf`. Default: None
         **kwargs: Those of ``torchmetrics.Metric``, such as ``process_group``.
 
     Raises:
@@ -143,6 +148,7 @@ class SpectralImportance(Metric):
         confidence: float = 0.95,
         seed: int = 0,
         features: Features | None = None,
+        output: Output | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -160,6 +166,7 @@ class SpectralImportance(Metric):
             seed=seed,
             num_classes=num_classes,
             features=features,
+            output=output,
         )
         self.add_state(
             "moments",
@@ -171,29 +178,43 @@ class SpectralImportance(Metric):
         self._take_table(None)
 
     def update(
-        self, images: Tensor, labels: Tensor | None = None, groups: Tensor | None = None
+        self,
+        images: Tensor,
+        labels: Tensor | None = None,
+        groups: Tensor | None = None,
+        *,
+        additional_forward_args: Any = None,
     ) -> None:
         """Take in a batch.
 
         Args:
             images: ``(B, ..., H, W)`` as the model wants them, on its device.
-            labels: ``(B,)`` class of every image. None: what the model predicts for the full image,
-                1 more model row per image. Default: None
+            labels: ``(B,)`` class of every image; with a ``value`` of your own ``(B, ...)`` of any
+                kind. None: what the model predicts for the full image, 1 more model row per image.
+                Default: None
             groups: ``(B,)`` integers: the id of the picture, patient or film that each image is
                 of. Images of a group may resemble each other; standard errors and intervals are
                 then clustered by group, over all updates. Give it with every update or with none.
                 Default: None, all images are independent
+            additional_forward_args: Further arguments of the model, as everywhere in Captum:
+                tensors with one entry per image follow their image. Default: None
 
         Raises:
             TypeError: Images, labels or groups of a wrong kind.
-            ValueError: Shapes or labels that do not fit, non-finite images or outputs, a donor for
-                the first image when it is alone, groups in some updates only.
+            ValueError: Shapes or labels that do not fit, non-finite images or outputs,
+                probabilities in place of logits, a donor for the first image when it is alone,
+                groups in some updates only.
+
+        Warns:
+            UserWarning: All outputs lie from 0 to 1, as probabilities do, and come from a function
+                that cannot be looked into.
 
         If it raises, the batch is not counted. Memory grows with the number of groups (by
         ``3 + M`` numbers, for each of its classes with ``num_classes``), not with that of images.
         """
         self._check_groups(groups is not None)
-        self.add(self.measure(images, labels, groups))
+        args = additional_forward_args
+        self.add(self.measure(images, labels, groups, additional_forward_args=args))
 
     def measure(
         self,
@@ -201,6 +222,7 @@ class SpectralImportance(Metric):
         labels: Tensor | None = None,
         groups: Tensor | None = None,
         *,
+        additional_forward_args: Any = None,
         keep_not_finite: bool = False,
     ) -> Records:
         """Run the model on a batch, and take nothing in.
@@ -212,6 +234,7 @@ class SpectralImportance(Metric):
             images: As in :meth:`update`.
             labels: As in :meth:`update`. Default: None
             groups: As in :meth:`update`. Default: None
+            additional_forward_args: As in :meth:`update`. Default: None
             keep_not_finite: Where the values of an image are NaN or infinite: False, raise; True,
                 go on, so that ``records.usable`` is False for it, and ``records.of(usable)`` is
                 what :meth:`add` takes. Default: False
@@ -223,7 +246,9 @@ class SpectralImportance(Metric):
             TypeError, ValueError: As :meth:`update`.
         """
         ids = None if groups is None else format_groups(groups, len(images))
-        values, classes = self._measurement.records(images, labels, keep_not_finite)
+        values, classes = self._measurement.records(
+            images, labels, keep_not_finite, additional_forward_args
+        )
         by_class = torch.zeros_like(classes) if self._num_classes is None else classes
         return Records(values, by_class, ids)
 
@@ -271,7 +296,12 @@ class SpectralImportance(Metric):
         return self._measurement.result(self.moments, by_class, table)
 
     def forward(
-        self, images: Tensor, labels: Tensor | None = None, groups: Tensor | None = None
+        self,
+        images: Tensor,
+        labels: Tensor | None = None,
+        groups: Tensor | None = None,
+        *,
+        additional_forward_args: Any = None,
     ) -> ImportanceResult:
         """Take in a batch and give the result of the batch alone, of this process.
 
@@ -279,6 +309,7 @@ class SpectralImportance(Metric):
             images: As in :meth:`update`.
             labels: As in :meth:`update`. Default: None
             groups: As in :meth:`update`. Default: None
+            additional_forward_args: As in :meth:`update`. Default: None
 
         Returns:
             An :class:`~captum_spectral.ImportanceResult`.
@@ -287,7 +318,7 @@ class SpectralImportance(Metric):
             TypeError, ValueError: As :meth:`update`.
         """
         # That of torchmetrics forgets the images before if the batch fails.
-        self.update(images, labels, groups)
+        self.update(images, labels, groups, additional_forward_args=additional_forward_args)
         batch = self._batch
         moments = add_records(torch.zeros_like(self.moments), batch.values, batch.classes)
         table = empty_table(self._measurement.num_bands)
@@ -377,15 +408,21 @@ class SpectralImportance(Metric):
         dataloader: Iterable[Any],
         max_examples: int | None = None,
         show_progress: bool = True,
+        *,
+        unpack: Unpack | None = None,
     ) -> ImportanceResult:
         """Take in the batches of a data loader and compute.
 
         Args:
-            dataloader: Anything that gives ``(images, labels)``, ``(images, labels, groups)`` or
-                images alone; a ``torch.utils.data.DataLoader``, a list. Images go to the device of
-                the model.
+            dataloader: Anything that gives batches; a ``torch.utils.data.DataLoader``, a list.
+                A batch is a tensor of images, ``(images, labels)``, ``(images, labels, groups)``
+                with integer groups (whatever else comes third, or comes after, is left out),
+                ``((images, *arguments), labels)`` for a model of further arguments, or a dict with
+                the images as ``pixel_values``, ``image`` or the like and the labels as ``labels``,
+                ``label`` or ``target``. Images and arguments go to the device of the model.
             max_examples: Stop after so many images. Default: None
             show_progress: Show a progress bar, in images. Default: True
+            unpack: A function from a batch of any other form to one of these. Default: None
 
         Returns:
             What :meth:`compute` gives. Images of earlier updates count, so after an exception (or
@@ -400,22 +437,16 @@ class SpectralImportance(Metric):
         """
         if max_examples is not None:
             max_examples = check_count("max_examples", max_examples)
-        if isinstance(dataloader, Dataset) and not isinstance(dataloader, IterableDataset):
-            raise TypeError(
-                f"dataloader must give batches, and {type(dataloader).__name__} is a data set that "
-                "gives single images; use torch.utils.data.DataLoader(data, batch_size=32)"
-            )
         device = _device_of(self._measurement.forward_func)
-        total = _length(dataloader, max_examples)
+        batches = batches_of(dataloader, unpack)
+        total = count_examples(dataloader, unpack, max_examples)
         seen = 0
         with progress_bar(show_progress, type(self).__name__, total) as bar:
-            for batch in dataloader:
-                images, *others = _parts(batch)
-                if max_examples is not None and seen + len(images) > max_examples:
-                    left = max_examples - seen
-                    images, others = images[:left], [x if x is None else x[:left] for x in others]
+            for whole in batches:
+                batch = whole if max_examples is None else whole.first(max_examples - seen)
+                images, args, labels, groups = batch.to(device)
                 try:
-                    self.update(images if device is None else images.to(device), *others)
+                    self.update(images, labels, groups, additional_forward_args=args or None)
                 except NotFiniteError as error:
                     number = seen + error.example
                     raise NotFiniteError(
@@ -430,36 +461,8 @@ class SpectralImportance(Metric):
 
 def _device_of(forward_func: Callable[..., Any]) -> torch.device | None:
     """Return the device of a module's parameters; None where that is not known."""
-    if isinstance(forward_func, nn.Module):
-        for tensor in (*forward_func.parameters(), *forward_func.buffers()):
+    module = inner_module(forward_func)
+    if module is not None:
+        for tensor in (*module.parameters(), *module.buffers()):
             return tensor.device
     return None
-
-
-def _parts(batch: Any) -> tuple[Any, ...]:
-    """Return images, and labels and groups if there are any, of what a data loader gave."""
-    if isinstance(batch, Tensor):
-        return (batch,)
-    if isinstance(batch, (tuple, list)) and 1 <= len(batch) <= 3 and isinstance(batch[0], Tensor):
-        return tuple(batch)
-    raise TypeError(
-        "dataloader must give a tensor of images, (images, labels) or (images, labels, groups), "
-        f"got {type(batch).__name__}"
-        + (f" of {len(batch)}" if isinstance(batch, (tuple, list)) else "")
-    )
-
-
-def _length(dataloader: Iterable[Any], max_examples: int | None) -> int | None:
-    """Count the images that will come, None where that is not known."""
-    count = None
-    if isinstance(dataloader, DataLoader):
-        sampler = dataloader.sampler if dataloader.batch_size else None
-        if isinstance(sampler, Sized) and not isinstance(dataloader.dataset, IterableDataset):
-            count = len(sampler)
-            if dataloader.drop_last:
-                count -= count % cast(int, dataloader.batch_size)
-    elif isinstance(dataloader, (list, tuple)):
-        count = sum(len(_parts(batch)[0]) for batch in dataloader)
-    if count is None or max_examples is None:
-        return max_examples if count is None and max_examples else count
-    return min(count, max_examples)

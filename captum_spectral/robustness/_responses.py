@@ -14,6 +14,7 @@ from captum_spectral._arguments import format_inputs, format_labels
 from captum_spectral._captum import progress_bar
 from captum_spectral._engine.averages import GradientAverage
 from captum_spectral._engine.evaluation import Evaluation, OneByOne, RowLimit
+from captum_spectral._engine.outputs import as_function
 from captum_spectral._engine.rows import Walk
 from captum_spectral._engine.values import Value, ValueOfRows, format_value
 from captum_spectral.features.features import Features, assign
@@ -59,8 +60,7 @@ class Responses:
         perturbations_per_eval: int | None,
         show_progress: bool,
     ) -> None:
-        if not callable(forward_func):
-            raise TypeError(f"forward_func must be callable, got {type(forward_func).__name__}")
+        forward_func = as_function(forward_func)
         if isinstance(images, tuple):
             raise TypeError("images must be one tensor (B, C, H, W), got a tuple")
         (self.images,) = format_inputs(images, "images")
@@ -72,7 +72,7 @@ class Responses:
         self.unit = _unit_of(value)
         # Whether the label is found needs no likelihood, so probabilities will do.
         of_rows: Any = "logit" if self._is_rate else value
-        self._rows = ValueOfRows(forward_func, of_rows)
+        self._rows = ValueOfRows(forward_func, of_rows, any_scores=self._is_rate)
         known = labels is not None and value != "flip"
         self._labels = format_labels(labels, len(self.images)) if known else None
         self._per_eval, self._show_progress = perturbations_per_eval, show_progress
@@ -140,7 +140,7 @@ class Responses:
             average = GradientAverage(
                 game.signals,
                 torch.ones(1, 1, dtype=torch.bool, device=x.device),
-                game.forward,
+                game.caller,
                 game.inputs,
                 absolute=False,
                 spread=False,

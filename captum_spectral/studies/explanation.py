@@ -10,6 +10,7 @@ from captum.attr import IntegratedGradients
 from PIL import Image
 from torch import Tensor
 
+from captum_spectral._engine.outputs import class_logits
 from captum_spectral.features.band_mask import Norm, Spacing, band_frequencies, band_mask
 from captum_spectral.game import BandGame
 from captum_spectral.sources.models import LoadedModel
@@ -113,7 +114,7 @@ def explain(
         raise ValueError(f"{model.name} has the classes 0 to {len(logits) - 1}, and no {target}")
     generator = torch.Generator().manual_seed(settings.seed)
     with failures_of(model, x):
-        game = BandGame(model.module, x, chosen, feature_mask=mask)
+        game = BandGame(model.module, x, chosen, feature_mask=mask, output=class_logits)
         estimate = game.solve(
             game.estimator(settings.n_samples, generator, budget=settings.budget),
             show_progress=settings.show_progress,
@@ -162,7 +163,9 @@ def band_integrated_gradients(
 
     Cost in model rows: ``n_steps`` with gradients.
     """
-    game = BandGame(model.module, explained.inputs, feature_mask=explained.mask)
+    game = BandGame(
+        model.module, explained.inputs, feature_mask=explained.mask, output=class_logits
+    )
     attributions: Tensor = IntegratedGradients(lambda s, example: game(s**4, example)).attribute(
         torch.ones(1, game.num_bands, device=explained.inputs.device),
         target=explained.target,
@@ -176,11 +179,6 @@ def band_integrated_gradients(
 
 def _checked(model: LoadedModel, logits: Tensor) -> Tensor:
     """Return logits ``(1, classes)`` as ``(classes,)`` in float64 on the CPU."""
-    if logits.shape[1] < 2:
-        raise ValueError(
-            f"{model.name} gives one output per image, and classes are told apart by at least two; "
-            "let it return torch.cat([-z, z], 1) / 2 for its logit z (B, 1)"
-        )
     logits = logits[0].to("cpu", torch.float64)
     if not are_usable(logits):
         raise ValueError(f"{model.name} gives logits that are NaN or infinite for this image")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from captum_spectral._engine.outputs import class_logits, looks_like, tensor_of
 from captum_spectral.sources.models import LoadedModel
 
 __all__ = ["are_usable", "failures_of", "logits_of"]
@@ -19,19 +20,25 @@ _ROUNDING = {True: 1e-4, False: 2e-2}
 
 
 def logits_of(model: LoadedModel, x: Tensor) -> Tensor:
-    """Return what a model makes of one input, ``(1, classes)``.
+    """Return what a model makes of one input, ``(1, classes)`` of at least two.
 
     Raises:
-        ValueError: It fails, gives something else, or something else each time.
+        ValueError: It fails, gives something else, or something else each time; probabilities.
 
     Cost: 2 model rows.
     """
     # A copy: a first layer may work in place.
     with failures_of(model, x), torch.no_grad():
-        logits, again = model.module(x.clone()), model.module(x.clone())
+        outputs = tensor_of(model.module(x.clone()))
+        logits, again = class_logits(outputs), class_logits(model.module(x.clone()))
     if isinstance(logits, Tensor) and logits.dim() == 2 and len(logits) == 1:
         precise = torch.finfo(logits.dtype).eps < 1e-4 if logits.is_floating_point() else True
         check_repeats(model, logits, again, alone=precise)
+        if logits.is_floating_point() and looks_like(outputs) == "probabilities":
+            raise ValueError(
+                f"{model.name} gives probabilities (numbers that are not negative and sum to 1), "
+                "and logits are needed; leave its softmax out"
+            )
         return logits
     got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
     raise ValueError(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from captum_spectral._arguments import check_count
 from captum_spectral._captum import progress_bar
 from captum_spectral._engine.chunk_size import first_guess
+from captum_spectral._engine.outputs import class_logits
 from captum_spectral.robustness.corruptions import builtin_corruptions
 from captum_spectral.studies.cells import Cell, Cells, Key
 from captum_spectral.studies.files import make_folder
@@ -403,9 +404,9 @@ class _Counted(nn.Module):
             self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the model."""
+        """Run the model, and return the logits of at least two classes."""
         self.rows += len(x)
-        return self.model(x)
+        return class_logits(self.model(x))
 
 
 def _cell(measurement: Measurement, subject: Subject, model: _Counted) -> Cell:

@@ -87,7 +87,11 @@ def range_labels(frequencies: Floats) -> list[str]:
     """Write ``"0.06–0.12"`` for each band, with just enough decimals to tell the bands apart."""
     known = frequencies[~np.isnan(frequencies).any(axis=1)]
     lowest = np.unique(known[:, 0])
-    decimals = next((d for d in (2, 3) if len(np.unique(lowest.round(d))) == len(lowest)), 4)
+    # Of hertz no decimals, of cycles per pixel two, unless they are needed.
+    most = float(known.max()) if known.size else 0.0
+    least = 2 - min(2, int(most >= 10) + int(most >= 100))
+    enough = (d for d in range(least, 4) if len(np.unique(lowest.round(d))) == len(lowest))
+    decimals = next(enough, 4)
     return [
         "empty" if np.isnan([low, high]).any() else f"{low:.{decimals}f}–{high:.{decimals}f}"
         for low, high in frequencies

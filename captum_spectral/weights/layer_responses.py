@@ -137,7 +137,7 @@ def layer_responses(
     )
     trace = _Trace(model, tuple(tensors[0].shape[2:]))
     with trace, torch.no_grad():
-        forward.outputs(
+        forward.returned(
             tuple(x[:1] for x in tensors),
             lambda device: torch.zeros(1, dtype=torch.long).to(device),
         )

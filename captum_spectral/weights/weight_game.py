@@ -144,7 +144,7 @@ class WeightGame:
         first = torch.zeros(1, dtype=torch.int64)
         rows = tuple(x[:1] for x in self.inputs)
         return BandChange(
-            self.model, changed, layer, features, lambda: self.forward.outputs(rows, first.to)
+            self.model, changed, layer, features, lambda: self.forward.returned(rows, first.to)
         )
 
     def evaluate(

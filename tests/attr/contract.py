@@ -110,7 +110,9 @@ class AttributionContract:
         assert set(self.seed(None)) <= set(names)
         assert not SWALLOWED_BY_WRAPPERS & set(names)
         assert hasattr(self.method.attribute, "__wrapped__")
-        assert list(inspect.signature(self.method.__init__).parameters) == ["self", "forward_func"]
+        constructor = inspect.signature(self.method.__init__).parameters
+        assert list(constructor) == ["self", "forward_func", "output"]
+        assert constructor["output"].kind is inspect.Parameter.KEYWORD_ONLY
 
     def test_small_print(self):
         explainer, name = self.create(tiny_cnn()), self.method.__name__

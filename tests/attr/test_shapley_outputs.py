@@ -190,24 +190,3 @@ def test_a_mask_of_numpy_is_refused_with_the_way_out():
     mask = band_mask((12, 10), 3).numpy()
     with pytest.raises(TypeError, match=r"got ndarray; use torch.from_numpy\(mask\)"):
         SpectralShapley(tiny_cnn()).attribute(torch.rand(2, 3, 12, 10), 1, feature_mask=mask)
-
-
-class Attributes:
-    def __init__(self, **members):
-        self.__dict__.update(members)
-
-
-@pytest.mark.parametrize(
-    ("output", "remedy"),
-    [
-        (lambda y: Attributes(logits=y), r"model\(x\)\.logits$"),
-        (lambda y: Attributes(out=y, logits=y), r"model\(x\)\.logits$"),
-        (lambda y: {"out": y, "aux": y}, r"model\(x\)\['out'\]$"),
-        (lambda y: {"out": y, "logits": y}, r"model\(x\)\['logits'\]$"),
-        (lambda y: Attributes(y=y), r"got Attributes$"),
-    ],
-)
-def test_an_output_with_logits_in_it_says_how_to_take_them(output, remedy):
-    model = tiny_cnn(dtype=torch.float32)
-    with pytest.raises(TypeError, match=remedy):
-        SpectralShapley(lambda x: output(model(x))).attribute(torch.rand(2, 3, 12, 10), 1)

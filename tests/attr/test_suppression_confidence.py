@@ -86,3 +86,9 @@ class TestConfidence:
 
         with pytest.raises(ValueError, match=r"the confidence of forward_func is not finite .* 0"):
             run(forward, target=0, return_confidence=True)
+
+
+def test_probabilities_have_no_softmax_of_their_own():
+    model = torch.nn.Sequential(tiny_cnn(2), torch.nn.Softmax(1)).eval()
+    with pytest.raises(ValueError, match=r"return_confidence takes the softmax of logits, and"):
+        run(model, target=TARGETS, return_confidence=True)

@@ -96,3 +96,59 @@ def test_scripts_frozen_ones_and_exported_programs():
             game.evaluate(torch.ones(1, game.num_bands, dtype=torch.bool), 1),
             BandGame(model, X, 1).evaluate(torch.ones(1, game.num_bands, dtype=torch.bool), 1),
         )
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.Dropout(0.5), nn.BatchNorm2d(4, dtype=torch.float64)], ids=["dropout", "norm"]
+)
+@pytest.mark.parametrize("decomposed", [False, True])
+def test_a_program_exported_in_training_mode_keeps_it(layer, decomposed):
+    program = torch.export.export(with_(layer).train(), (X,))
+    if decomposed:
+        program = program.run_decompositions()
+    with pytest.warns(UserWarning, match=r"training mode.*of an exported program, before it is"):
+        BandGame(program.module(), X)
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without distributed")
+def test_distributed_data_parallel_has_the_mode_of_its_model(tmp_path):
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1
+    )
+    try:
+        parallel = nn.parallel.DistributedDataParallel(with_(nn.Dropout(0.5)).eval())
+        assert parallel.training
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            BandGame(parallel, X)
+        with pytest.warns(UserWarning, match="training mode"):
+            BandGame(parallel.train(), X)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_a_model_set_up_by_fabric_has_the_mode_of_its_model():
+    fabric = pytest.importorskip("lightning.fabric").Fabric(accelerator="cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        BandGame(fabric.setup(with_(nn.Dropout(0.5)).eval()), X)
+    with pytest.warns(UserWarning, match="training mode"):
+        BandGame(fabric.setup(with_(nn.Dropout(0.5)).train()), X)
+
+
+def test_a_lightning_module_around_a_model_in_eval_mode_is_quiet():
+    lightning = pytest.importorskip("lightning")
+
+    class Lit(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.model = with_(nn.Dropout(0.5)).eval()
+
+        def forward(self, x):
+            return self.model(x)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        BandGame(Lit(), X)
+    with pytest.warns(UserWarning, match="training mode"):
+        BandGame(Lit().train(), X)

@@ -212,11 +212,6 @@ def test_nothing_to_compute():
         SpectralImportance(tiny_cnn()).compute()
 
 
-def test_a_loader_of_something_else():
-    with pytest.raises(TypeError, match=r"\(images, labels, groups\), got dict"):
-        SpectralImportance(tiny_cnn()).evaluate(iter([{"x": 1}]), show_progress=False)
-
-
 def test_masks_must_be_the_same_for_all_images():
     images, labels = images_and_labels()
     mask = band_mask((8, 10), 3).expand(6, 3, 8, 10)

@@ -6,7 +6,6 @@ import torch
 from helpers import tiny_cnn
 from importance_cases import images_and_labels
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
 
 from captum_spectral import ImportanceResult, SpectralImportance, band_frequencies, band_mask
 from captum_spectral.importance import signed_spectral_score, spectral_score
@@ -67,6 +66,33 @@ class TestProbabilities:
         model = nn.Sequential(tiny_cnn(), nn.Softmax(1)).eval()
         advised = result_of(model, value=lambda p, y: p.gather(1, y[:, None])[:, 0].log())
         torch.testing.assert_close(advised.attributions, result_of(tiny_cnn()).attributions)
+
+    def test_have_no_logit_either(self):
+        model = nn.Sequential(tiny_cnn(), nn.Softmax(1)).eval()
+        with pytest.raises(ValueError, match=r"value='logit' takes logits, .* probabilities"):
+            result_of(model, value="logit")
+
+    def test_of_a_softmax_over_one_output_are_not_all_zero_in_silence(self):
+        model = nn.Sequential(tiny_cnn(num_classes=1), nn.Softmax(1)).eval()
+        with pytest.raises(ValueError, match="returns probabilities"):
+            result_of(model, LABELS % 2)
+
+    @pytest.mark.parametrize("classes", [1, 5])
+    @pytest.mark.parametrize(
+        "last",
+        [nn.Sigmoid, lambda: lambda y: {"logits": y.sigmoid()[:, :, None, None].flatten(1)}],
+        ids=["module", "function"],
+    )
+    def test_of_a_sigmoid_are_recognised(self, classes, last):
+        network, last = tiny_cnn(num_classes=classes), last()
+        with pytest.raises(ValueError, match=r"ends in a sigmoid, .* are probabilities"):
+            result_of(lambda x: last(network(x)), LABELS.clamp(max=1))
+
+    def test_that_may_be_of_a_sigmoid_are_warned_about_once(self):
+        network = tiny_cnn(num_classes=1)
+        with pytest.warns(UserWarning, match="lie from 0 to 1 so far: if they are prob") as warned:
+            result_of(lambda x: network(x).sigmoid().numpy(), LABELS % 2, num_bands=3)
+        assert len(warned) == 1
 
     def test_log_probabilities_are_logits(self):
         model = nn.Sequential(tiny_cnn(), nn.LogSoftmax(1)).eval()
@@ -150,16 +176,6 @@ def test_a_mask_with_gaps_costs_its_players():
         assert result_of(tiny_cnn(), feature_mask=mask).num_rows == 6 * 4
 
 
-@pytest.mark.parametrize(
-    "data", [TensorDataset(IMAGES, LABELS), torch.utils.data.Subset(TensorDataset(IMAGES), [0, 1])]
-)
-def test_a_data_set_in_place_of_a_loader(data):
-    with pytest.raises(TypeError, match=r"gives single images; use .*DataLoader\(data"):
-        SpectralImportance(tiny_cnn()).evaluate(data)
-    loader = DataLoader(TensorDataset(IMAGES, LABELS), batch_size=4)
-    assert SpectralImportance(tiny_cnn()).evaluate(loader, show_progress=False).num_examples == 6
-
-
 # ------------------------------------------------------------------------------- statistics
 
 
@@ -207,3 +223,85 @@ def test_a_score_of_noise_is_not_given_without_an_error():
     estimate = ImportanceResult(phi, torch.diag(error**2), -0.69, -0.69, 8, 64).signed_score()
     assert estimate.standard_error > 0.3
     assert estimate.low < -0.5 < 0.5 < estimate.high
+
+
+class TestLabelsOfAnyKind:
+    """With a value of one's own."""
+
+    OPTIONS = {"num_bands": 3}
+
+    @pytest.mark.parametrize(
+        "labels",
+        [LABELS.double(), LABELS.tolist(), LABELS[:, None].expand(6, 2), LABELS.numpy() - 3],
+        ids=["floats", "list", "several", "negative"],
+    )
+    def test_reach_the_value_row_by_row(self, labels):
+        kept = torch.as_tensor(labels)
+
+        def value(outputs, y):
+            assert y.shape[1:] == kept.shape[1:]
+            assert y.dtype == kept.dtype
+            return outputs[:, 0] * y.reshape(len(y), -1)[:, 0]
+
+        found = result_of(tiny_cnn(), labels, value=value, **self.OPTIONS)
+        oracle = torch.stack(
+            [
+                result_of(
+                    tiny_cnn(),
+                    [0],
+                    IMAGES[i : i + 1],
+                    value=lambda outputs, y: outputs[:, 0],
+                    **self.OPTIONS,
+                ).attributions
+                * float(kept[i].flatten()[0])
+                for i in range(6)
+            ]
+        ).mean(0)
+        torch.testing.assert_close(found.attributions, oracle)
+        classes = kept.dim() == 1 and not kept.is_floating_point() and bool((kept >= 0).all())
+        assert (found.accuracy is not None) == classes
+
+    def test_are_several_per_image(self):
+        many = torch.rand(6, 5, generator=torch.Generator().manual_seed(0)).double().round()
+        loss = nn.functional.binary_cross_entropy_with_logits
+        found = result_of(
+            tiny_cnn(),
+            many,
+            value=lambda z, y: -loss(z, y, reduction="none").sum(1),
+            **self.OPTIONS,
+        )
+        with torch.no_grad():
+            full = -loss(tiny_cnn()(IMAGES), many, reduction="none").sum(1).mean()
+        assert found.full_value == pytest.approx(float(full))
+
+    def test_are_masks_of_a_segmentation_that_returns_a_dict(self):
+        torch.manual_seed(0)
+        convolution = nn.Conv2d(3, 4, 3, padding=1).double().eval()
+        masks = torch.randint(4, (6, 16, 12))
+
+        def value(returned, mask):
+            return -nn.functional.cross_entropy(returned["out"], mask, reduction="none").mean(
+                (1, 2)
+            )
+
+        found = result_of(lambda x: {"out": convolution(x)}, masks, value=value, **self.OPTIONS)
+        with torch.no_grad():
+            full = -nn.functional.cross_entropy(convolution(IMAGES), masks)
+        assert found.full_value == pytest.approx(float(full))
+
+    def test_are_refused_without_one_and_with_classes_kept_apart(self):
+        for options in ({}, {"value": lambda z, y: z[:, 0], "num_classes": 5}):
+            with pytest.raises(TypeError, match=r"labels must be integers.*a value=function of"):
+                result_of(tiny_cnn(), LABELS.double(), **options)
+
+    def test_are_one_entry_per_image(self):
+        for labels in (torch.rand(5), torch.tensor(1.0)):
+            with pytest.raises(ValueError, match="one entry for each of 6 images, got shape"):
+                result_of(tiny_cnn(), labels, value=lambda z, y: z[:, 0])
+        with pytest.raises(TypeError, match="labels must be a tensor with one entry per image"):
+            result_of(tiny_cnn(), [{}] * 6, value=lambda z, y: z[:, 0])
+
+
+def test_the_output_that_is_meant_is_chosen():
+    found = result_of(lambda x: {"scores": tiny_cnn()(x), "features": x}, output="scores")
+    assert found == result_of(tiny_cnn())

@@ -85,8 +85,14 @@ def test_constant_images_and_zero_attributions_are_drawn(level):
         ),
         (
             torch.ones(8, 8),
-            torch.rand(8, 8),
-            r"image must be \(C, H, W\), got shape \(8, 8\); one image at a time, with channels",
+            torch.rand(8),
+            r"image must be \(C, H, W\) or .*, got shape \(8,\); one image at a time, with",
+        ),
+        (torch.ones(8, 8), torch.rand(3, 8), r"painted must have the \(T,\) or \(C, T\) of image"),
+        (
+            torch.ones(8, 8),
+            torch.rand(3, 4, 8, 8),
+            r"painted must be \(D, H, W\) or \(C, D, ",
         ),
         (
             torch.ones(8, 5),
@@ -106,3 +112,58 @@ def test_bad_spectra_are_explained(painted, image, message):
 def test_a_bad_opacity_is_explained():
     with pytest.raises(ValueError, match="alpha_overlay must be between 0 and 1, got 2"):
         visualize_spectrum(torch.ones(8, 8), torch.rand(3, 8, 8), alpha_overlay=2, use_pyplot=False)
+
+
+def spectrum_of(painted, image, **options):
+    return visualize_spectrum(painted, image, use_pyplot=False, **options)[1]
+
+
+@pytest.mark.parametrize("length", [16, 15])
+def test_a_signal_is_a_line_in_decibels_over_its_coloured_hertz(length):
+    seconds = torch.arange(length, dtype=torch.float64) / 8000
+    signal = torch.cos(2 * torch.pi * 8000 * 3 / length * seconds) + 0.01
+    painted = torch.arange(length, dtype=torch.float64)
+    axes = spectrum_of(painted, signal.expand(2, length), sample_rate=8000, unit="nats")
+    (line,) = axes.get_lines()
+    hertz, decibels = line.get_xdata(), line.get_ydata()
+    np.testing.assert_allclose(hertz, np.arange(length // 2 + 1) * 8000 / length)
+    assert decibels.argmax() == 3
+    assert decibels[3] == pytest.approx(0)
+    # The mean is 0.01 of T samples, the wave half of them.
+    assert decibels[0] == pytest.approx(20 * np.log10(0.02), abs=0.1)
+    (colours,) = axes.get_images()
+    assert np.asarray(colours.get_array()).tolist() == [list(range(length // 2 + 1))]
+    left, right = colours.get_extent()[:2]
+    assert (left, right) == (-4000 / length, hertz[-1] + 4000 / length)
+    assert axes.get_xlabel() == "frequency (Hz)"
+    assert axes.get_ylabel() == "magnitude (dB)"
+    (bar,) = axes.child_axes
+    assert bar.get_ylabel() == "attribution (nats)"
+    assert spectrum_of(painted, signal[None]).get_xlabel() == "frequency (cycles/sample)"
+
+
+def test_a_silent_signal_is_drawn():
+    figure, _ = visualize_spectrum(torch.zeros(2, 9), torch.zeros(2, 9), use_pyplot=False)
+    figure.draw_without_rendering()
+
+
+def test_a_volume_is_the_plane_through_its_zero_frequency_in_its_units():
+    painted = torch.arange(4 * 5 * 7, dtype=torch.float64).reshape(4, 5, 7)
+    volume = torch.rand(2, 4, 5, 7)
+    axes = spectrum_of(
+        painted, volume, sample_rate=(0.5, 2, 1), frequency_unit="cycles/mm", unit="logits"
+    )
+    grey, colour = axes.get_images()
+    plane = np.fft.fftshift(painted[0].numpy())
+    np.testing.assert_array_equal(np.asarray(colour.get_array()), plane)
+    magnitude = np.sqrt((np.abs(np.fft.fft2(volume.sum(1).numpy())) ** 2).sum(0))
+    drawn = np.asarray(grey.get_array())
+    np.testing.assert_allclose(drawn, np.log10(np.fft.fftshift(magnitude)), rtol=1e-5)
+    assert colour.get_extent() == [-0.5, 0.5, 1.0, -1.0]
+    assert axes.get_xlabel() == "horizontal frequency (cycles/mm)"
+
+
+@pytest.mark.parametrize("rate", [0, -1, (1, 2, 3)])
+def test_sample_rates_are_positive_and_one_for_each_dim(rate):
+    with pytest.raises(ValueError, match="sample_rate must be positive, one number or one for eac"):
+        spectrum_of(torch.ones(8, 8), torch.rand(3, 8, 8), sample_rate=rate)

@@ -1,0 +1,159 @@
+"""Whatever a data loader gives is taken apart as it is meant, or refused."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import tiny_cnn
+from importance_cases import images_and_labels
+from torch.utils.data import DataLoader, Subset, TensorDataset
+
+from captum_spectral import SpectralImportance
+
+IMAGES, LABELS = images_and_labels(6, (16, 12))
+OPTIONS = {"num_bands": 2}
+
+
+def evaluated(loader, model=None, **options):
+    importance = SpectralImportance(tiny_cnn() if model is None else model, **OPTIONS)
+    return importance.evaluate(loader, show_progress=False, **options)
+
+
+def known(labels=LABELS, **options):
+    importance = SpectralImportance(tiny_cnn(), **OPTIONS)
+    importance.update(IMAGES, labels, **options)
+    return importance.compute()
+
+
+def of(form):
+    """Batches of a form."""
+    parts = zip(IMAGES.split(4), LABELS.split(4), strict=True)
+    return [form(images, labels) for images, labels in parts]
+
+
+FORMS = {
+    "pair": lambda x, y: (x, y),
+    "list": lambda x, y: [x, y],
+    "arrays": lambda x, y: (x.numpy(), y.numpy()),
+    "labels in a list": lambda x, y: (x, y.tolist()),
+    "transformers": lambda x, y: {"pixel_values": x, "labels": y},
+    "datasets": lambda x, y: {"label": y, "image": x, "path": ["a.png"] * len(x)},
+    "kornia": lambda x, y: {"input": x, "target": y},
+    "paths": lambda x, y: (x, y, ["a.png"] * len(x)),
+    "longer": lambda x, y: (x, y, torch.arange(len(x)), ["a.png"] * len(x)),
+    "weights": lambda x, y: (x, y, torch.rand(len(x))),
+    "nested": lambda x, y: ((x,), y),
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_every_form_of_batch_gives_the_numbers_of_the_pair(form):
+    assert evaluated(of(form)) == known()
+    assert evaluated(iter(of(form)), max_examples=5).num_examples == 5
+
+
+def test_a_loader_of_dicts_as_torch_collates_them():
+    data = [{"image": x, "label": int(y)} for x, y in zip(IMAGES, LABELS, strict=True)]
+    assert evaluated(DataLoader(data, batch_size=4)) == known()
+
+
+@pytest.mark.parametrize("form", [lambda x: x, lambda x: {"pixel_values": x}, lambda x: (x, None)])
+def test_images_alone_are_labelled_by_the_model(form):
+    assert evaluated([form(IMAGES)]) == known(labels=None)
+
+
+def test_unpack_takes_whatever_else_apart():
+    loader = of(lambda x, y: {"sample": {"pixels": x}, "meta": [{"class": int(c)} for c in y]})
+
+    def unpack(batch):
+        return batch["sample"]["pixels"], [meta["class"] for meta in batch["meta"]]
+
+    assert evaluated(loader, unpack=unpack) == known()
+    assert evaluated(DataLoader(IMAGES, batch_size=4), unpack=lambda x: (x, LABELS[: len(x)]))
+
+
+def scaled(x, scale, name=""):
+    """Take a number per image, and a text."""
+    assert name in ("", "text")
+    return tiny_cnn()(x) * scale[:, None]
+
+
+def test_further_arguments_follow_their_images():
+    scale = torch.rand(6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    loader = [
+        ((IMAGES[:4], scale[:4], "text"), LABELS[:4]),
+        ([IMAGES[4:], scale[4:]], LABELS[4:]),
+    ]
+    found = evaluated(loader, scaled)
+    one_by_one = SpectralImportance(scaled, **OPTIONS)
+    for i in range(6):
+        part = slice(i, i + 1)
+        one_by_one.update(IMAGES[part], LABELS[part], additional_forward_args=scale[part])
+    assert found == one_by_one.compute()
+    best = scaled(IMAGES, scale).detach().log_softmax(1).amax(1)
+    unlabelled = evaluated([((IMAGES, scale), None)], scaled)
+    assert unlabelled.full_value == pytest.approx(float(best.mean()))
+    assert evaluated(loader, scaled, max_examples=5).num_examples == 5
+
+
+def test_three_with_integers_last_have_groups():
+    groups = torch.tensor([0, 0, 1, 1, 2, 2])
+    assert evaluated([(IMAGES, LABELS, groups)]) == known(groups=groups)
+    assert evaluated([(IMAGES, LABELS, groups.tolist())]) == known(groups=groups)
+
+
+class ByIndex:
+    """A data set of some other library's."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        if index >= len(self):
+            raise IndexError
+        return {"image": IMAGES[index], "label": 3}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        TensorDataset(IMAGES, LABELS),
+        Subset(TensorDataset(IMAGES), [0, 1]),
+        ByIndex(),
+        IMAGES,  # of (3, 16, 12) each, three images of no channels would be made
+        IMAGES.numpy(),
+    ],
+    ids=["tensors", "subset", "by index", "tensor", "array"],
+)
+def test_a_data_set_in_place_of_a_loader(data):
+    with pytest.raises(TypeError, match=r"gives single images; use .*DataLoader\(data"):
+        evaluated(data)
+
+
+@pytest.mark.parametrize(
+    "example",
+    [(IMAGES[0], 3), (IMAGES[0], LABELS[0]), {"image": IMAGES[0], "label": np.int64(3)}],
+)
+def test_single_images_with_their_labels(example):
+    for data in ([example], iter([example])):
+        with pytest.raises(TypeError, match=r"a single image with the label .*3.*DataLoader\("):
+            evaluated(data)
+
+
+@pytest.mark.parametrize(
+    ("batch", "got"),
+    [
+        ({"sample": 1}, "dict with 'sample'"),
+        ({}, "dict with nothing in it"),
+        (([1.0], LABELS), r"list of 2 \(list, Tensor\)|tuple of 2 \(list, Tensor\)"),
+        ("cat", "got str"),
+        ((), r"tuple of 0 \(\)"),
+    ],
+)
+def test_batches_of_another_form_name_what_came(batch, got):
+    with pytest.raises(TypeError, match=rf"(?:{got}); unpack=, a function of a batch"):
+        evaluated(iter([batch]))
+
+
+def test_one_batch_in_place_of_a_loader():
+    with pytest.raises(TypeError, match="a dict is one batch; put it in a list"):
+        evaluated({"image": IMAGES, "label": LABELS})
