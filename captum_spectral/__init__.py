@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         split_bands,
         unpaint,
     )
-    from captum_spectral.game import BandGame, Game
+    from captum_spectral.game import BandGame, Game, OutputOf
     from captum_spectral.importance import (
         ImportanceResult,
         SpectralImportance,
@@ -82,6 +82,7 @@ __all__ = [
     "HighPass",
     "ImportanceResult",
     "LowPass",
+    "OutputOf",
     "SpectralBanzhaf",
     "SpectralForward",
     "SpectralImportance",
@@ -133,7 +134,7 @@ _ROOMS = {
         "band_frequencies band_mask band_profile band_sums paint pixel_map sector_mask split_bands "
         "unpaint"
     ),
-    "game": "BandGame Game",
+    "game": "BandGame Game OutputOf",
     "importance": "ImportanceResult SpectralImportance signed_spectral_score spectral_score",
     "metrics": (
         "Curve concentration deletion_curve energy_in_box insertion_curve normalized_entropy "

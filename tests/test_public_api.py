@@ -15,7 +15,7 @@ PUBLIC = {
     "captum_spectral": """
         BandGame BandStop Boundary BoundaryIntegratedGradients BoundaryNotFoundError
         BoundarySaliency BoundarySearch Curve FeatureSuppression Game HighPass
-        ImportanceResult LowPass SpectralBanzhaf SpectralForward SpectralImportance
+        ImportanceResult LowPass OutputOf SpectralBanzhaf SpectralForward SpectralImportance
         SpectralInteractions SpectralSNR
         SpectralSNRMetric SpectralShapley WeightShapley __version__ association band_attribution
         band_frequencies band_mask band_profile band_sensitivity band_sums concentration
