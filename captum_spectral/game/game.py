@@ -16,13 +16,19 @@ from captum_spectral._arguments import (
     format_inputs,
 )
 from captum_spectral._captum import BaselineType, TargetType
-from captum_spectral._engine.chunk_size import ChunkSize, FixedSize, automatic_size
+from captum_spectral._engine.chunk_size import (
+    AutomaticFormat,
+    ChunkSize,
+    FixedSize,
+    automatic_size,
+)
 from captum_spectral._engine.evaluation import Coalitions, Evaluation, RowLimit, Table
 from captum_spectral._engine.forward import Forward, as_results
 from captum_spectral._engine.resuming import Resuming
 from captum_spectral._engine.rows import Walk
 from captum_spectral._engine.signals import Signals
 from captum_spectral._engine.solving import check_interactions, estimator_for, expected
+from captum_spectral._engine.stem import Known, known_of
 from captum_spectral.coalitions import (
     MAX_EXACT_ROWS,
     Estimator,
@@ -381,16 +387,34 @@ class Game:
     ) -> tuple[Table, Evaluation]:
         if isinstance(coalitions, Tensor):
             coalitions = coalitions.to(self.signals.device, copy=True)
-        work = Table(self.signals, coalitions, self.forward, name_of, self._keep_not_finite)
+        known = None
+        if limit.value is None:
+            known = known_of(self.forward, self.inputs, self.signals)
+        work = Table(
+            self.signals,
+            coalitions,
+            self.forward,
+            name_of,
+            keep_not_finite=self._keep_not_finite,
+            known=known,
+        )
         walk = Walk(self.num_examples, coalitions.shape[-2], by_example=limit.value is None)
-        size = self.chunk_size(None if limit.value is None else limit.value * self.num_examples)
+        rows = None if limit.value is None else limit.value * self.num_examples
+        size = self.chunk_size(rows, known=known)
         return work, Evaluation(work, walk, size, limit)
 
-    def chunk_size(self, rows: int | None, gradients: bool = False) -> ChunkSize:
+    def chunk_size(
+        self, rows: int | None, gradients: bool = False, known: Known | None = None
+    ) -> ChunkSize:
         """Decide how many rows share a forward pass: a number of rows, or the clock."""
         if rows is not None:
             return FixedSize(rows)
-        return automatic_size(self.forward_func, self.inputs, self.signals.layouts, gradients)
+        layouts = self.signals.layouts
+        size = automatic_size(self.forward_func, self.inputs, layouts, gradients)
+        if known is None or known.formats is None:
+            return size
+        other = automatic_size(self.forward_func, self.inputs, (layouts, "channels_last"))
+        return AutomaticFormat(known.formats, (size, other))
 
     # ------------------------------------------------------------------ real weights
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from captum_spectral import BandGame
 from captum_spectral._engine import chunk_size
 from captum_spectral._engine.chunk_size import AutomaticSize, Clock, automatic_size
-from captum_spectral._engine.memory import is_out_of_memory, release, what_it_said
+from captum_spectral._engine.memory import Buffer, is_out_of_memory, release, what_it_said
 from captum_spectral._engine.rows import Walk
-from captum_spectral._engine.signals import Buffer, Layout
+from captum_spectral._engine.signals import Layout
 
 CPU = torch.device("cpu")
 
@@ -237,10 +237,10 @@ def test_the_size_is_remembered_for_a_model_and_a_kind_of_input():
     assert automatic_size(model, (x,), "channels_last") is not first
     assert automatic_size(tiny_cnn(), (x,), None) is not first
     assert automatic_size(model.forward, (x,), None) is automatic_size(model.forward, (x,), None)
-    known = len(chunk_size._sizes)
+    known = len(chunk_size._known)
     del model, first
     gc.collect()
-    assert len(chunk_size._sizes) < known
+    assert len(chunk_size._known) < known
 
     class Unforgettable:
         __slots__ = ()  # no weak references
@@ -263,10 +263,10 @@ def test_the_clock_times_all_chunks_but_the_first():
     clock = Clock(CPU)
     assert not list(clock.times())
     for rows in (4, 8, 2):
-        clock.chunk_ended(rows)
+        clock.chunk_ended(rows, channels_last=rows == 8)
     times = list(clock.times())
-    assert [rows for rows, _ in times] == [8, 2]
-    assert all(0 <= seconds < 60 for _, seconds in times)
+    assert [(rows, channels_last) for rows, _, channels_last in times] == [(8, True), (2, False)]
+    assert all(0 <= seconds < 60 for _, seconds, _ in times)
     assert not list(clock.times())  # each once
 
 
@@ -298,9 +298,9 @@ def test_on_cuda_the_clock_reads_what_the_device_has_passed_and_never_waits(monk
         clock.chunk_ended(rows)
     assert not list(clock.times())
     FakeEvent.made[0].passed = FakeEvent.made[1].passed = True
-    assert list(clock.times()) == [(64, 1.0)]
+    assert list(clock.times()) == [(64, 1.0, False)]
     FakeEvent.made[2].passed = True
-    assert list(clock.times()) == [(128, 1.0)]
+    assert list(clock.times()) == [(128, 1.0, False)]
 
 
 def test_evaluating_streams_the_examples(monkeypatch):
