@@ -98,10 +98,10 @@ class Signals:
         return all(isinstance(s, _Mixed) and s.x.dtype is s.dtype for s in self._sources)
 
     def parts_of(self, number: int, examples: slice) -> Tensor:
-        """Return what the signals of an input are sums of, ``(b, 1 + P_own, D)``."""
+        """Return what the signals of an input are sums of, ``(b, 1 + P_own, *signal)``."""
         parts = self._of(examples)[number]
         assert isinstance(parts, _MixedParts)
-        return parts.signals
+        return parts.layout.unflatten(parts.signals)
 
     def sums_of(self, number: int) -> tuple[Tensor, Layout, torch.dtype]:
         """Return the columns ``(P_own,)`` of players, the layout and the dtype of such parts."""
@@ -219,6 +219,12 @@ class Layout(NamedTuple):
     def size(self) -> int:
         """Elements of a signal."""
         return torch.Size(self.shape).numel()
+
+    def flatten(self, signals: Tensor) -> Tensor:
+        """Return signals ``(..., *signal)`` as flat rows; a view where they lie like that."""
+        leading = signals.dim() - len(self.shape)
+        order = (leading + d for d in self.order)
+        return signals.permute(*range(leading), *order).flatten(leading)
 
     def unflatten(self, rows: Tensor) -> Tensor:
         """View flat rows ``(..., size)`` as signals ``(..., *signal)``."""

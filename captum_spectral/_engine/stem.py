@@ -234,14 +234,12 @@ class _Layers:
     def flat(self, examples: slice) -> Tensor:
         """Return the baseline and the parts of examples ``(b, 1 + P, D)``, held for next time."""
         if self.parent is None:
-            return self.stem.signals.parts_of(self.number, examples)
+            return self.make_parts(examples)
         return self._held.of(examples, self.make_parts, lambda held, own: held[own])
 
     def make_parts(self, examples: slice) -> Tensor:
         """Run the noted calls on the parts of examples."""
-        parts = self._parts(examples)
-        order = (2 + d for d in self.layout.order)
-        return parts.permute(0, 1, *order).reshape(*parts.shape[:2], self.layout.size)
+        return self.layout.flatten(self._parts(examples))
 
     def through(self, rows: Tensor) -> Tensor:
         """Run the noted calls on rows of the input."""
@@ -259,7 +257,7 @@ class _Layers:
 
     def _parts(self, examples: slice) -> Tensor:
         if self.parent is None:
-            return self.layout.unflatten(self.flat(examples))
+            return self.stem.signals.parts_of(self.number, examples)
         assert self.call is not None
         before = self.parent._parts(examples)  # (b, 1 + P, *signal)
         parts: Tensor = self.call(before.flatten(0, 1)).unflatten(0, before.shape[:2])
