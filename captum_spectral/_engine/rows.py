@@ -183,7 +183,7 @@ class Ahead:
 
 
 class Held(Generic[T]):
-    """What was made of groups of examples, until they are done."""
+    """Keeps what was made of groups of examples until they are done."""
 
     def __init__(self) -> None:
         self._groups: list[tuple[slice, T]] = []

@@ -94,7 +94,7 @@ class Signals:
 
     @property
     def are_sums(self) -> bool:
-        """Whether all signals are sums of parts in the dtype of the inputs."""
+        """Say if all signals are sums of parts in the dtype of the inputs."""
         return all(isinstance(s, _Mixed) and s.x.dtype is s.dtype for s in self._sources)
 
     def parts_of(self, number: int, examples: slice) -> Tensor:

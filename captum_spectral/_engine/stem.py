@@ -84,7 +84,7 @@ class Stem:
 
     @property
     def pays(self) -> bool:
-        """Whether it holds, and is worth its cost as far as that is known."""
+        """Say if it holds, and is worth its cost as far as that is known."""
         return self.holds and (self.cost is None or self.cost.pays(self.rows_per_example))
 
     def rows(self, chunk: Chunk, walk: Walk) -> tuple[Tensor, ...]:
@@ -156,7 +156,7 @@ class Stem:
 
 
 class _Layers:
-    """What the model has made of its rows: the input itself, or a noted call of another stage.
+    """A place behind affine layers: the input itself, or a noted call behind another place.
 
     Args:
         stem: Whose it is.
@@ -275,7 +275,7 @@ FEWEST = 2  # coalitions of an example per part of it, for a stem
 
 
 class Known:
-    """What the process knows of a model and a kind of input.
+    """Keeps what the process knows of a model and a kind of input.
 
     Args:
         has_formats: Whether rows can lie in another way than the inputs.

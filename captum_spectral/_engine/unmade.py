@@ -17,7 +17,7 @@ __all__ = ["Call", "Stage", "Unmade"]
 
 
 class Stage(Protocol):
-    """What the model has made of its rows.
+    """A place behind affine layers, where rows may be needed.
 
     Attributes:
         layout: Of the signals there.

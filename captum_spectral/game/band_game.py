@@ -42,6 +42,7 @@ class BandGame(Game):
             fit. Default: None
         spectral_dims: The transformed dims. Default: (-2, -1)
         features: Other players than these bands, see :class:`Game`. Default: None
+        shortcuts: As in :class:`Game`. Default: True
 
     Attributes:
         num_bands (int): ``M``, the largest band id plus one.
@@ -87,6 +88,7 @@ class BandGame(Game):
         num_bands: int | None = None,
         spectral_dims: int | tuple[int, ...] = (-2, -1),
         features: Features | tuple[Features, ...] | None = None,
+        shortcuts: bool = True,
     ) -> None:
         tensors = inputs if isinstance(inputs, tuple) else (inputs,)
         super().__init__(
@@ -96,6 +98,7 @@ class BandGame(Game):
             features=bands(feature_mask, num_bands, spectral_dims, tensors, features),
             baselines=baselines,
             additional_forward_args=additional_forward_args,
+            shortcuts=shortcuts,
         )
 
     @property

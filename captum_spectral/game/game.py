@@ -82,6 +82,14 @@ class Game:
             shape or with first dim 1, or a tuple of those. Default: None
         additional_forward_args: Further arguments of ``forward_func``; tensors with one entry per
             example follow their example. Default: None
+        shortcuts: Show a Module the rows in faster ways, found and timed on the way: in another
+            memory format (channels_last), and behind affine first layers, such as a convolution and
+            its batch norm. Signals are sums, with which these commute, so that they run once for
+            each part of an example and not for each row. Values are the same to rounding: of each
+            way one row is checked, once for a model and a kind of input, and a way that does not
+            hold or does not pay is not gone. Modules alone are shown rows like that, without hooks,
+            and no way but the plain one is gone with a number of ``perturbations_per_eval``. False:
+            never. Default: True
 
     Attributes:
         num_features (int): ``M``, the largest id of a feature plus one.
@@ -113,6 +121,7 @@ class Game:
 
     _kind: ClassVar[str] = "feature"
     _keep_not_finite = False
+    _shortcuts = True
 
     def __init__(
         self,
@@ -123,7 +132,9 @@ class Game:
         features: Features | tuple[Features, ...],
         baselines: BaselineType = None,
         additional_forward_args: Any = None,
+        shortcuts: bool = True,
     ) -> None:
+        self._shortcuts = shortcuts
         tensors = format_inputs(inputs)
         starts = format_baselines(baselines, tensors)
         # Copies: a game outlives the call, and must not change with what the user does meanwhile.
@@ -141,13 +152,14 @@ class Game:
         placed: tuple[tuple[Features, ...], tuple[Tensor, ...]],
         additional_forward_args: Any = None,
         keep_not_finite: bool = False,
+        shortcuts: bool = True,
     ) -> Game:
         """Make a game from what ``_arguments`` and ``features.assign`` have checked already.
 
         With ``keep_not_finite`` NaN and infinite values are values as others, and no error.
         """
         game = cls.__new__(cls)
-        game._keep_not_finite = keep_not_finite
+        game._keep_not_finite, game._shortcuts = keep_not_finite, shortcuts
         game._place(inputs, baselines, *placed)
         game._play(forward_func, None, additional_forward_args)
         return game
@@ -224,7 +236,8 @@ class Game:
         of the model, or autocast, have changed in between. Of a function that is no Module nothing
         is seen: make a new game if it has changed.
 
-        Cost: ``K`` model rows per example. Memory beyond the table of values: the parts of the
+        Cost: ``K`` model rows per example, and one or two rows more the first time to check
+        shortcuts. Memory beyond the table of values: the parts of the
         examples in a forward (``M + 1`` signals, or one where features are many), and its rows.
         """
         check_coalitions(coalitions, self.num_examples, self.num_features)
@@ -388,7 +401,7 @@ class Game:
         if isinstance(coalitions, Tensor):
             coalitions = coalitions.to(self.signals.device, copy=True)
         known = None
-        if limit.value is None:
+        if limit.value is None and self._shortcuts:
             known = known_of(self.forward, self.inputs, self.signals)
         work = Table(
             self.signals,

@@ -49,6 +49,7 @@ class Measurement:
         seed: int = 0,
         num_classes: int | None = None,
         features: Features | None = None,
+        shortcuts: bool = True,
     ) -> None:
         if not callable(forward_func):
             raise TypeError(f"forward_func must be callable, got {type(forward_func).__name__}")
@@ -86,6 +87,7 @@ class Measurement:
         self._per_eval = perturbations_per_eval
         self._seed = check_count("seed", seed, at_least=0)
         self._num_classes = num_classes
+        self._shortcuts = shortcuts
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Measurement:
         """Copy all but the model: metrics are copied often, and a model is no part of them."""
@@ -192,6 +194,7 @@ class Measurement:
             placed,
             additional_forward_args=arguments,
             keep_not_finite=keep_not_finite,
+            shortcuts=self._shortcuts,
         )
         estimator = self._estimator(len(game.players), draws)
         estimate = game.solve(estimator, self._per_eval)

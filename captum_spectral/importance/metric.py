@@ -89,6 +89,7 @@ class SpectralImportance(Metric):
             ``num_bands`` is then the most an image can have, and needed only for members that do
             not say so; ``"noise"`` has the energy of the image in the part of each player. Scores
             are for bands in the order of their frequencies. Default: None
+        shortcuts: As in :class:`captum_spectral.Game`. Default: True
         **kwargs: Those of ``torchmetrics.Metric``, such as ``process_group``.
 
     Raises:
@@ -143,6 +144,7 @@ class SpectralImportance(Metric):
         confidence: float = 0.95,
         seed: int = 0,
         features: Features | None = None,
+        shortcuts: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -160,6 +162,7 @@ class SpectralImportance(Metric):
             seed=seed,
             num_classes=num_classes,
             features=features,
+            shortcuts=shortcuts,
         )
         self.add_state(
             "moments",

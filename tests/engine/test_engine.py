@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 
 from captum_spectral import BandGame
 from captum_spectral._engine import chunk_size
-from captum_spectral._engine.chunk_size import AutomaticSize, Clock, automatic_size
+from captum_spectral._engine.chunk_size import (
+    AutomaticFormat,
+    AutomaticSize,
+    Clock,
+    Formats,
+    automatic_size,
+)
 from captum_spectral._engine.memory import Buffer, is_out_of_memory, release, what_it_said
 from captum_spectral._engine.rows import Walk
 from captum_spectral._engine.signals import Layout
@@ -321,3 +327,50 @@ def test_evaluating_streams_the_examples(monkeypatch):
     monkeypatch.setattr("captum_spectral._engine.signals.BLOCK_BYTES", 0)
     game.evaluate(torch.rand(15, 4) < 0.5)
     assert held == [(0, 1), (1, 2), (2, 3)]  # each once, though chunks straddle examples
+
+
+# ---------------------------------------------------------------------- memory formats
+
+
+def race(formats, seconds_per_row, chunks, rows=4):
+    """Let a simulated model of known speeds do some chunks; returns the format of each."""
+    sizes = AutomaticSize(rows), AutomaticSize(rows)
+    size, done = AutomaticFormat(formats, sizes), []
+    for chunk in range(chunks):
+        taken = size.rows(10**6)
+        done.append(size.channels_last)
+        if chunk:  # as the clock does
+            size.took(taken, taken * seconds_per_row(done[-1]), done[-1])
+    return done
+
+
+@pytest.mark.parametrize(("speed", "faster"), [(0.8, True), (1.2, False), (0.99, False)])
+def test_the_faster_memory_format_is_found(speed, faster):
+    formats = Formats()
+    done = race(formats, lambda channels_last: speed if channels_last else 1.0, 40)
+    assert formats.verdict is faster
+    assert set(done[9:]) == {faster}
+    assert race(formats, lambda _: 1.0, 10) == [faster] * 10  # and remembered
+
+
+def test_a_disturbed_race_is_run_again():
+    formats = Formats()
+    race(formats, lambda channels_last: 2.0 if channels_last else 1.0, 20)
+    assert formats.verdict is False
+    race(formats, lambda channels_last: 0.8 if channels_last else 1.0, 200)
+    assert formats.verdict is True
+
+
+def test_a_format_that_a_model_cannot_do_with_is_not_tried_again():
+    formats = Formats()
+    formats.refuse()
+    assert not any(race(formats, lambda channels_last: 1.0 - 0.5 * channels_last, 2000))
+
+
+def test_remainders_do_not_decide_a_race():
+    formats = Formats()
+    size = AutomaticFormat(formats, (AutomaticSize(4), AutomaticSize(4)))
+    for _ in range(40):
+        assert size.rows(3) == 3
+        size.took(3, 1.0, size.channels_last)
+    assert formats.verdict is None
