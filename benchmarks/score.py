@@ -1,10 +1,10 @@
 """Where the time of a whole-model score goes: ``score --samples 1`` on JPEG files, end to end.
 
-Views of the shipped photographs are written as JPEG files of the size of ImageNet's, 500 x 375, and
-scored as the command does it. A profile of the same work says what reading, transforms, random
-numbers, bands and rows take; the last number is the whole over the bare model on as many rows, ready in
-memory, at the batch size that is best for it. Times are those of the processor, so that others on a
-busy machine are not in them.
+Views of the shipped photographs are written as JPEG files of the size of ImageNet's, 500 x 375,
+and scored as the command does it. A profile of the same work says what reading, transforms, random
+numbers, bands and rows take; the last number is the whole over the bare model on as many rows,
+ready in memory, at the batch size that is best for it. Times are those of the processor, so that
+others on a busy machine are not in them.
 """
 
 from __future__ import annotations

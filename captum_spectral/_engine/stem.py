@@ -270,7 +270,7 @@ class _Layers:
 
 
 PLAIN = (False, False)  # a way to show rows: whether channels_last, and whether behind the stem
-SMALLEST = 3 * 32 * 32  # elements of the signals of a row; of smaller ones the model is no cost
+SMALLEST = 3 * 96 * 96  # elements of a row; of smaller ones too little time is to be saved
 FEWEST = 2  # coalitions of an example per part of it, for a stem
 
 

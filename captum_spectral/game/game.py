@@ -87,8 +87,8 @@ class Game:
             its batch norm. Signals are sums, with which these commute, so that they run once for
             each part of an example and not for each row. Values are the same to rounding: of each
             way one row is checked, once for a model and a kind of input, and a way that does not
-            hold or does not pay is not gone. Modules alone are shown rows like that, without hooks,
-            and no way but the plain one is gone with a number of ``perturbations_per_eval``. False:
+            hold or does not pay is not gone. This is for Modules without hooks, for inputs of 3 x
+            96 x 96 elements or more, and not with a number of ``perturbations_per_eval``. False:
             never. Default: True
 
     Attributes:
