@@ -150,8 +150,9 @@ class Stem:
         return min(seconds)
 
     def _now(self) -> float:
-        if self.signals.device.type != "cpu":  # once per model and kind of input
-            torch.accelerator.synchronize()
+        kind = self.signals.device.type
+        if kind in ("cuda", "mps", "xpu"):  # once for a model and a kind of input
+            getattr(torch, kind).synchronize()
         return time.perf_counter()
 
 
