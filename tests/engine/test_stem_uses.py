@@ -11,6 +11,7 @@ from stems import ALL, ROWS, Own, Passed, X, agree, behind_the_stem, classified,
 from torch import nn
 
 from captum_spectral import BandGame, SpectralShapley
+from captum_spectral._engine import stem
 
 pytestmark = pytest.mark.usefixtures("formats")
 
@@ -282,3 +283,61 @@ def test_another_thread_may_use_the_model_meanwhile():
     stop.set()
     thread.join()
     assert not wrong
+
+
+def test_memory_that_runs_out_halves_the_rows_and_drops_the_stem():
+    class Small(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = classified(nn.Conv2d(3, 6, 3))
+            self.most, self.failures = 99, 0
+            self.eval()
+
+        def forward(self, x):
+            y = self.model[0](x).relu()
+            if len(y) > self.most:
+                self.failures += 1
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+            return self.model[1:](y)
+
+    model = Small()
+    game = BandGame(model, X, 1, num_bands=4)
+    plain = game.evaluate(ALL, 1)
+    game.evaluate(ALL)
+    model.most = 2
+    torch.testing.assert_close(game.evaluate(ALL), plain)
+    assert 1 <= model.failures <= 2
+
+
+def test_a_stem_that_does_not_pay_is_left_after_one_chunk(monkeypatch):
+    monkeypatch.setattr(stem, "WORTH", 0)
+    model = classified(nn.Conv2d(3, 6, 3))
+    agree(model)
+    known = known_of(model)
+    assert known.stem_holds
+    assert len(known.costs) == 1  # it would be tried again with more rows per example
+    with Passed() as passed:
+        BandGame(model, X, 1, num_bands=4).evaluate(ALL)
+    assert set(passed.rows) == {4}
+
+
+@pytest.mark.parametrize("rows", [ROWS, 4])
+def test_a_stem_is_for_many_more_rows_than_parts(rows):
+    model = classified(nn.Conv2d(3, 6, 3))
+    BandGame(model, X, 1, num_bands=4).evaluate(ALL[:rows])
+    assert behind_the_stem(model) == (rows == ROWS)
+
+
+def test_shortcuts_can_be_left_out():
+    model = classified(nn.Conv2d(3, 6, 3))
+    found = SpectralShapley(model).attribute(X, 1, num_bands=4, shortcuts=False)
+    assert known_of(model) is None
+    torch.testing.assert_close(SpectralShapley(model).attribute(X, 1, num_bands=4), found)
+    assert behind_the_stem(model)
+
+
+def test_small_inputs_are_shown_as_they_are(monkeypatch):
+    monkeypatch.setattr(stem, "SMALLEST", X[0].numel() + 1)
+    model = classified(nn.Conv2d(3, 6, 3))
+    agree(model)
+    assert known_of(model) is None
