@@ -63,9 +63,18 @@ OWN = {
     "two layers in a row": (lambda m, x: m.other(m.conv(x)), True),
     "a layer used again": (lambda m, x: m.conv(m.conv(x).relu()), True),
     "a constant made anew": (lambda m, x: m.conv(x * torch.tensor(2.0)), True),
+    "inference mode inside": (lambda m, x: inferred(m, x), True),
+    "a vectorised map": (lambda m, x: torch.vmap(lambda one: m.conv(one[None])[0])(x), False),
+    "channels in another order": (lambda m, x: m.conv(x[:, [2, 1, 0]]), False),
+    "rows in a list": (lambda m, x: m.conv(torch.stack(x.unbind())), False),
     "a matrix": (lambda m, x: m.conv(x @ m.conv.weight.new_ones(12, 12)), True),
     "a half of the rows' bytes": (lambda m, x: m.conv(x.double().float()), False),
 }
+
+
+@torch.inference_mode()
+def inferred(m, x):
+    return m.other(m.conv(x).relu_()).clone()
 
 
 def with_gradient(m, x):
