@@ -12,8 +12,9 @@ from torch import Tensor
 from captum_spectral._engine.chunk_size import ChunkSize, Clock, FixedSize
 from captum_spectral._engine.forward import Forward, as_results, first_not_finite
 from captum_spectral._engine.memory import is_out_of_memory, release, what_it_said
-from captum_spectral._engine.rows import Chunk, Walk
+from captum_spectral._engine.rows import Ahead, Chunk, Walk
 from captum_spectral._engine.signals import Signals
+from captum_spectral._engine.stem import Known, Shortcuts, Stem
 
 __all__ = [
     "Coalitions",
@@ -35,12 +36,14 @@ class Work(ABC):
         num_examples: ``B``.
         device: Where the work is done, for messages.
         one_number: Whether ``forward_func`` is known to give one number for the whole batch.
+        channels_last: Whether the rows of the next chunk lie in memory pixel by pixel.
         nothing_kept: Whether no chunk has been kept yet.
     """
 
     num_examples: int
     device: torch.device
     one_number = False
+    channels_last = False
     nothing_kept = True
 
     @abstractmethod
@@ -127,6 +130,7 @@ class Evaluation:
         failed: Chunk | None = None
         while self._walk.remaining:
             rows = self._size.rows(self._walk.remaining)
+            self._work.channels_last = self._size.channels_last
             free = self._limit.value is None and self._walk.by_example
             if free and self._work.nothing_kept and failed is None:
                 rows = max(rows, 2)  # of one row alone, (1,) could be its value or the batch's
@@ -158,7 +162,7 @@ class Evaluation:
         self._walk.done(chunk)
         if self._clock is None:
             self._clock = Clock(device)
-        self._clock.chunk_ended(chunk.rows)
+        self._clock.chunk_ended(chunk.rows, self._work.channels_last)
         self._learn()
         return None
 
@@ -189,8 +193,8 @@ class Evaluation:
         self._size.too_large(chunk.rows)
 
     def _learn(self) -> None:
-        for rows, seconds in self._clock.times() if self._clock is not None else ():
-            self._size.took(rows, seconds)
+        for chunk in self._clock.times() if self._clock is not None else ():
+            self._size.took(*chunk)
 
 
 class OneNumberPerBatchError(Exception):
@@ -259,8 +263,9 @@ class OfCoalitions(Work):
     def __init__(self, signals: Signals, coalitions: Coalitions) -> None:
         self._signals, self._coalitions = signals, coalitions
         self.num_examples, self.device = signals.num_examples, signals.device
-        self._block: tuple[Chunk, tuple[Tensor, ...]] | None = None
+        self._ahead = Ahead(self._synthesize)
         self._block_rows = signals.block_rows
+        self._lies = False
 
     @abstractmethod
     def take(self, signals: tuple[Tensor, ...], chunk: Chunk) -> torch.device:
@@ -269,10 +274,23 @@ class OfCoalitions(Work):
     def do(self, chunk: Chunk, walk: Walk) -> torch.device:
         """Make the signals of a chunk, and take them."""
         try:
-            return self.take(self._signals.as_inputs(self._rows_of(chunk, walk)), chunk)
+            return self.take(self.inputs_of(chunk, walk), chunk)
         except BaseException:
-            self._block = None  # its rows may have been changed by what failed
+            self.forget_rows()  # they may have been changed by what failed
             raise
+
+    def inputs_of(self, chunk: Chunk, walk: Walk) -> tuple[Tensor, ...]:
+        """Return the signals of a chunk, made in larger blocks for small chunks."""
+        if self._lies != self.channels_last:
+            self._ahead.forget()
+        self._lies = self.channels_last
+        self._signals.lie(self.channels_last)
+        rows = self._ahead.of(chunk, walk.chunk(max(chunk.rows, self._block_rows)))
+        return self._signals.as_inputs(rows)
+
+    def forget_rows(self) -> None:
+        """Drop rows that were made ahead."""
+        self._ahead.forget()
 
     def members(self, examples: slice, coalitions: slice) -> Tensor:
         """Return the coalitions of a tile, ``(k, P)`` or ``(b, k, P)``; ``(k,)`` if by number."""
@@ -287,12 +305,14 @@ class OfCoalitions(Work):
     def make_room(self) -> None:
         """Drop parts and rows, and make rows for one chunk at a time from now on."""
         self._signals.forget()
-        self._block, self._block_rows = None, 1
+        self.forget_rows()
+        self._block_rows = 1
 
     def finish(self) -> None:
         """Drop parts and rows."""
         self._signals.forget()
-        self._block = None
+        self._signals.lie(channels_last=False)
+        self.forget_rows()
 
     def results_of(self, output: Any, chunk: Chunk) -> Tensor:
         """Return an output as one result per row, or as the one result of a whole batch."""
@@ -318,18 +338,6 @@ class OfCoalitions(Work):
         super().start_over()
         self.one_number = False
 
-    def _rows_of(self, chunk: Chunk, walk: Walk) -> tuple[Tensor, ...]:
-        """Return the signals of a chunk as flat rows, made in larger blocks for small chunks."""
-        if self._block is None or not self._block[0].holds(chunk):
-            self._block = None
-            block = walk.chunk(max(chunk.rows, self._block_rows))
-            self._block = block, self._synthesize(block)
-        block, rows = self._block
-        first = chunk.start - block.start
-        if chunk.stop == block.stop:
-            self._block = None
-        return tuple(r[first : first + chunk.rows] for r in rows)
-
     def _synthesize(self, chunk: Chunk) -> tuple[Tensor, ...]:
         self._signals.forget_before(chunk.first_example)
         rows = self._signals.empty(chunk.rows)
@@ -347,6 +355,8 @@ class Table(OfCoalitions):
         forward: The model.
         name_of: Words for a coalition ``(P,)`` in an error.
         keep_not_finite: Whether NaN and infinite values are values as others. Default: False
+        known: What is known of the model, where it may be shown rows in other ways than the plain
+            one. Default: None
 
     Attributes:
         values (Tensor | None): ``(B or 1, K, *outputs)``.
@@ -359,15 +369,34 @@ class Table(OfCoalitions):
         forward: Forward,
         name_of: Callable[[Tensor], str],
         keep_not_finite: bool = False,
+        known: Known | None = None,
     ) -> None:
         super().__init__(signals, coalitions)
         self._forward, self._name_of = forward, name_of
         self._keep_not_finite = keep_not_finite
+        self._shortcuts: Shortcuts | None = None
+        if known is not None and isinstance(coalitions, Tensor):
+            stem = Stem(signals, self.members, coalitions.shape[-2])
+            self._shortcuts = Shortcuts(forward, signals, stem, known)
         self.values: Tensor | None = None
+
+    def inputs_of(self, chunk: Chunk, walk: Walk) -> tuple[Tensor, ...]:
+        """Return the signals of a chunk, or what becomes signals where the model needs them."""
+        if self._shortcuts is not None:
+            self._signals.lie(self.channels_last)
+            rows = self._shortcuts.rows(chunk, walk, self.channels_last, self.nothing_kept)
+            if rows is not None:
+                self._signals.forget_before(chunk.first_example)
+                return rows
+        return super().inputs_of(chunk, walk)
 
     def take(self, signals: tuple[Tensor, ...], chunk: Chunk) -> torch.device:
         """Keep the outputs at the target."""
-        output = self.results_of(self._forward(signals, chunk.examples), chunk)
+        if self._shortcuts is None:
+            outputs = self._forward(signals, chunk.examples)
+        else:
+            outputs = self._shortcuts.outputs(signals, chunk, lambda: self._plain(chunk))
+        output = self.results_of(outputs, chunk)
         if self.values is None:
             self.values = self._empty_table(output)
         for tile in chunk.tiles():
@@ -382,6 +411,18 @@ class Table(OfCoalitions):
                 raise self._not_finite(*chunk.cell(row))
         return output.device
 
+    def forget_rows(self) -> None:
+        """Drop rows that were made ahead."""
+        super().forget_rows()
+        if self._shortcuts is not None:
+            self._shortcuts.forget()
+
+    def make_room(self) -> None:
+        """Drop parts and rows, and do without those of the stem."""
+        super().make_room()
+        if self._shortcuts is not None:
+            self._shortcuts.without_stem()
+
     def finish(self) -> None:
         """Look for values that are not finite, where looking had to wait."""
         assert self.values is not None
@@ -395,6 +436,13 @@ class Table(OfCoalitions):
         """Forget all values: some are of no use, and repairing the model may change the others."""
         super().start_over()
         self.values = None
+
+    def _plain(self, chunk: Chunk) -> tuple[Tensor, ...]:
+        """Make the signals of a chunk as the inputs lie in memory."""
+        self._signals.lie(channels_last=False)
+        self._lies = False
+        self._ahead.forget()
+        return self._signals.as_inputs(self._synthesize(chunk))
 
     def _empty_table(self, output: Tensor) -> Tensor:
         num_results = 1 if self.one_number else self.num_examples

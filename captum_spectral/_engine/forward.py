@@ -54,6 +54,7 @@ class Forward:
     Attributes:
         target: In the form of :func:`captum_spectral._arguments.format_target`.
         highest_class (int | None): The largest class in it, None where it names no single class.
+        called: The model, or what a DistributedDataParallel holds.
 
     Raises:
         TypeError: A model that cannot be called.
@@ -74,10 +75,10 @@ class Forward:
         self.forward_func = forward_func
         # DistributedDataParallel talks to other processes in a forward pass with gradients, and
         # waits for them for ever where they have other numbers of rows. Inside is the same model.
-        self._called = forward_func
+        self.called = forward_func
         if isinstance(forward_func, DistributedDataParallel):
-            self._called = forward_func.module
-        self._waiting = _that_waits(self._called)
+            self.called = forward_func.module
+        self._waiting = _that_waits(self.called)
         self.additional_forward_args = additional_forward_args
         self.num_examples, self._device = num_examples, device
         target, self.highest_class = format_target(target, num_examples)
@@ -89,7 +90,7 @@ class Forward:
 
         It sees weights and buffers of a Module, and autocast. None where these cannot be read.
         """
-        owner = inner_module(self._called)
+        owner = inner_module(self.called)
         tensors = () if owner is None else (*owner.parameters(), *owner.buffers())
         kind = self._device.type
         autocast = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
@@ -138,7 +139,7 @@ class Forward:
                 "pass with gradients waits for every other process, and these may have other "
                 "numbers of images; put its .module in its place"
             )
-        called = self._called if instead is None else instead
+        called = self.called if instead is None else instead
         return run_forward(called, rows, None, self._args_of(examples))
 
     def at_target(self, outputs: Any, examples: RowExamples) -> Any:

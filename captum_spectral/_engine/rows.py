@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-__all__ = ["Chunk", "Tile", "Walk"]
+__all__ = ["Ahead", "Chunk", "Held", "Tile", "Walk"]
+
+T = TypeVar("T")
 
 
 class Tile(NamedTuple):
@@ -150,3 +153,54 @@ class Walk:
         self._coalitions = slice(self._coalitions.start + met, self._coalitions.stop)
         self._row = 0
         self.by_example = True
+
+
+class Ahead:
+    """Rows that are made in larger blocks than they are asked for.
+
+    Args:
+        make: Makes the flat rows of a block, one tensor per input.
+    """
+
+    def __init__(self, make: Callable[[Chunk], tuple[Tensor, ...]]) -> None:
+        self._make = make
+        self._block: tuple[Chunk, tuple[Tensor, ...]] | None = None
+
+    def of(self, chunk: Chunk, block: Chunk) -> tuple[Tensor, ...]:
+        """Return the rows of a chunk; where they are not there yet, the block is made."""
+        if self._block is None or not self._block[0].holds(chunk):
+            self._block = None  # before the new rows are made, not after
+            self._block = block, self._make(block)
+        made, rows = self._block
+        first = chunk.start - made.start
+        if chunk.stop == made.stop:
+            self._block = None
+        return tuple(r[first : first + chunk.rows] for r in rows)
+
+    def forget(self) -> None:
+        """Drop the block."""
+        self._block = None
+
+
+class Held(Generic[T]):
+    """Keeps what was made of groups of examples until they are done."""
+
+    def __init__(self) -> None:
+        self._groups: list[tuple[slice, T]] = []
+
+    def of(self, examples: slice, make: Callable[[slice], T], part: Callable[[T, slice], T]) -> T:
+        """Return what belongs to examples; made now unless a group has it."""
+        for group, made in self._groups:
+            if group.start <= examples.start and examples.stop <= group.stop:
+                own = slice(examples.start - group.start, examples.stop - group.start)
+                return part(made, own)
+        self._groups.append((examples, make(examples)))
+        return self._groups[-1][1]
+
+    def forget_before(self, example: int) -> None:
+        """Drop groups of examples that are all before ``example``."""
+        self._groups = [group for group in self._groups if group[0].stop > example]
+
+    def forget(self) -> None:
+        """Drop all."""
+        self._groups = []

@@ -9,26 +9,24 @@ from products of a column and a row.
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
 from typing import NamedTuple, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from captum_spectral._engine.rows import Tile
+from captum_spectral._engine.memory import Buffer
+from captum_spectral._engine.rows import Held, Tile
 from captum_spectral._engine.synthesis import synthesize, synthesize_rows
 from captum_spectral.features.features import Features, signal_dtype, split
 from captum_spectral.features.plane_waves import PlaneWaves, Waves
 
-__all__ = ["Buffer", "Layout", "Signals"]
+__all__ = ["BLOCK_BYTES", "Layout", "Signals"]
 
 MOST_MIXED = 63  # players of an input; as many as a coalition of the CUDA kernel has bits
 # Mixed signals are made at least this many bytes at a time: a product with few rows reads all parts
 # for little. 13 rows of 224 x 224 RGB.
 BLOCK_BYTES = 2**23
-ALIGNMENT = 64  # bytes, what PyTorch gives its own tensors
 
 
 class Signals:
@@ -61,12 +59,12 @@ class Signals:
             _source(x, b, member, own, self.players)
             for x, b, member, own in zip(inputs, baselines, features, ids, strict=True)
         )
-        self._held: list[tuple[slice, list[_Parts]]] = []
+        self._held: Held[list[_Parts]] = Held()
 
     @property
     def layouts(self) -> tuple[Layout, ...]:
-        """Return the layout of the signals of each input."""
-        return tuple(source.layout for source in self._sources)
+        """Return the layout of each input, which is that of its signals if nothing else is said."""
+        return tuple(source.own_layout for source in self._sources)
 
     def write(self, tile: Tile, coalitions: Tensor, rows: tuple[Tensor, ...]) -> None:
         """Write the signals of a tile into its part of the flat rows of a chunk.
@@ -86,6 +84,31 @@ class Signals:
                 everyone = torch.arange(len(self.players), device=coalitions.device)
                 parts.write(coalitions[:, None] == everyone, tile.view(into))
 
+    def lie(self, channels_last: bool) -> None:
+        """Make rows from now on that lie in memory as the inputs do, or pixel by pixel."""
+        for source in self._sources:
+            layout = source.own_layout.channels_last() if channels_last else source.own_layout
+            if source.layout != layout:
+                source.layout = layout
+                self._held.forget()  # their order is the other one
+
+    @property
+    def are_sums(self) -> bool:
+        """Say if all signals are sums of parts in the dtype of the inputs."""
+        return all(isinstance(s, _Mixed) and s.x.dtype is s.dtype for s in self._sources)
+
+    def parts_of(self, number: int, examples: slice) -> Tensor:
+        """Return what the signals of an input are sums of, ``(b, 1 + P_own, *signal)``."""
+        parts = self._of(examples)[number]
+        assert isinstance(parts, _MixedParts)
+        return parts.layout.unflatten(parts.signals)
+
+    def sums_of(self, number: int) -> tuple[Tensor, Layout, torch.dtype]:
+        """Return the columns ``(P_own,)`` of players, the layout and the dtype of such parts."""
+        source = self._sources[number]
+        assert isinstance(source, _Mixed)
+        return source.columns, source.layout, source.dtype
+
     def weighted(self, weights: Tensor, examples: Tensor) -> tuple[Tensor, ...]:
         """Make the signals of real weights, differentiable in them; parts are kept for next time.
 
@@ -93,6 +116,7 @@ class Signals:
             weights: ``(R, P)``; 1 is present, 0 the baseline.
             examples: ``(R,)`` int64, on the CPU.
         """
+        self.lie(channels_last=False)
         parts = self._of(slice(0, self.num_examples))
         return tuple(
             part.weighted(weights.to(source.x.device), examples.to(source.x.device)).to(
@@ -124,11 +148,11 @@ class Signals:
 
     def forget_before(self, example: int) -> None:
         """Drop the parts of groups of examples that are all before ``example``."""
-        self._held = [group for group in self._held if group[0].stop > example]
+        self._held.forget_before(example)
 
     def forget(self) -> None:
         """Drop all parts, and the memory of the rows."""
-        self._held = []
+        self._held.forget()
         for source in self._sources:
             source.buffer.release()
 
@@ -157,13 +181,9 @@ class Signals:
 
     def _of(self, examples: slice) -> list[_Parts]:
         """Return the parts of ``examples``, one entry per input; made now unless they are held."""
-        for held, parts in self._held:
-            if held.start <= examples.start and examples.stop <= held.stop:
-                own = slice(examples.start - held.start, examples.stop - held.start)
-                return [part.of(own) for part in parts]
-        made = self.split(examples)
-        self._held.append((examples, made))
-        return made
+        return self._held.of(
+            examples, self.split, lambda parts, own: [part.of(own) for part in parts]
+        )
 
 
 class Layout(NamedTuple):
@@ -190,10 +210,21 @@ class Layout(NamedTuple):
             dims = (*dims[1:], 0)
         return cls(tuple(x.shape[1:]), dims)
 
+    def channels_last(self) -> Layout:
+        """Return the layout of images pixel by pixel; of all else there is but one."""
+        is_image = len(self.shape) == 3 and min(self.shape) > 1
+        return self._replace(order=(1, 2, 0)) if is_image else self
+
     @property
     def size(self) -> int:
         """Elements of a signal."""
         return torch.Size(self.shape).numel()
+
+    def flatten(self, signals: Tensor) -> Tensor:
+        """Return signals ``(..., *signal)`` as flat rows; a view where they lie like that."""
+        leading = signals.dim() - len(self.shape)
+        order = (leading + d for d in self.order)
+        return signals.permute(*range(leading), *order).flatten(leading)
 
     def unflatten(self, rows: Tensor) -> Tensor:
         """View flat rows ``(..., size)`` as signals ``(..., *signal)``."""
@@ -202,43 +233,6 @@ class Layout(NamedTuple):
         places = (leading + self.order.index(d) for d in range(len(self.order)))
         signals: Tensor = dims.permute(*range(leading), *places)
         return signals
-
-
-class Buffer:
-    """Rows for the model in the same memory every time, unless somebody still holds the last ones.
-
-    Fresh memory costs a page fault per 4 KiB when it is first written, several times what it takes
-    to compute the signals in it. But a model, or a hook on it, may keep the tensor it is given, and
-    that must not change under its feet. So the memory belongs to an array whose reference count
-    tells whether any tensor still looks at it; then new memory is taken.
-
-    On other devices than the CPU PyTorch's allocator keeps memory for reuse by itself.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._memory: np.ndarray | None = None
-        self._references = 0
-
-    def rows(self, rows: int, size: int, dtype: torch.dtype) -> Tensor:
-        """Return ``(rows, size)``, uninitialised."""
-        if self._device.type != "cpu":
-            return torch.empty(rows, size, dtype=dtype, device=self._device)
-        num_bytes = rows * size * dtype.itemsize
-        if (
-            self._memory is None
-            or len(self._memory) < num_bytes
-            or sys.getrefcount(self._memory) > self._references
-        ):
-            self._memory = None  # before the new memory is taken, not after
-            memory = np.empty(num_bytes + ALIGNMENT, dtype=np.uint8)
-            self._memory = memory[-memory.ctypes.data % ALIGNMENT :]
-            self._references = sys.getrefcount(self._memory)
-        return torch.from_numpy(self._memory)[:num_bytes].view(dtype).view(rows, size)
-
-    def release(self) -> None:
-        """Give the memory back."""
-        self._memory = None
 
 
 # ------------------------------------------------------------------------------- the two ways
@@ -264,10 +258,11 @@ class _Source(ABC):
         self, x: Tensor, baseline: Tensor, features: Features, ids: Tensor, players: Tensor
     ) -> None:
         self.x, self._features, self._ids, self._players = x, features, ids, players
-        self.layout = Layout.of(x)
+        self.layout = self.own_layout = Layout.of(x)
         self.buffer = Buffer(x.device)
         # Once, in the dtype of the parts; a baseline shared by all examples stays one row.
-        self._baseline = baseline.to(signal_dtype(x.dtype))
+        self.dtype = signal_dtype(x.dtype)
+        self._baseline = baseline.to(self.dtype)
 
     @abstractmethod
     def parts(self, examples: slice) -> _Parts:
@@ -308,7 +303,7 @@ class _Mixed(_Source):
     ) -> None:
         super().__init__(x, baseline, features, ids, players)
         self._own = ids.unique().cpu()
-        self._columns = torch.searchsorted(players, self._own).to(x.device)
+        self.columns = torch.searchsorted(players, self._own).to(x.device)
 
     def parts(self, examples: slice) -> _Parts:
         baseline, difference = self._difference(examples)
@@ -319,7 +314,7 @@ class _Mixed(_Source):
         signals[:, 0] = baseline
         ids = _some(self._ids, examples)
         split(self._features, difference, ids, self._own, out=signals[:, 1:])
-        return _MixedParts(flat.unflatten(0, sizes), self._columns, self.layout)
+        return _MixedParts(flat.unflatten(0, sizes), self.columns, self.layout)
 
 
 class _MixedParts(NamedTuple):

@@ -37,6 +37,7 @@ class ShapleyOptions(_Options, total=False):
     estimator: str | None
     prior: Any
     perturbations_per_eval: int | None
+    shortcuts: bool
 
 
 class BanzhafOptions(_Options, total=False):
@@ -47,6 +48,7 @@ class BanzhafOptions(_Options, total=False):
     estimator: str | None
     prior: Any
     perturbations_per_eval: int | None
+    shortcuts: bool
 
 
 class SuppressionOptions(_Options, total=False):

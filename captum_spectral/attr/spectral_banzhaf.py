@@ -145,6 +145,7 @@ class SpectralBanzhaf(Synchronous, PerturbationAttribution):  # type: ignore[mis
         return_standard_error: bool = False,
         generator: torch.Generator | None = None,
         show_progress: bool = False,
+        shortcuts: bool = True,
     ) -> Any:
         """Attribute the output to the frequency bands of the inputs.
 
@@ -183,6 +184,10 @@ class SpectralBanzhaf(Synchronous, PerturbationAttribution):  # type: ignore[mis
                 values are exact. Default: False
             generator (torch.Generator, optional): Source of the coalitions. Default: None
             show_progress (bool, optional): Display a progress bar, in model rows. Default: False
+            shortcuts (bool, optional): Let the engine show a Module the rows in faster ways, which
+                give the same values to rounding: in another memory format, and behind affine first
+                layers, which then run once per band; see :class:`~captum_spectral.Game`. False, or
+                a number of ``perturbations_per_eval``: never. Default: True
 
         Returns:
             *Tensor* or *tuple[Tensor, ...]* of **attributions**, in the shape of the input or
@@ -213,6 +218,7 @@ class SpectralBanzhaf(Synchronous, PerturbationAttribution):  # type: ignore[mis
             num_bands=num_bands,
             spectral_dims=spectral_dims,
             features=features,
+            shortcuts=shortcuts,
         )
         description = f"{self.get_name()} attribution"
         found = solver.solve(game, perturbations_per_eval, show_progress, description)

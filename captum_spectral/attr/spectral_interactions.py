@@ -98,6 +98,7 @@ class SpectralInteractions(Synchronous, PerturbationAttribution):  # type: ignor
         perturbations_per_eval: int | None = None,
         generator: torch.Generator | None = None,
         show_progress: bool = False,
+        shortcuts: bool = True,
     ) -> InteractionResult:
         r"""Attribute the output to the frequency bands of the inputs and to sets of them.
 
@@ -136,6 +137,10 @@ class SpectralInteractions(Synchronous, PerturbationAttribution):  # type: ignor
                 forward pass; None: as many as the model is fastest with. Default: None
             generator (torch.Generator, optional): Source of the coalitions. Default: None
             show_progress (bool, optional): Display a progress bar, in model rows. Default: False
+            shortcuts (bool, optional): Let the engine show a Module the rows in faster ways, which
+                give the same values to rounding: in another memory format, and behind affine first
+                layers, which then run once per band; see :class:`~captum_spectral.Game`. False, or
+                a number of ``perturbations_per_eval``: never. Default: True
 
         Returns:
             *InteractionResult* with **values** ``(B, *outputs, S)`` of the S sets of bands, and
@@ -160,6 +165,7 @@ class SpectralInteractions(Synchronous, PerturbationAttribution):  # type: ignor
             num_bands=num_bands,
             spectral_dims=spectral_dims,
             features=features,
+            shortcuts=shortcuts,
         )
         solver = game.interaction_estimator(
             index, order, budget=budget, prior=prior, generator=generator

@@ -209,6 +209,7 @@ class SpectralShapley(Synchronous, PerturbationAttribution):  # type: ignore[mis
         return_standard_error: bool = False,
         generator: torch.Generator | None = None,
         show_progress: bool = False,
+        shortcuts: bool = True,
     ) -> Any:
         r"""Attribute the output to the frequency bands of the inputs.
 
@@ -278,6 +279,10 @@ class SpectralShapley(Synchronous, PerturbationAttribution):  # type: ignore[mis
                 global one. Not used when exact. Default: None
             show_progress (bool, optional): Display a progress bar, counted in model rows.
                 Default: False
+            shortcuts (bool, optional): Let the engine show a Module the rows in faster ways, which
+                give the same values to rounding: in another memory format, and behind affine first
+                layers, which then run once per band; see :class:`~captum_spectral.Game`. False, or
+                a number of ``perturbations_per_eval``: never. Default: True
 
         Returns:
             *Tensor* or *tuple[Tensor, ...]* of **attributions**, followed by the delta and the
@@ -315,6 +320,7 @@ class SpectralShapley(Synchronous, PerturbationAttribution):  # type: ignore[mis
             num_bands=num_bands,
             spectral_dims=spectral_dims,
             features=features,
+            shortcuts=shortcuts,
         )
         description = f"{self.get_name()} attribution"
         found = solver.solve(game, perturbations_per_eval, show_progress, description)

@@ -48,6 +48,7 @@ class BandGame(Game):
         features: Other players than these bands, see :class:`Game`. Default: None
         output: Which of several outputs of the model is meant, see
             :class:`~captum_spectral.game.OutputOf`. Default: None
+        shortcuts: As in :class:`Game`. Default: True
 
     Attributes:
         num_bands (int): ``M``, the largest band id plus one.
@@ -95,6 +96,7 @@ class BandGame(Game):
         spectral_dims: SpectralDims = (-2, -1),
         features: Features | tuple[Features, ...] | None = None,
         output: Output | None = None,
+        shortcuts: bool = True,
     ) -> None:
         tensors = inputs if isinstance(inputs, tuple) else (inputs,)
         super().__init__(
@@ -105,6 +107,7 @@ class BandGame(Game):
             baselines=baselines,
             additional_forward_args=additional_forward_args,
             output=output,
+            shortcuts=shortcuts,
         )
 
     @property

@@ -52,6 +52,7 @@ class Measurement:
         num_classes: int | None = None,
         features: Features | None = None,
         output: Output | None = None,
+        shortcuts: bool = True,
     ) -> None:
         forward_func = reading(as_function(forward_func), output)
         num_bands, n_samples, perturbations_per_eval, num_classes = (
@@ -88,6 +89,7 @@ class Measurement:
         self._per_eval = perturbations_per_eval
         self._seed = check_count("seed", seed, at_least=0)
         self._num_classes = num_classes
+        self._shortcuts = shortcuts
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Measurement:
         """Copy all but the model: metrics are copied often, and a model is no part of them."""
@@ -204,6 +206,7 @@ class Measurement:
             placed,
             additional_forward_args=(wanted.to(x.device), highest, *args),
             keep_not_finite=keep_not_finite,
+            shortcuts=self._shortcuts,
         )
         estimator = self._estimator(len(game.players), draws)
         estimate = game.solve(estimator, self._per_eval)

@@ -94,6 +94,7 @@ class SpectralImportance(Metric):
             are for bands in the order of their frequencies. Default: None
         output: Which of several outputs of the model is meant, see
             :class:`~captum_spectral.game.OutputOf`. Default: None
+        shortcuts: As in :class:`captum_spectral.Game`. Default: True
         **kwargs: Those of ``torchmetrics.Metric``, such as ``process_group``.
 
     Raises:
@@ -149,6 +150,7 @@ class SpectralImportance(Metric):
         seed: int = 0,
         features: Features | None = None,
         output: Output | None = None,
+        shortcuts: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -167,6 +169,7 @@ class SpectralImportance(Metric):
             num_classes=num_classes,
             features=features,
             output=output,
+            shortcuts=shortcuts,
         )
         self.add_state(
             "moments",

@@ -71,4 +71,5 @@ def test_the_signature_is_the_documented_one():
         ("return_standard_error", False),
         ("generator", None),
         ("show_progress", False),
+        ("shortcuts", True),
     ]

@@ -234,7 +234,7 @@ def test_nothing_in_the_loop_waits_for_the_device(monkeypatch, target, per_eval)
 def test_targets_per_example_are_on_the_device_before_the_loop():
     x = X.to(DEVICES[-1])
     for target in (TARGET, torch.tensor(TARGET)):
-        assert BandGame(tiny_cnn(), x, target=target, num_bands=4).forward.target.device == x.device
+        assert BandGame(tiny_cnn(), x, target=target, num_bands=4).caller.target.device == x.device
 
 
 @pytest.mark.parametrize("own", [False, True])

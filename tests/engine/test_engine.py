@@ -12,10 +12,16 @@ from hypothesis import strategies as st
 
 from captum_spectral import BandGame
 from captum_spectral._engine import chunk_size
-from captum_spectral._engine.chunk_size import AutomaticSize, Clock, automatic_size
-from captum_spectral._engine.memory import is_out_of_memory, release, what_it_said
+from captum_spectral._engine.chunk_size import (
+    AutomaticFormat,
+    AutomaticSize,
+    Clock,
+    Formats,
+    automatic_size,
+)
+from captum_spectral._engine.memory import Buffer, is_out_of_memory, release, what_it_said
 from captum_spectral._engine.rows import Walk
-from captum_spectral._engine.signals import Buffer, Layout
+from captum_spectral._engine.signals import Layout
 
 CPU = torch.device("cpu")
 
@@ -237,10 +243,10 @@ def test_the_size_is_remembered_for_a_model_and_a_kind_of_input():
     assert automatic_size(model, (x,), "channels_last") is not first
     assert automatic_size(tiny_cnn(), (x,), None) is not first
     assert automatic_size(model.forward, (x,), None) is automatic_size(model.forward, (x,), None)
-    known = len(chunk_size._sizes)
+    known = len(chunk_size._known)
     del model, first
     gc.collect()
-    assert len(chunk_size._sizes) < known
+    assert len(chunk_size._known) < known
 
     class Unforgettable:
         __slots__ = ()  # no weak references
@@ -263,10 +269,10 @@ def test_the_clock_times_all_chunks_but_the_first():
     clock = Clock(CPU)
     assert not list(clock.times())
     for rows in (4, 8, 2):
-        clock.chunk_ended(rows)
+        clock.chunk_ended(rows, channels_last=rows == 8)
     times = list(clock.times())
-    assert [rows for rows, _ in times] == [8, 2]
-    assert all(0 <= seconds < 60 for _, seconds in times)
+    assert [(rows, channels_last) for rows, _, channels_last in times] == [(8, True), (2, False)]
+    assert all(0 <= seconds < 60 for _, seconds, _ in times)
     assert not list(clock.times())  # each once
 
 
@@ -298,9 +304,9 @@ def test_on_cuda_the_clock_reads_what_the_device_has_passed_and_never_waits(monk
         clock.chunk_ended(rows)
     assert not list(clock.times())
     FakeEvent.made[0].passed = FakeEvent.made[1].passed = True
-    assert list(clock.times()) == [(64, 1.0)]
+    assert list(clock.times()) == [(64, 1.0, False)]
     FakeEvent.made[2].passed = True
-    assert list(clock.times()) == [(128, 1.0)]
+    assert list(clock.times()) == [(128, 1.0, False)]
 
 
 def test_evaluating_streams_the_examples(monkeypatch):
@@ -321,3 +327,50 @@ def test_evaluating_streams_the_examples(monkeypatch):
     monkeypatch.setattr("captum_spectral._engine.signals.BLOCK_BYTES", 0)
     game.evaluate(torch.rand(15, 4) < 0.5)
     assert held == [(0, 1), (1, 2), (2, 3)]  # each once, though chunks straddle examples
+
+
+# ---------------------------------------------------------------------- memory formats
+
+
+def race(formats, seconds_per_row, chunks, rows=4):
+    """Let a simulated model of known speeds do some chunks; returns the format of each."""
+    sizes = AutomaticSize(rows), AutomaticSize(rows)
+    size, done = AutomaticFormat(formats, sizes), []
+    for chunk in range(chunks):
+        taken = size.rows(10**6)
+        done.append(size.channels_last)
+        if chunk:  # as the clock does
+            size.took(taken, taken * seconds_per_row(done[-1]), done[-1])
+    return done
+
+
+@pytest.mark.parametrize(("speed", "faster"), [(0.8, True), (1.2, False), (0.99, False)])
+def test_the_faster_memory_format_is_found(speed, faster):
+    formats = Formats()
+    done = race(formats, lambda channels_last: speed if channels_last else 1.0, 40)
+    assert formats.verdict is faster
+    assert set(done[9:]) == {faster}
+    assert race(formats, lambda _: 1.0, 10) == [faster] * 10  # and remembered
+
+
+def test_a_disturbed_race_is_run_again():
+    formats = Formats()
+    race(formats, lambda channels_last: 2.0 if channels_last else 1.0, 20)
+    assert formats.verdict is False
+    race(formats, lambda channels_last: 0.8 if channels_last else 1.0, 200)
+    assert formats.verdict is True
+
+
+def test_a_format_that_a_model_cannot_do_with_is_not_tried_again():
+    formats = Formats()
+    formats.refuse()
+    assert not any(race(formats, lambda channels_last: 1.0 - 0.5 * channels_last, 2000))
+
+
+def test_remainders_do_not_decide_a_race():
+    formats = Formats()
+    size = AutomaticFormat(formats, (AutomaticSize(4), AutomaticSize(4)))
+    for _ in range(40):
+        assert size.rows(3) == 3
+        size.took(3, 1.0, size.channels_last)
+    assert formats.verdict is None

@@ -1,0 +1,105 @@
+"""Where the time of a whole-model score goes: ``score --samples 1`` on JPEG files, end to end.
+
+Views of the shipped photographs are written as JPEG files of the size of ImageNet's, 500 x 375,
+and scored as the command does it. A profile of the same work says what reading, transforms, random
+numbers, bands and rows take; the last number is the whole over the bare model on as many rows,
+ready in memory, at the batch size that is best for it. Times are those of the processor, so that
+others on a busy machine are not in them.
+"""
+
+from __future__ import annotations
+
+import cProfile
+import pstats
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from common import BATCHES, arguments, cpu_seconds, in_turns, report, run_in_batches, start
+from data import crops
+
+from captum_spectral.sources.datasets import open_data
+from captum_spectral.sources.models import load_model
+from captum_spectral.studies import ImportanceSettings, ImportanceStudy
+
+SIZE = (500, 375)
+CLASSES = {"class0": 0, "class1": 1}  # any will do
+# Stages, by the functions in which they are spent: file and name.
+STAGES = {
+    "reading and decoding": [("pictures.py", "load"), ("folders.py", "load")],
+    "transforms": [("models.py", "apply_transform")],
+    "random numbers": [("draws.py", "__init__"), ("draws.py", "orderings")],
+    "bands": [("signals.py", "split")],
+    "rows": [("signals.py", "write")],
+    "model": [("values.py", "of")],
+}
+
+
+def stages_of(profile: cProfile.Profile, total: float) -> dict[str, float]:
+    """The part of the time in each stage, and in all else."""
+    spent = dict.fromkeys(STAGES, 0.0)
+    for (file, _, function), (*_, cumulative, _) in pstats.Stats(profile).stats.items():
+        for stage, places in STAGES.items():
+            if any(Path(file).name == f and function == name for f, name in places):
+                spent[stage] = spent[stage] + cumulative
+    return {**spent, "all else": total - sum(spent.values())}
+
+
+def main() -> None:
+    """EfficientNet-Lite0, 8 bands, 16 rows per picture."""
+    parser = arguments(__doc__, rounds=3)
+    parser.add_argument("--pictures", type=int, default=200)
+    args = start(parser)
+    model = load_model("efficientnet-lite0")
+    settings = ImportanceSettings(n_samples=1)
+    with tempfile.TemporaryDirectory() as folder:
+        for i, image in enumerate(crops(args.pictures)):
+            path = Path(folder) / f"class{i % 2}" / f"{i:04d}.jpg"
+            path.parent.mkdir(exist_ok=True)
+            image.convert("RGB").resize(SIZE).save(path, quality=90)
+        pictures = open_data(folder)
+
+        def score() -> None:
+            ImportanceStudy(model, pictures, settings, label_map=CLASSES).run()
+
+        rows = torch.randn(32, *model.prepare(pictures.load(0)).shape[1:])
+        batches = {b: lambda b=b: run_in_batches(model.module, rows, b) for b in BATCHES[:5]}
+        times = in_turns(batches, 2, measure=cpu_seconds)
+        best = min(batches, key=lambda b: statistics.median(times[b]))
+        per_row = [seconds / len(rows) for seconds in times[best]]
+        profile = cProfile.Profile(time.process_time)
+        profile.enable()
+        score()
+        profile.disable()
+        total = sum(entry[2] for entry in pstats.Stats(profile).stats.values())
+        table = [
+            {"stage": stage, "s": round(seconds, 2), "part": f"{seconds / total:.1%}"}
+            for stage, seconds in stages_of(profile, total).items()
+        ]
+        report(args, f"score --samples 1, {args.pictures} JPEG files, by stage", table)
+        count = 16 * args.pictures
+        times = in_turns(
+            {"score": score, "bare": lambda: run_in_batches(model.module, rows, best)},
+            args.rounds,
+            measure=cpu_seconds,
+        )
+    scored = statistics.median(times["score"])
+    per_row += [seconds / len(rows) for seconds in times["bare"]]
+    bare = statistics.median(per_row) * count
+    table = [
+        {
+            "pictures": args.pictures,
+            "rows": count,
+            "best batch": best,
+            "score, s": round(scored, 1),
+            "bare model, s": round(bare, 1),
+            "ratio": round(scored / bare, 3),
+        }
+    ]
+    report(args, "score --samples 1 over the bare model on as many rows", table)
+
+
+if __name__ == "__main__":
+    main()
