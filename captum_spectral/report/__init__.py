@@ -2,8 +2,8 @@
 
 ``explanation`` tells of one photograph, ``importance`` of models over a data set, both with
 ``to_text``, ``to_json``, ``to_html`` and ``figure``; ``figures`` holds the drawings of photographs.
-``robustness`` tells of a study of many models, ``robustness_figures`` draws it. A page of ``to_html``
-is one file that a browser shows without a network.
+``robustness`` tells of a study of many models, ``robustness_figures`` draws it. What ``to_html``
+writes is one file that a browser shows without a network.
 """
 
 from captum_spectral.report import (

@@ -205,7 +205,8 @@ def _item(item: Table | Image | str) -> str:
     head = "".join(f'<th scope="col">{_text(name)}</th>' for name in item.head)
     rows = "".join(f"<tr>{''.join(map(_cell, row, range(len(row))))}</tr>" for row in item.rows)
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-    return f"<figure>{_scrolled(table, 'table')}<figcaption>{_text(item.caption)}</figcaption></figure>"
+    below = f"<figcaption>{_text(item.caption)}</figcaption>"
+    return f"<figure>{_scrolled(table, 'table')}{below}</figure>"
 
 
 def _scrolled(content: str, kind: str) -> str:
