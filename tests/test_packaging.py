@@ -28,8 +28,8 @@ INSTALLED_AS = {
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
 }
-# Asked for by the function that needs it, which says so; torch brings triton along.
-UNDECLARED = {"pandas", "triton"}
+# Another name of lightning's, and what torch brings along.
+UNDECLARED = {"pytorch-lightning", "triton"}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,64 @@
+"""Formulas are MathML when the documentation is built, and a page that needs a server fails it."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from xml.etree import ElementTree
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture
+def mathml(monkeypatch):
+    for library in ("sphinx", "latex2mathml"):
+        pytest.importorskip(library)
+    monkeypatch.syspath_prepend(str(DOCS))
+    monkeypatch.delitem(sys.modules, "mathml", raising=False)
+    import mathml
+
+    return mathml
+
+
+def text_of(markup):
+    return "".join(ElementTree.fromstring(markup).itertext())
+
+
+def test_a_formula_becomes_elements_and_no_command_is_left(mathml):
+    markup = mathml.to_mathml(r"\sum_{i \in S} \frac{x_i}{2} \ge \operatorname{rank} A", "block")
+    assert 'display="block"' in markup
+    assert "<mfrac>" in markup
+    assert "\\" not in text_of(markup)
+    assert "∑" in text_of(markup)
+
+
+def test_lines_of_a_block_are_aligned(mathml):
+    markup = mathml.to_mathml("a &= b \\\\\n c &= d", "block")
+    assert markup.count("<mtr>") == 2
+    assert "&" not in text_of(markup)
+
+
+def test_a_command_that_cannot_be_written_is_named(mathml):
+    with pytest.raises(ValueError, match="nosuchcommand of .* cannot be written as MathML"):
+        mathml.to_mathml(r"a \nosuchcommand b")
+
+
+@pytest.mark.parametrize(
+    ("content", "offline"),
+    [
+        ('<a href="https://example.org/">a link is followed by the reader alone</a>', True),
+        ('<script src="_static/x.js"></script><img src="x.png">', True),
+        ('<script async="async" src="https://cdn.example.org/x.js"></script>', False),
+        ('<link rel="stylesheet" href="//fonts.example.org/x.css">', False),
+        ('<img alt="" src="http://example.org/x.png">', False),
+    ],
+)
+def test_a_page_that_asks_a_server_ends_the_build(mathml, tmp_path, content, offline):
+    (tmp_path / "page.html").write_text(content, encoding="utf-8")
+    app = SimpleNamespace(builder=SimpleNamespace(format="html"), outdir=tmp_path)
+    if offline:
+        mathml._check_offline(app, None)
+    else:
+        with pytest.raises(mathml.ExtensionError, match=r"page.html cannot be read offline"):
+            mathml._check_offline(app, None)
