@@ -40,7 +40,7 @@ def test_lines_of_a_block_are_aligned(mathml):
 
 
 def test_a_command_that_cannot_be_written_is_named(mathml):
-    with pytest.raises(ValueError, match="nosuchcommand of .* cannot be written as MathML"):
+    with pytest.raises(ValueError, match=r"nosuchcommand of .* cannot be written as MathML"):
         mathml.to_mathml(r"a \nosuchcommand b")
 
 
