@@ -17,6 +17,8 @@ from sphinx.util.math import get_node_equation_number
 _FETCHED = re.compile(
     r"<(?:script|link|img|iframe|source)\b[^>]*?\b(?:src|href)=\"(?:https?:)?//[^\"]+"
 )
+# Delimiters that the converter knows at no fixed size; they grow with what they hold instead.
+_SIZED = re.compile(r"\\[bB]igg?[lr]?\s*(?=\\(l|r)(?:floor|ceil|angle|vert|Vert|brace)\b|\\([{}]))")
 # What the converter did not know stands in its output as it was.
 _LEFT_OVER = re.compile(r">(\\[^<]*|&)<")
 
@@ -35,10 +37,15 @@ def to_mathml(latex: str, display: str = "inline") -> str:
     flat = " ".join(latex.split())
     if display == "block" and "\\\\" in flat and "\\begin" not in flat:
         flat = f"\\begin{{aligned}}{flat}\\end{{aligned}}"
-    converted = convert(flat.replace("{aligned}", "{align*}"), display=display)
+    flat = _SIZED.sub(_growing, flat).replace("{aligned}", "{align*}")
+    converted = convert(flat, display=display)
     if left := _LEFT_OVER.search(converted):
         raise ValueError(f"{left[1]} of {flat!r} cannot be written as MathML")
     return converted
+
+
+def _growing(size):
+    return r"\left" if size[1] == "l" or size[2] == "{" else r"\right"
 
 
 def _inline(self, node):

@@ -1,5 +1,7 @@
 """Formulas are MathML when the documentation is built, and a page that needs a server fails it."""
 
+import ast
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,6 +9,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+import captum_spectral
+
+PACKAGE = Path(captum_spectral.__file__).parent
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -62,3 +67,29 @@ def test_a_page_that_asks_a_server_ends_the_build(mathml, tmp_path, content, off
     else:
         with pytest.raises(mathml.ExtensionError, match=r"page.html cannot be read offline"):
             mathml._check_offline(app, None)
+
+
+def formulas():
+    """Each formula of the pages and the docstrings, and how it is shown."""
+    for path in [*DOCS.glob("*.md"), DOCS.parent / "README.md"]:
+        text = re.sub(r"```.*?```|`[^`\n]+`", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        blocks = re.compile(r"\$\$(.+?)\$\$", re.DOTALL)
+        yield from ((formula, "block") for formula in blocks.findall(text))
+        inline = re.findall(r"(?<![\\$])\$([^$]+)\$", blocks.sub("", text))
+        yield from ((formula, "inline") for formula in inline)
+    kinds = ast.Module, ast.ClassDef, ast.FunctionDef
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            text = (
+                inspect.cleandoc(ast.get_docstring(node) or "") if isinstance(node, kinds) else ""
+            )
+            yield from ((x, "inline") for x in re.findall(r":math:`([^`]+)`", text))
+            for found in re.finditer(r"\.\. math::(.*(?:\n(?: {4}.*)?)*)", text):
+                yield from ((x, "block") for x in found[1].split("\n\n") if x.strip())
+
+
+def test_every_formula_can_be_written(mathml):
+    found = list(formulas())
+    assert len(found) > 200
+    for formula, display in found:
+        ElementTree.fromstring(mathml.to_mathml(formula, display))
