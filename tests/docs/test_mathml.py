@@ -80,9 +80,7 @@ def formulas():
     kinds = ast.Module, ast.ClassDef, ast.FunctionDef
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            text = (
-                inspect.cleandoc(ast.get_docstring(node) or "") if isinstance(node, kinds) else ""
-            )
+            text = (ast.get_docstring(node) if isinstance(node, kinds) else None) or ""
             yield from ((x, "inline") for x in re.findall(r":math:`([^`]+)`", text))
             for found in re.finditer(r"\.\. math::(.*(?:\n(?: {4}.*)?)*)", text):
                 yield from ((x, "block") for x in found[1].split("\n\n") if x.strip())
