@@ -1,10 +1,12 @@
 """Sphinx configuration."""
 
 import shutil
+import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))  # the extension beside this file
 # Notebooks live where users look for them; Sphinx wants them below its own folder.
 shutil.copytree(HERE.parent / "tutorials", HERE / "tutorials", dirs_exist_ok=True)
 
@@ -14,8 +16,8 @@ copyright = f"2026, {author}"
 version = release = installed_version("captum-spectral")
 
 extensions = [
+    "mathml",
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "myst_nb",
@@ -30,4 +32,5 @@ autodoc_typehints = "none"  # types stand in the docstrings, with shapes
 napoleon_custom_sections = [("Warns", "returns_style")]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
+html_math_renderer = "mathml"
 nb_execution_mode = "off"  # executed by `make tutorials`; the pages show the stored outputs

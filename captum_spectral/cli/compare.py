@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import torch
 
 from captum_spectral.cli.options import (
     device_option,
@@ -16,6 +16,9 @@ from captum_spectral.cli.options import (
     seed_option,
     shown,
 )
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["compare"]
 
@@ -28,9 +31,7 @@ Examples:
 """
 
 
-@click.command(
-    epilog=_EXAMPLES, short_help="Say which layers made the difference between two sets of weights."
-)
+@click.command(epilog=_EXAMPLES)
 @click.option("--model", "name", required=True, metavar="NAME", help="As in explain.")
 @click.option("--weights", type=existing_file(), help="Weights for the model, as in explain.")
 @click.option("--against", required=True, metavar="NAME", help="The same network as it was before.")

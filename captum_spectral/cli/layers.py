@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import torch
 
 from captum_spectral.cli.options import device_option, existing_file, load, one_line
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["layers"]
 
@@ -21,9 +24,7 @@ Examples:
 """
 
 
-@click.command(
-    epilog=_EXAMPLES, short_help="Say which frequencies the layers of a model pass and fold back."
-)
+@click.command(epilog=_EXAMPLES)
 @click.option("--model", "name", required=True, metavar="NAME", help="As in explain.")
 @click.option("--weights", type=existing_file(), help="Weights for the model, as in explain.")
 @click.option(

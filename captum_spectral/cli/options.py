@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-import torch
-from torch import nn
 
 from captum_spectral.sources.documents import printable
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # they take seconds, which --help need not wait for
+    import torch
+
     from captum_spectral.sources.models import LoadedModel
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
+COMMAND_LINE = "captum_spectral.command_line"  # where click's context keeps the words
+
 __all__ = [
+    "COMMAND_LINE",
     "bands_option",
+    "command_line",
     "device_option",
     "existing_file",
     "load",
@@ -70,6 +76,8 @@ def new_file() -> click.Path:
 
 def _device(context: click.Context, parameter: click.Parameter, value: str) -> torch.device:
     """A device that holds numbers and gives them back; of processes of torchrun each its own."""
+    import torch
+
     try:
         device = torch.device(value)
         if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
@@ -98,13 +106,30 @@ progress_option = click.option(
 
 
 def load(name: str, weights: Path | None, device: torch.device) -> LoadedModel:
-    """Load a model by name, onto the device."""
-    from captum_spectral.sources.models import load_model
+    """Load a model by name, onto the device; say so if its weights are random."""
+    from torch import nn
 
-    model = load_model(name, weights)
+    from captum_spectral.sources.models import load_model
+    from captum_spectral.sources.random_weights import RandomWeightsWarning
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RandomWeightsWarning)
+        model = load_model(name, weights)
+    for warning in caught:
+        if issubclass(warning.category, RandomWeightsWarning):
+            click.secho(f"WARNING: {printable(str(warning.message))}", fg="red", err=True)
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
     if isinstance(model.module, nn.Module):
         model.module.to(device)
     return model
+
+
+def command_line() -> str:
+    """Return the running command as one would type it into a shell."""
+    return shlex.join(["captum-spectral", *click.get_current_context().meta[COMMAND_LINE]])
 
 
 def suffix(path: Path) -> str:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import torch
 
 from captum_spectral.cli.options import (
     bands_option,
+    command_line,
     device_option,
     existing_file,
     load,
@@ -25,6 +25,8 @@ from captum_spectral.cli.options import (
 )
 
 if TYPE_CHECKING:  # the libraries behind them take seconds, which --help need not
+    import torch
+
     from captum_spectral.sources.pictures import Pictures
     from captum_spectral.studies import ImportanceSettings, ImportanceStudy, Processes, StudiedModel
 
@@ -65,9 +67,7 @@ def _baseline(value: str) -> str | float:
     return number
 
 
-@click.command(
-    epilog=_EXAMPLES, short_help="Say which frequencies models rely on, over a whole data set."
-)
+@click.command(epilog=_EXAMPLES)
 @click.option(
     "--model",
     "names",
@@ -105,7 +105,7 @@ def _baseline(value: str) -> str | float:
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("report"),
     show_default=True,
-    help="Folder for importance.json, importance.png, importance.svg and summary.txt.",
+    help="Folder for report.html, importance.json, importance.png, importance.svg and summary.txt.",
 )
 @bands_option(at_least=2)
 @click.option(
@@ -358,10 +358,18 @@ def _write(
     write(out / "importance.json", document.encode())
     used = {s.result.num_examples for s in scored}
     title = f"Spectral importance on {pictures.name}, {' / '.join(map(str, sorted(used)))} pictures"
-    for file_format, content in report.figure(scored, title).items():
+    drawn = report.figure(scored, title)
+    for file_format, content in drawn.items():
         write(out / f"importance.{file_format}", content)
+    page = report.to_html(
+        scored, settings, pictures, drawn["png"], device=device, command=command_line()
+    )
+    write(out / "report.html", page.encode())
     # Names of files may hold bytes that are no text.
     text = report.to_text(scored, pictures).encode(errors="backslashreplace")
     write(out / "summary.txt", text)
     click.echo(text.decode())
-    click.echo(f"written {click.format_filename(out)}: importance.json, .png, .svg, summary.txt")
+    click.echo(
+        f"written {click.format_filename(out)}: report.html, importance.json, .png, .svg, "
+        "summary.txt"
+    )

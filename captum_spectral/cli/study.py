@@ -5,17 +5,21 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import torch
 
 from captum_spectral.cli.options import (
+    command_line,
     device_option,
     existing_file,
     one_line,
     progress_option,
     shown,
 )
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["study"]
 
@@ -39,17 +43,15 @@ A study is a text file (TOML). The least of one, over the shipped photographs:
 """
 
 
-@click.command(
-    epilog=_EXAMPLES, short_help="Measure how robust models are, and whether spectra say so."
-)
+@click.command(epilog=_EXAMPLES)
 @click.argument("config", type=existing_file())
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("robustness"),
     show_default=True,
-    help="Folder for table.csv, study.json, summary.txt and figures; cells/ in it keeps what is "
-    "measured.",
+    help="Folder for report.html, table.csv, study.json, summary.txt and figures; cells/ in it "
+    "keeps what is measured.",
 )
 @device_option
 @progress_option
@@ -105,6 +107,14 @@ def study(config: Path, out: Path, device: torch.device, progress: bool | None) 
             figures = robustness_figures.figures(studied, found.predictions)
             for name, image in figures.items():
                 write(out / name, image)
-            listed = ", ".join([*contents, *figures])
+            page = report.to_html(
+                studied,
+                found,
+                figures,
+                settings={config.name: config.read_text(encoding="utf-8"), "device": device},
+                command=command_line(),
+            )
+            write(out / "report.html", page.encode())
+            listed = ", ".join([*contents, *figures, "report.html"])
             click.echo(f"written {click.format_filename(out)}: {listed}")
         processes.leave()

@@ -129,6 +129,40 @@ class InteractionResult:
         strongest = sorted(together, key=lambda i: -abs(float(values[i])))[:k]
         return [(sets[i], float(values[i]), float(errors[i])) for i in strongest]
 
+    def to_frame(self, example: int = 0, output: int | tuple[int, ...] = ()) -> Any:
+        """Return a ``pandas.DataFrame`` with a row for every set of players.
+
+        Args:
+            example: Which example. Default: 0
+            output: Which output, where all were explained. Default: (), the only one
+
+        Returns:
+            Columns ``players`` (a tuple), ``size``, ``value`` and ``standard_error``; ``attrs`` has
+            ``index``, ``empty_value`` and ``full_value``.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError("to_frame needs pandas: pip install pandas", name="pandas") from error
+
+        frame = pandas.DataFrame(
+            {
+                "players": self.subsets,
+                "size": [len(players) for players in self.subsets],
+                "value": self._select(self.values, example, output).tolist(),
+                "standard_error": self._select(self.standard_error, example, output).tolist(),
+            }
+        )
+        ends = {"empty_value": self.empty_value, "full_value": self.full_value}
+        frame.attrs = {"index": self.index} | {
+            name: float(self._select(value[..., None], example, output)[0])
+            for name, value in ends.items()
+        }
+        return frame
+
     def to_shapiq(self, example: int = 0, output: int | tuple[int, ...] = ()) -> Any:
         """Return a ``shapiq.InteractionValues``, for shapiq's plots and methods.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from captum_spectral.importance.exports import frame_of, scalars_of, shap_of, shapiq_of
 from captum_spectral.importance.intervals import Estimate, estimate_score
 from captum_spectral.importance.scores import (
     Normalization,
@@ -289,6 +290,54 @@ class ImportanceResult:
             "names": None if self.names is None else list(self.names),
             "per_class": per_class,
         }
+
+    def scalars(self, prefix: str = "") -> dict[str, float]:
+        """Return every number by name, for ``self.log_dict`` of Lightning, W&B or TensorBoard.
+
+        Args:
+            prefix: Before each name, such as ``"val/"``. Default: ""
+
+        Returns:
+            ``full_value``, ``empty_value``, ``accuracy``, ``signed_score`` and ``score`` where
+            there are such, and ``band_0``, ``share_0`` and so on; what is NaN is left out.
+
+        Example::
+
+            >>> import torch
+            >>> result = ImportanceResult(torch.tensor([3.0, 1.0]), torch.eye(2), -1.0, -5.0, 9, 72)
+            >>> {k: v for k, v in result.scalars("val/").items() if k.endswith("_0")}
+            {'val/band_0': 3.0, 'val/share_0': 0.75}
+        """
+        return scalars_of(self, prefix)
+
+    def to_frame(self) -> Any:
+        """Return a ``pandas.DataFrame`` with a row for every band.
+
+        Returns:
+            Columns ``band``, ``low`` and ``high`` in cycles/pixel (or ``name``, where the features
+            have names), ``value``, ``standard_error`` and the positive ``share``; ``attrs`` has
+            ``unit`` and ``num_examples``.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        return frame_of(self)
+
+    def to_shap(self) -> Any:
+        """Return a ``shap.Explanation``, for SHAP's plots, with the empty value as its base.
+
+        Raises:
+            ImportError: SHAP is not installed.
+        """
+        return shap_of(self)
+
+    def to_shapiq(self) -> Any:
+        """Return a ``shapiq.InteractionValues`` of order 1, for shapiq's plots and methods.
+
+        Raises:
+            ImportError: shapiq is not installed.
+        """
+        return shapiq_of(self)
 
     @classmethod
     def from_json(cls, text: str) -> ImportanceResult:

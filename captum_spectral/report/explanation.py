@@ -1,18 +1,20 @@
-"""An explanation as text for people, as JSON for programs, and as a figure."""
+"""An explanation as text for people, as JSON for programs, as a figure, and as a page."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from captum_spectral.coalitions import half_width
 from captum_spectral.report.figures import figure_of_explanation as figure
+from captum_spectral.report.html import Cell, Image, Table, page
 from captum_spectral.report.layout import aligned, all_versions, decimals_of
 from captum_spectral.sources.documents import to_document
 from captum_spectral.studies import Explanation, ExplanationSettings
 
-__all__ = ["figure", "summary", "to_json", "to_text"]
+__all__ = ["figure", "summary", "to_html", "to_json", "to_text"]
 
 
 def summary(explained: Explanation) -> str:
@@ -147,6 +149,102 @@ def to_json(
         "versions": all_versions(),
     }
     return to_document(document)
+
+
+def to_html(
+    explained: Explanation,
+    settings: ExplanationSettings,
+    drawn: bytes,
+    *,
+    image: str = "an image",
+    command: str | None = None,
+    **about: object,
+) -> str:
+    """Tell everything on one page that needs nothing else: no other file and no network.
+
+    Args:
+        explained: The explanation.
+        settings: How it was made.
+        drawn: The content of the PNG file of :func:`figure`.
+        image: Name of the photograph. Default: "an image"
+        command: The command line that does it again. Default: None
+        **about: Further settings to show, such as ``model``, ``weights`` and ``device``.
+
+    Returns:
+        A document in HTML.
+    """
+    method = asdict(settings)
+    del method["show_progress"]
+    return page(
+        f"{image}: {explained.class_name}, by frequency bands",
+        [f"Class {summary(explained)}.", _verdict(explained)],
+        {
+            "Which frequencies": [
+                Image(
+                    drawn,
+                    f"The image, its bands, and bars of the value of each: {_listed(explained)}.",
+                    "A bar above zero is a band that raises the logit of the class, a bar below "
+                    "zero one that lowers it.",
+                ),
+                _table(explained),
+            ],
+        },
+        settings={
+            "image": image,
+            **{name.replace("_", " "): x for name, x in about.items()},
+            "input": " x ".join(map(str, explained.inputs.shape[1:])),
+            **{name.replace("_", " "): x for name, x in method.items()},
+            "num bands": len(explained.values),
+        },
+        command=command,
+    )
+
+
+def _verdict(explained: Explanation) -> str:
+    """Say in sentences which bands the class rests on."""
+    values = explained.values.tolist()
+    gain = explained.full_value - explained.empty_value
+    top = max(range(len(values)), key=values.__getitem__)
+    low, high = explained.frequencies[top].tolist()
+    text = (
+        f"The whole image adds {gain:+.2f} logits to what an input of zeros gives. Band {top} "
+        f"({low:.3f} to {high:.3f} cycles/pixel) adds most, {values[top]:+.2f}"
+    )
+    half = len(values) // 2
+    if half:
+        lower, upper = math.fsum(values[:half]), math.fsum(values[half:])
+        text += f"; the lower half of the bands adds {lower:+.2f}, the upper {upper:+.2f}"
+    against = [i for i, value in enumerate(values) if value < 0]
+    if against:
+        bands = f"band{'s' * (len(against) > 1)} {', '.join(map(str, against))}"
+        text += f". Against the class: {bands}"
+    return text + "."
+
+
+def _listed(explained: Explanation) -> str:
+    return ", ".join(f"band {i} {x:+.3g}" for i, x in enumerate(explained.values.tolist()))
+
+
+def _table(explained: Explanation) -> Table:
+    errors = explained.errors
+    head = ["band", "cycles/pixel", "Shapley value"] + ["standard error"] * (errors is not None)
+    decimals = decimals_of(explained.values.tolist())
+    rows: list[list[str | Cell]] = []
+    for band, (low, high) in enumerate(explained.frequencies.tolist()):
+        value = float(explained.values[band])
+        row: list[str | Cell] = [str(band), Cell(f"{low:.3f} to {high:.3f}", low)]
+        row.append(Cell(f"{value:+.{decimals}f}", value))
+        if errors is not None:
+            row.append(Cell(f"{float(errors[band]):.{decimals}f}", float(errors[band])))
+        rows.append(row)
+    reach = "" if errors is None else f" 95% intervals reach {interval_of(explained)}."
+    return Table(
+        head,
+        rows,
+        f"In logits. The sum is v(full) - v(empty) = {explained.full_value:+.4g} - "
+        f"({explained.empty_value:+.4g}), up to an efficiency gap of "
+        f"{explained.efficiency_gap:+.1e}.{reach}",
+    )
 
 
 def _interval(degrees_of_freedom: float) -> dict[str, float | None]:

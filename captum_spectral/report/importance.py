@@ -1,7 +1,8 @@
-"""Scores of models as text for people, as JSON for programs, and as a figure."""
+"""Scores of models as text for people, as JSON for programs, as a figure, and as a page."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -9,6 +10,7 @@ import torch
 from matplotlib.figure import Figure
 
 from captum_spectral.importance import Estimate
+from captum_spectral.report.html import Cell, Image, Table, page
 from captum_spectral.report.layout import aligned, all_versions, as_file
 from captum_spectral.sources.documents import printable, to_document
 from captum_spectral.sources.pictures import Pictures
@@ -16,7 +18,7 @@ from captum_spectral.studies import ImportanceSettings, StudiedModel
 from captum_spectral.visualization import visualize_band_attr, visualize_cumulative_shares
 from captum_spectral.visualization.text import set_title
 
-__all__ = ["figure", "remarks", "table", "to_json", "to_text"]
+__all__ = ["figure", "remarks", "table", "to_html", "to_json", "to_text"]
 
 _LISTED = 20  # skipped pictures in the summary; the JSON document has all
 _DPI = 150
@@ -199,6 +201,129 @@ def figure(scored: Sequence[StudiedModel], title: str) -> dict[str, bytes]:
         # A legend that said so would shorten the names.
         lines.set_xlabel(f"{lines.get_xlabel()}\nbeside the names: signed scores")
     return {file_format: as_file(drawn, file_format, _DPI) for file_format in ("png", "svg")}
+
+
+def to_html(
+    scored: Sequence[StudiedModel],
+    settings: ImportanceSettings,
+    pictures: Pictures,
+    drawn: bytes,
+    *,
+    device: str = "cpu",
+    command: str | None = None,
+) -> str:
+    """Tell everything on one page that needs nothing else: no other file and no network.
+
+    Args:
+        scored: The models.
+        settings: Those of the study.
+        pictures: The data set.
+        drawn: The content of the PNG file of :func:`figure`.
+        device: Where it was computed. Default: "cpu"
+        command: The command line that does it again. Default: None
+
+    Returns:
+        A document in HTML.
+    """
+    num_classes = "not known" if pictures.classes is None else len(pictures.classes)
+    about = {
+        "data": pictures.name,
+        "pictures": len(pictures),
+        "classes": num_classes,
+        "fingerprint of the data": pictures.fingerprint(),
+        "models": ", ".join(s.model for s in scored),
+        **{name.replace("_", " "): x for name, x in asdict(settings).items()},
+        "device": device,
+    }
+    image = Image(drawn, _alternative(scored), "Whiskers are one standard error.")
+    return page(
+        f"Spectral importance on {pictures.name}",
+        [*_compared(scored), *map(_reading, scored)],
+        {
+            "Which frequencies": [image, _table_of_bands(scored)],
+            "Models": [_table_of_models(scored)],
+            "How to read it": remarks(scored),
+        },
+        settings=about,
+        skipped=_skipped(scored, pictures.skipped),
+        command=command,
+    )
+
+
+def _compared(scored: Sequence[StudiedModel]) -> list[str]:
+    """Say in a sentence which of several models draws most on low frequencies."""
+    scores = {s.model: s.result.signed_score() for s in scored if s.result.num_bands > 1}
+    scores = {model: score for model, score in scores.items() if math.isfinite(score.value)}
+    if len(scores) < 2:
+        return []
+    low, high = (pick(scores, key=lambda m: scores[m].value) for pick in (max, min))
+    apart = scores[low].low > scores[high].high
+    return [
+        f"Of {len(scores)} models {low} draws most on low frequencies (signed score "
+        f"{scores[low].value:.2f}) and {high} least ({scores[high].value:.2f}); their intervals "
+        + ("do not overlap." if apart else "overlap, so that the order is not certain.")
+    ]
+
+
+def _alternative(scored: Sequence[StudiedModel]) -> str:
+    """Tell the figure to whoever does not see it."""
+    told = [
+        f"{s.model}: "
+        + ", ".join(f"band {i} {x:+.3f}" for i, x in enumerate(s.result.attributions.tolist()))
+        for s in scored
+    ]
+    return f"Bars of the value of each band in {scored[0].result.unit}. {'; '.join(told)}."
+
+
+def _table_of_bands(scored: Sequence[StudiedModel]) -> Table:
+    results = [s.result for s in scored]
+    frequencies = results[0].frequencies
+    assert frequencies is not None
+    several = len(scored) > 1
+    head = ["band", "cycles/pixel"]
+    for s in scored:
+        of = f"{s.model}: " if several else ""
+        head += [f"{of}value", "standard error", "share"]
+    rows: list[list[str | Cell]] = []
+    shares = [result.normalized("positive") for result in results]
+    for band, (low, high) in enumerate(frequencies.tolist()):
+        row: list[str | Cell] = [str(band), Cell(f"{low:.3f} to {high:.3f}", low)]
+        for result, share in zip(results, shares, strict=True):
+            value, error = float(result.attributions[band]), float(result.standard_error[band])
+            part = float(share[band])
+            row += [_cell(value, "+.4f"), _cell(error, ".4f"), _cell(part, ".1%")]
+        rows.append(row)
+    return Table(head, rows, f"Values in {results[0].unit}, means over pictures.")
+
+
+def _table_of_models(scored: Sequence[StudiedModel]) -> Table:
+    head = ["model", "signed score", "authors' score", "accuracy", "v(full)", "v(empty)"]
+    head += ["efficiency gap", "pictures", "model rows"]
+    rows: list[list[str | Cell]] = []
+    for s in scored:
+        r = s.result
+        scores = [r.signed_score(), r.score()] if r.num_bands > 1 else [None, None]
+        rows.append(
+            [
+                s.model,
+                *(Cell("-", None) if e is None else Cell(_estimate(e, 3), e.value) for e in scores),
+                _cell(math.nan if r.accuracy is None else r.accuracy, ".4f"),
+                _cell(r.full_value, "+.4f"),
+                _cell(r.empty_value, "+.4f"),
+                _cell(r.efficiency_gap, "+.1e"),
+                _cell(r.num_examples, "d"),
+                _cell(r.num_rows, "d"),
+            ]
+        )
+    return Table(head, rows, f"v in {scored[0].result.unit}: the mean value of whole pictures and "
+                 "of what is left without any band.")  # fmt: skip
+
+
+def _cell(number: float, form: str) -> Cell:
+    """Return a number as a cell, "-" where there is none."""
+    if not math.isfinite(number):
+        return Cell("-", None)
+    return Cell(format(number, form), number)
 
 
 def _reading(scored: StudiedModel) -> str:

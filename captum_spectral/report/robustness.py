@@ -1,4 +1,4 @@
-"""A study of robustness as text for people and as JSON for programs."""
+"""A study of robustness as text for people, as JSON for programs, and as a page."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from captum_spectral.report.html import Cell, Image, Table, page
 from captum_spectral.report.layout import aligned, all_versions
 from captum_spectral.robustness.association import LEAST
 from captum_spectral.robustness.bootstrap import Bootstrap, paired_bootstrap
@@ -21,8 +22,9 @@ from captum_spectral.robustness.matrix import Associations, associations
 from captum_spectral.sources.documents import printable, to_document, to_nulls
 from captum_spectral.studies.robustness import StudiedModels
 
-__all__ = ["Errors", "Findings", "corruption_errors", "findings", "to_json", "to_text"]
+__all__ = ["Errors", "Findings", "corruption_errors", "findings", "to_html", "to_json", "to_text"]
 
+_LEVEL = 0.05  # of p-values in the sentence of a page
 _SUSPECT = 0.02  # of the images that random noise misleads and the attack of the same size does not
 
 
@@ -184,6 +186,7 @@ def to_text(studied: StudiedModels, found: Findings) -> str:
         *aligned([["model", *columns], *_lines(studied, columns)]),
         "",
         *_remarks(studied, found.errors),
+        *(printable(f"not used: {name}: {reason}") for name, reason in studied.skipped),
         "",
         *_told(studied, found.predictions),
     ]
@@ -272,7 +275,6 @@ def _remarks(studied: StudiedModels, errors: Mapping[str, Errors]) -> list[str]:
     for row in failed:
         cell = "/".join(filter(None, (row["measurement"], row["perturbation"])))
         lines.append(printable(f"failed: {row['model']}, {cell}: {row['error']}"))
-    lines += [printable(f"not used: {name}: {reason}") for name, reason in studied.skipped]
     for (model, cell), reason in studied.recomputed.items():
         lines.append(printable(f"measured again: {model}, {cell} ({reason})"))
     return lines
@@ -332,3 +334,119 @@ def to_json(studied: StudiedModels, found: Findings) -> str:
 def _plain(b: Bootstrap) -> dict[str, object]:
     names = "value", "low", "high", "standard_error"
     return {name: to_nulls(float(getattr(b, name))) for name in names}
+
+
+# ------------------------------------------------------------------------------- HTML
+
+
+def to_html(
+    studied: StudiedModels,
+    found: Findings,
+    drawn: Mapping[str, bytes],
+    *,
+    settings: Mapping[str, object],
+    command: str | None = None,
+) -> str:
+    """Tell a study on one page that needs nothing else: no other file and no network.
+
+    Args:
+        studied: The study.
+        found: Its :func:`findings`.
+        drawn: Name to content of the PNG files of the figures.
+        settings: All that went into the numbers.
+        command: The command line that does it again. Default: None
+
+    Returns:
+        A document in HTML.
+    """
+    columns = _columns(studied, found.errors)
+    rows: list[list[str | Cell]] = []
+    for model in studied.table.models:
+        texts = [columns[name].get(model) for name in columns]
+        rows.append([model, *(_number(text) for text in texts)])
+    parts: dict[str, list[Table | Image | str]] = {
+        "Models": [Table(["model", *columns], rows, "± is one standard error over images, [ ] a 95 "
+                         "% interval over images.")],
+        "How to read it": [*_remarks(studied, found.errors)],
+    }  # fmt: skip
+    if found.predictions is not None:
+        parts["Do the spectral scores predict robustness?"] = [_table_of_pairs(found.predictions)]
+    images: list[Table | Image | str] = [
+        Image(content, f"{_title_of(name)}; its numbers are in the tables and in table.csv.",
+              _title_of(name))
+        for name, content in drawn.items()
+    ]  # fmt: skip
+    if images:
+        parts["Figures"] = images
+    return page(
+        f"Robustness of {_models(len(studied.table.models))}",
+        _verdict(studied, found),
+        parts,
+        settings={"reference": studied.reference, **settings},
+        skipped=studied.skipped,
+        command=command,
+    )
+
+
+def _verdict(studied: StudiedModels, found: Findings) -> list[str]:
+    """Answer in sentences: the most robust models, and whether scores tell them."""
+    texts = []
+    clean = {r["model"]: r["value"] for r in studied.table
+             if r["measurement"] == "accuracy" and not r["error"]}  # fmt: skip
+    if clean:
+        best = max(clean, key=clean.__getitem__)
+        texts.append(f"Of {_models(len(studied.table.models))} {best} is right most often on clean "
+                     f"images ({clean[best]:.3f}).")  # fmt: skip
+    mces = {model: float(of.mce.value) for model, of in found.errors.items()}
+    mces = {model: value for model, value in mces.items() if math.isfinite(value)}
+    if len(mces) > 1:
+        least = min(mces, key=mces.__getitem__)
+        texts.append(f"Under corruptions {least} errs least: mCE {mces[least]:.2f} relative to "
+                     f"{studied.reference}.")  # fmt: skip
+    told = found.predictions
+    if told is None:
+        return [*texts, *_told(studied, None)] or ["The study has no accuracies to compare."]
+    adjusted = told.adjusted
+    sure = int((adjusted < _LEVEL).sum())
+    texts.append(
+        f"Of {int(adjusted.isfinite().sum())} pairs of a spectral score and a measure of "
+        f"robustness {sure or 'none'} {'are' if sure > 1 else 'is'} related beyond chance (p below "
+        f"{_LEVEL} after Holm's procedure)."
+    )
+    return texts
+
+
+def _table_of_pairs(found: Associations) -> Table:
+    rows: list[list[str | Cell]] = []
+    for cells, adjusted in zip(found.cells, found.adjusted.tolist(), strict=True):
+        for cell, p_value in zip(cells, adjusted, strict=True):
+            low, high = cell.spearman.over_families
+            rows.append(
+                [
+                    cell.score,
+                    cell.robustness,
+                    *(_plain_cell(x, "+.2f") for x in (cell.spearman.value, low, high)),
+                    _plain_cell(p_value, ".3g"),
+                    Cell(str(cell.num_families), cell.num_families),
+                    cell.reason or "",
+                ]
+            )
+    head = ["score", "measure", "Spearman", "from", "to", "p, adjusted", "families", "remark"]
+    return Table(head, rows, "From, to: 95 % interval over families of models.")
+
+
+def _plain_cell(x: float, form: str) -> Cell:
+    return Cell(format(x, form), x) if math.isfinite(x) else Cell("-", None)
+
+
+def _number(text: str | None) -> Cell:
+    """Return a column's text as a cell that is sorted by the number it begins with."""
+    if text is None:
+        return Cell("-", None)
+    number = float(text.split()[0])
+    return Cell(text, number if math.isfinite(number) else None)
+
+
+def _title_of(name: str) -> str:
+    """Return the title of a figure from the name of its file."""
+    return name.removesuffix(".png").replace("-", " ").replace("_", " ").capitalize()

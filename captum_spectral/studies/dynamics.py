@@ -232,13 +232,16 @@ class ImportanceCallback:
         """
         return to_document(self.state_dict())
 
-    def for_lightning(self, **extra: Any) -> Any:
+    def for_lightning(self, prefix: str | None = "spectral/", **extra: Any) -> Any:
         """Return a callback of Lightning that calls this one at the end of every training epoch.
 
-        It measures in the first process alone, and is saved and loaded with the checkpoints of the
-        trainer.
+        It measures and logs in the first process alone, and is saved and loaded with the
+        checkpoints of the trainer.
 
         Args:
+            prefix: Before the names of the numbers that it logs, those of
+                :meth:`~captum_spectral.ImportanceResult.scalars`; None: log nothing.
+                Default: "spectral/"
             extra: As in a call.
 
         Returns:
@@ -252,10 +255,12 @@ class ImportanceCallback:
         class LightningImportance(_lightning_callback()):  # type: ignore[misc]
             """Measures at the end of every training epoch."""
 
-            def on_train_epoch_end(self, trainer: Any, pl_module: nn.Module) -> None:
-                """Measure, in the first process."""
+            def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+                """Measure and log, in the first process."""
                 if trainer.is_global_zero:
-                    measure(pl_module, trainer.current_epoch, **extra)
+                    result = measure(pl_module, trainer.current_epoch, **extra)
+                    if prefix is not None:  # the module's own log, with all its loggers
+                        pl_module.log_dict(result.scalars(prefix), rank_zero_only=True)
 
             def state_dict(self) -> dict[str, Any]:
                 """Return the measurements, for the checkpoint."""

@@ -216,3 +216,11 @@ def test_progress_goes_to_the_error_stream_when_asked_for(place):
     result = runner().invoke(main, [*args, "--progress"])
     assert "attribution" in result.stderr
     assert "attribution" not in result.stdout
+
+
+def test_random_weights_are_said_loudly_and_the_rest_as_ever(place):
+    result = run("explain", "photo.png", "--model", f"{place}:untrained", "--bands", "2")
+    assert result.exit_code == 0
+    assert f"WARNING: {place}:untrained has RANDOM weights: it was never trained" in result.stderr
+    assert len(rows_of(result.stdout)) == 2
+    assert "RANDOM" not in run("explain", "photo.png", "--model", f"{place}:net").stderr

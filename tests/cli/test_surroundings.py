@@ -92,7 +92,7 @@ def test_explain_in_every_surrounding(pictures, where, encoding, monkeypatch):
 @pytest.mark.parametrize("where", PLACES)
 def test_score_in_every_surrounding(pictures, where, encoding, monkeypatch):
     args = ["score", "--data", FOLDER, "--model", f"{pictures}:net", "--bands", "3", "--out", "out"]
-    written = {"importance.json", "importance.png", "importance.svg", "summary.txt"}
+    written = {"importance.json", "importance.png", "importance.svg", "report.html", "summary.txt"}
     if encoding != "cp1252":  # once drawn is enough
         quick = {"png": b"png", "svg": b"svg"}
         monkeypatch.setattr("captum_spectral.report.importance.figure", lambda *args: quick)
@@ -180,4 +180,4 @@ def test_both_commands_in_a_process_of_their_own(pictures, own, shown):
     assert os.fsencode(document["image"]["file"]) == os.fsencode(first[1])
     assert os.readlink("x.json") == "/dev/stdout"
     assert os.path.islink("out")
-    assert len(os.listdir("there")) == 4
+    assert len(os.listdir("there")) == 5

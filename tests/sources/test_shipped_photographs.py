@@ -178,7 +178,7 @@ def test_only_free_and_large_photographs_are_taken(tools, tmp_path):
 def test_the_wheel_holds_them(tmp_path):
     source = tmp_path / "source"  # building leaves folders behind
     shutil.copytree(ROOT / "captum_spectral", source / "captum_spectral")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-q"]
     built = subprocess.run(

@@ -149,7 +149,8 @@ def lightning(monkeypatch):
 
 
 def test_lightning_calls_it_at_the_end_of_every_epoch_in_the_first_process(lightning):
-    measure, model = callback(), network().train()
+    measure, model, logged = callback(), network().train(), []
+    model.log_dict = lambda numbers, rank_zero_only: logged.append((numbers, rank_zero_only))
     hooks = measure.for_lightning(noise=0.2)
     assert isinstance(hooks, lightning.Callback)
     assert hooks.on_fit_start() == "from the base class"
@@ -161,6 +162,10 @@ def test_lightning_calls_it_at_the_end_of_every_epoch_in_the_first_process(light
         (1, {"noise": 0.2}),
     ]
     assert model.training
+    assert logged == [(e.result.scalars("spectral/"), True) for e in measure.epochs]
+    silent = callback().for_lightning(prefix=None)
+    silent.on_train_epoch_end(SimpleNamespace(is_global_zero=True, current_epoch=0), model)
+    assert len(logged) == 2
     other = callback()
     other.for_lightning().load_state_dict(hooks.state_dict())
     assert other.epochs == measure.epochs

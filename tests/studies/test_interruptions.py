@@ -165,7 +165,7 @@ def test_what_a_killed_process_left_half_written_is_removed_and_nothing_of_other
     for name in (*others, f"{own}.a1_bcdef", f"{own}.zzzzzzzz"):
         Path("report", name).write_bytes(b"half")
     scored("--model", f"{nets}:net", "--data", "data", *SMALL)
-    ours = {"importance.json", "importance.png", "importance.svg", "summary.txt"}
+    ours = {"importance.json", "importance.png", "importance.svg", "report.html", "summary.txt"}
     assert set(os.listdir("report")) - ours == others
 
 

@@ -43,6 +43,7 @@ def test_the_numbers_are_those_of_the_metric(nets, samples):
         "importance.json",
         "importance.png",
         "importance.svg",
+        "report.html",
         "summary.txt",
     ]
     assert Path("report/summary.txt").read_text() in printed
