@@ -47,8 +47,8 @@ PUBLIC = {
         zigzag_mask
         """,
     "captum_spectral.importance": """
-        ClassTable Estimate ImportanceResult MeanInteractions Records SpectralImportance class_table
-        signed_spectral_score spectral_score
+        ClassTable Estimate ImportanceResult MeanInteractions Records SpectralImportance SpectralScore
+        class_table signed_spectral_score spectral_score
         """,
     "captum_spectral.metrics": """
         Curve concentration deletion_curve energy_in_box insertion_curve normalized_entropy

@@ -6,6 +6,7 @@ from captum_spectral.importance.intervals import Estimate
 from captum_spectral.importance.metric import SpectralImportance
 from captum_spectral.importance.moments import Records
 from captum_spectral.importance.result import ImportanceResult
+from captum_spectral.importance.score_metric import SpectralScore
 from captum_spectral.importance.scores import signed_spectral_score, spectral_score
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "MeanInteractions",
     "Records",
     "SpectralImportance",
+    "SpectralScore",
     "class_table",
     "signed_spectral_score",
     "spectral_score",

@@ -146,6 +146,34 @@ def has_a_page(names):
     assert Path("cat.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
+def has_both_outputs(names):
+    has_values(names)
+    assert names["boundary"].found.all()
+
+
+def has_the_same_twice(names):
+    assert torch.equal(names["result"].attributions, names["same"].attributions)
+
+
+def has_a_result(names):
+    assert names["result"].attributions.shape == (4,)
+
+
+def has_players_of_each(names):
+    assert names["values"].shape == (2, 3 + 3 + 1)
+
+
+def has_methods(names):
+    found = names["found"]
+    assert all(values.shape == (6, 4) and values.abs().sum() > 0 for values in found.values())
+
+
+def has_units(names):
+    assert names["bands"].shape == (1, 6)
+    assert names["hertz"][-1, -1] == 4000
+    assert len(names["frequencies"]) == 3
+
+
 CHECKS = {
     "timm": has_values,
     "Hugging Face": has_values,
@@ -153,6 +181,13 @@ CHECKS = {
     "Audio": has_values,
     "ONNX Runtime": has_values,
     "scikit-learn": has_values,
+    "Whatever a model returns": has_both_outputs,
+    "Segmentation": has_values,
+    "Loaders": has_the_same_twice,
+    "Labels of any kind": has_a_result,
+    "Several inputs": has_players_of_each,
+    "Captum's methods on bands": has_methods,
+    "Sounds in hertz, volumes in millimetres": has_units,
     "torchmetrics": has_scores,
     "Lightning": has_logged,
     "TensorBoard": has_written,
