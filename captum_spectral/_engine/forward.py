@@ -28,6 +28,7 @@ __all__ = [
     "as_results",
     "first_not_finite",
     "gradients",
+    "is_random",
     "warn_if_training",
 ]
 
@@ -271,11 +272,16 @@ _NAMES = tuple(
 
 def warn_if_training(forward_func: Callable[..., Any]) -> None:
     """Warn about a model whose values are random, or depend on the other rows."""
-    if isinstance(forward_func, nn.Module) and any(map(_is_random, forward_func.modules())):
+    if is_random(forward_func):
         warn(
             "forward_func, or a part of it, is in training mode: dropout and batch statistics make "
             "its values random; call .eval() first"
         )
+
+
+def is_random(forward_func: object) -> bool:
+    """Say whether a part of a module is in training mode and behaves as in no other."""
+    return isinstance(forward_func, nn.Module) and any(map(_is_random, forward_func.modules()))
 
 
 def _is_random(module: nn.Module) -> bool:
