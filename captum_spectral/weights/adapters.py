@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from captum_spectral._arguments import check_count
-from captum_spectral.weights._calibration import Calibration, second_moments
 from captum_spectral.weights._components import Components, check_budget, decomposed, fill
 from captum_spectral.weights._layers import matching, matrix_layers
 from captum_spectral.weights._pairs import restored
+from captum_spectral.weights.calibration import Calibration, second_moments
 from captum_spectral.weights.changes import weights_of
 from captum_spectral.weights.rank_search import RankSearch, Task, search_ranks
 from captum_spectral.weights.rounding import RoundedWeights, min_max_grid, round_to

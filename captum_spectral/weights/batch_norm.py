@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from captum_spectral._captum import progress_bar
-from captum_spectral.weights._calibration import Calibration, Runner, batches_of
+from captum_spectral.weights.calibration import Calibration, Runner, batches_of
 
 __all__ = ["recalibrate_batch_norm"]
 

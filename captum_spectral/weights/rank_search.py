@@ -17,8 +17,8 @@ from torch.nn.functional import cross_entropy, kl_div
 
 from captum_spectral._arguments import format_labels
 from captum_spectral._captum import progress_bar
-from captum_spectral.weights._calibration import Calibration, Runner, batches_of
 from captum_spectral.weights._components import Components, fill, trim
+from captum_spectral.weights.calibration import Calibration, Runner, batches_of
 
 __all__ = ["RankSearch", "Task", "butterworth", "search_ranks"]
 
@@ -27,7 +27,7 @@ _GAMMA = 1.0  # weight of the soft penalty
 _START = 0.5  # cut-offs under the soft penalty
 _NONE = 0.25  # of a rank: the cut-off of a layer that has none
 _CHECKED, _CHECKS = 8, 10  # batches whose loss decides; how often it is looked at
-_HALVINGS = 60
+_HALVINGS = 32
 
 
 class RankSearch(NamedTuple):
@@ -214,7 +214,7 @@ class _Cutoffs:
         """Bring the cut-offs back to where they may be; held ones by one factor for all."""
         factor = 1.0
         if self._held:
-            low, high = -20.0, 20.0
+            low, high = -10.0, 10.0  # logarithms: from a quarter of a rank in thousands to all
             budget = self._task.most / self._task.num_weights
             for _ in range(_HALVINGS):
                 middle = (low + high) / 2
