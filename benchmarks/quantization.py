@@ -22,8 +22,8 @@ and of the calibration images, by Student's t: three seeds are few.
 the float network as the label. No ImageNet, and nothing about accuracy on it.
 
 ``--restore`` asks which layers to restore: layers of the rounded network get their float weights
-back in the order of an attribution or a habit, and the table has the weights that it takes until
-the network agrees with the float one as often as it is written on top.
+back in the order of an attribution or a habit, as long as they fit in a share of all weights, and
+the table has how often the network then agrees with the float one.
 """
 
 from __future__ import annotations
@@ -82,9 +82,9 @@ def network() -> nn.Module:
     )
 
 
-def trained(root: Path, folder: Path, seed: int, epochs: int) -> nn.Module:
+def trained(root: Path, folder: Path, seed: int, epochs: int, count: int) -> nn.Module:
     """The network in eval mode, trained once and kept in ``folder``."""
-    path = folder / f"fashion-six-layers-{epochs}-epochs-seed-{seed}.safetensors"
+    path = folder / f"fashion-six-layers-{epochs}-of-{count}-seed-{seed}.safetensors"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = network()
@@ -92,6 +92,7 @@ def trained(root: Path, folder: Path, seed: int, epochs: int) -> nn.Module:
             model.load_state_dict(load_file(path))
             return model.eval()
         images, labels, _ = fashion_mnist(root, train=True)
+        images, labels = images[:count], labels[:count]
         steps = epochs * math.ceil(len(images) / 128)
         optimizer = torch.optim.Adam(model.parameters())
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=steps)
@@ -141,6 +142,8 @@ def repaired(
         *found["greedy, output"][1:],
     )
     searches = [("plain", "hold"), ("output", "hold")] + [("plain", "soft")] * soft
+    if not steps:
+        searches = []
     for metric, penalty in searches:
         result = by[metric].search(
             images,
@@ -168,7 +171,10 @@ def fashion(args: argparse.Namespace) -> None:
     test = fashion_mnist(args.root)
     test = test.take(torch.arange(min(args.images, len(test.labels))))
     train = fashion_mnist(args.root, train=True)
-    models = [trained(args.root, args.networks, seed, args.epochs) for seed in range(args.seeds)]
+    models = [
+        trained(args.root, args.networks, seed, args.epochs, args.train)
+        for seed in range(args.seeds)
+    ]
     float_accuracy = [accuracy(model, test) for model in models]
     print(f"float: {interval(float_accuracy)}", flush=True)
     rows, record = [], []
@@ -296,31 +302,19 @@ def by_player(game: WeightGame) -> list[list[tuple[Tensor, Tensor]]]:
     return pairs
 
 
-def restored_until(
-    game: WeightGame, order: Tensor, agreement: Any, levels: tuple[float, ...]
-) -> list[float]:
-    """The share of weights that are restored, in this order, until the agreement is reached."""
-    counts = torch.tensor([sum(a.numel() for a, _ in pairs) for pairs in by_player(game)])
-    share, gates, found = 0.0, torch.zeros(len(order), dtype=torch.bool), {}
-    reached = agreement(gates)
-    for level in levels:
-        if reached >= level:
-            found.setdefault(level, 0.0)
+def gates_within(order: Tensor, counts: Tensor, share: float) -> Tensor:
+    """Which layers get their float weights back: in this order, those that fit in the share."""
+    gates, left = torch.zeros(len(order), dtype=torch.bool), share * float(counts.sum())
     for player in order.tolist():
-        gates[player] = True
-        share += float(counts[player]) / float(counts.sum())
-        reached = agreement(gates)
-        for level in levels:
-            if reached >= level:
-                found.setdefault(level, share)
-        if len(found) == len(levels):
-            break
-    return [found.get(level, 1.0) for level in levels]
+        if float(counts[player]) <= left:
+            gates[player] = True
+            left -= float(counts[player])
+    return gates
 
 
 def restore(args: argparse.Namespace) -> None:
-    """Weights to restore until the rounded network agrees with the float one, by the order."""
-    levels = tuple(args.levels)
+    """How often the network agrees with the float one with some layers restored, by the order."""
+    shares = tuple(args.shares)
     if args.photographs:
         model, images, pool = lite_pools(args)
         cases = [(model, {"bits": 4}, images[: args.asked], pool.images)]
@@ -328,7 +322,7 @@ def restore(args: argparse.Namespace) -> None:
         test, train = fashion_mnist(args.root), fashion_mnist(args.root, train=True)
         cases = [
             (
-                trained(args.root, args.networks, seed, args.epochs),
+                trained(args.root, args.networks, seed, args.epochs, args.train),
                 {"bits": args.bits, "per_channel": False},
                 train.images[200 * seed : 200 * seed + args.asked],
                 test.images[: args.images],
@@ -336,6 +330,7 @@ def restore(args: argparse.Namespace) -> None:
             for seed in range(args.seeds)
         ]
     table: dict[tuple[str, str], list[list[float]]] = {}
+    before: list[float] = []
     for model, options, images, tested in cases:
         rounded = quantize_weights(model, **options).model
         with torch.no_grad():
@@ -347,9 +342,11 @@ def restore(args: argparse.Namespace) -> None:
             outputs = game.evaluate(gates[None], internal_batch_size=50)[:, 0]
             return float((outputs.argmax(1) == classes).double().mean())
 
+        before.append(agreement(torch.zeros(len(counts), dtype=torch.bool)))
         for name, values in orders(model, rounded, images, args.ig_steps).items():
             for how, key in (("value", values), ("value per weight", values / counts)):
-                found = restored_until(game, key.argsort(descending=True), agreement, levels)
+                order = key.argsort(descending=True)
+                found = [agreement(gates_within(order, counts, share)) for share in shares]
                 table.setdefault((name, how), []).append(found)
                 print(name, how, [f"{x:.3f}" for x in found], flush=True)
     rows = [
@@ -357,14 +354,15 @@ def restore(args: argparse.Namespace) -> None:
             "order by": name,
             "taken": how,
             **{
-                f"agreement {level}": interval([shares[i] for shares in found])
-                for i, level in enumerate(levels)
+                f"{share:.0%} of weights": interval([agreements[i] for agreements in found])
+                for i, share in enumerate(shares)
             },
         }
         for (name, how), found in table.items()
     ]
+    nothing = interval(before)
     what = "EfficientNet-Lite0, 4 bits" if args.photographs else f"Fashion-MNIST, {args.bits} bits"
-    report(args, f"Share of the weights restored until so much agreement: {what}", rows)
+    report(args, f"Agreement with so many weights restored ({nothing}, with none): {what}", rows)
 
 
 def main() -> None:
@@ -375,6 +373,7 @@ def main() -> None:
     parser.add_argument("--photographs", action="store_true", help="EfficientNet-Lite0")
     parser.add_argument("--restore", action="store_true", help="which layers to restore")
     parser.add_argument("--epochs", type=int, default=3, help="of training")
+    parser.add_argument("--train", type=int, default=60_000, help="images to train on")
     parser.add_argument("--seeds", type=int, default=3, choices=tuple(T), help="networks")
     parser.add_argument("--images", type=int, default=5000, help="to test on")
     parser.add_argument("--calibration", type=int, default=1600, help="images")
@@ -387,7 +386,7 @@ def main() -> None:
     parser.add_argument("--bits", type=int, default=3, help="of --restore on Fashion-MNIST")
     parser.add_argument("--asked", type=int, default=100, help="images that orders are made on")
     parser.add_argument("--ig-steps", type=int, default=8)
-    parser.add_argument("--levels", type=float, nargs="+", default=[0.9, 0.95, 0.98])
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.02, 0.1, 0.4])
     args = start(parser)
     if args.restore:
         restore(args)

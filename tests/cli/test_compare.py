@@ -72,7 +72,7 @@ def test_compare_rounds_and_repairs_a_model(nets, tmp_path):
         (("--against", "a", "--budget", 0.1), "go with --bits"),
         (("--bits", 4, "--clip", "max"), "--clip takes a number or mse, got 'max'"),
         (("--bits", 9), "9 is not in the range 1<=x<=8"),
-        (("--bits", 4, "--budget", 1), "1 is not in the range 0<x<1"),
+        (("--bits", 4, "--budget", 1), "1.0 is not in the range 0<x<1"),
     ],
 )
 def test_options_that_do_not_go_together_are_named(nets, options, message):
