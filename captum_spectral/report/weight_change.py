@@ -14,8 +14,8 @@ from captum_spectral.studies.rounding import RoundedStudy
 from captum_spectral.studies.weight_change import ChangedLayer, LayerNoise, Mean, WeightChange
 from captum_spectral.visualization import (
     visualize_band_attr,
+    visualize_epochs,
     visualize_named_attr,
-    visualize_table,
 )
 
 __all__ = [
@@ -27,7 +27,7 @@ __all__ = [
     "to_text",
 ]
 
-_MOST_SHOWN = 24
+_MOST_SHOWN, _MOST_LINES = 24, 7
 
 
 def to_text(change: WeightChange, model: str, other: str) -> str:
@@ -208,7 +208,7 @@ def figure_of_bands(
     """Draw the bands' values for both models, and the noise inside by layer and band.
 
     Args:
-        change: What is drawn; of many layers some, the first and the last among them.
+        change: What is drawn.
         names: Of the two models.
         file_format: One that Matplotlib writes. Default: "png"
 
@@ -218,11 +218,8 @@ def figure_of_bands(
     bands = change.bands
     if bands is None:
         raise ValueError("change was computed without bands; use num_bands=4 in weight_change")
-    noise = _some(change.noise)
-    most = max((len(layer.ratio) for layer in noise), default=0)
-    high = 3.6 + 0.34 * len(noise)
-    figure = Figure(figsize=(8.0, high + 0.8), layout="constrained")
-    above, beneath = figure.subfigures(2, 1, height_ratios=[3.6, max(1.2, high - 3.6)])
+    figure = Figure(figsize=(8.0, 7.6 if change.noise else 4.0), layout="constrained")
+    parts = figure.subfigures(1 + bool(change.noise), 1, squeeze=False)[:, 0]
     values = [[mean.value for mean in part] for part in (bands.model, bands.other)]
     errors = [[mean.error for mean in part] for part in (bands.model, bands.other)]
     visualize_band_attr(
@@ -232,32 +229,35 @@ def figure_of_bands(
         list(names),
         unit="nats",
         title="what each band of the images adds to the log-likelihood",
-        plt_fig_axis=(above, above.subplots()),  # type: ignore[arg-type]
+        plt_fig_axis=(parts[0], parts[0].subplots()),
         use_pyplot=False,
     )
-    if noise:
-        table = torch.full((len(noise), most), math.nan, dtype=torch.float64)
-        for row, layer in zip(table, noise, strict=True):
-            row[: len(layer.ratio)] = layer.ratio
-        visualize_table(
-            table,
-            None,
-            [layer.name or "(the model)" for layer in noise],
-            [f"band {i}" for i in range(most)],
-            unit="",
-            title="noise over signal after each layer, by band of its output",
-            plt_fig_axis=(beneath, beneath.subplots()),  # type: ignore[arg-type]
+    if change.noise:
+        _, axes = visualize_epochs(
+            torch.arange(1, len(change.noise) + 1),
+            _noise_lines(change.noise),
+            xlabel="convolution, in the order of the model",
+            ylabel="noise over signal",
+            legend_title="band of its output",
+            title="energy of the difference inside the network",
+            plt_fig_axis=(parts[1], parts[1].subplots()),
             use_pyplot=False,
         )
+        axes.set_yscale("log")
     return as_file(figure, file_format, 150)
 
 
-def _some(noise: list[LayerNoise]) -> list[LayerNoise]:
-    """Return at most so many layers, evenly spread."""
-    if len(noise) <= _MOST_SHOWN:
-        return noise
-    places = torch.linspace(0, len(noise) - 1, _MOST_SHOWN).round().long().tolist()
-    return [noise[place] for place in places]
+def _noise_lines(noise: list[LayerNoise]) -> dict[str, torch.Tensor]:
+    """Return ratios by layer ``(N,)`` for each band, or for some; NaN where a map has fewer."""
+    most = max(len(layer.ratio) for layer in noise)
+    table = torch.full((len(noise), most), math.nan, dtype=torch.float64)
+    for row, layer in zip(table, noise, strict=True):
+        row[: len(layer.ratio)] = torch.where(layer.ratio > 0, layer.ratio, math.nan)  # of a log
+    places = range(most)
+    if most > _MOST_LINES:
+        places = torch.linspace(0, most - 1, _MOST_LINES).round().long().tolist()
+    ends = {0: " (lowest)", most - 1: " (highest)"} if most > 1 else {}
+    return {f"{band}{ends.get(band, '')}": table[:, band] for band in places}
 
 
 def _ranked(change: WeightChange) -> list[ChangedLayer]:
