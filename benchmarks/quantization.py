@@ -71,8 +71,8 @@ def network() -> nn.Module:
         return [convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU()]
 
     return nn.Sequential(
-        *block(1, 16, 3),
-        *block(16, 32, 3, stride=2),
+        *block(1, 16, 3, stride=2),
+        *block(16, 32, 3),
         *block(32, 32, 3, groups=32),
         *block(32, 64, 3, stride=2),
         *block(64, 64, 3, stride=2),

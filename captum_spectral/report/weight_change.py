@@ -253,7 +253,7 @@ def _noise_lines(noise: list[LayerNoise]) -> dict[str, torch.Tensor]:
     table = torch.full((len(noise), most), math.nan, dtype=torch.float64)
     for row, layer in zip(table, noise, strict=True):
         row[: len(layer.ratio)] = torch.where(layer.ratio > 0, layer.ratio, math.nan)  # of a log
-    places = range(most)
+    places = list(range(most))
     if most > _MOST_LINES:
         places = torch.linspace(0, most - 1, _MOST_LINES).round().long().tolist()
     ends = {0: " (lowest)", most - 1: " (highest)"} if most > 1 else {}
