@@ -1,4 +1,4 @@
-"""What a change of weights did, as text for people, as JSON for programs, as two figures."""
+"""Effects of a change of weights as text for people, as JSON for programs, as two figures."""
 
 from __future__ import annotations
 

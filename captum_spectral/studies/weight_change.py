@@ -67,7 +67,7 @@ class PairedBands:
 
 @dataclass(frozen=True)
 class LayerNoise:
-    """How far a layer's outputs in the two models are apart, by frequency.
+    """The distance of a layer's outputs in the two models, by frequency.
 
     Attributes:
         name: Of the convolution.

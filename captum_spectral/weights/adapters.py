@@ -1,4 +1,4 @@
-"""What rounding took from the weights, as low-rank pairs of layers that give a part of it back."""
+"""Low-rank pairs of layers that give back the most important part of what rounding took."""
 
 from __future__ import annotations
 

@@ -178,7 +178,10 @@ def round_to(rows: Tensor, scale: Tensor, zero_point: Tensor, bits: int) -> Tens
     if len(rows) == 1:  # exact for all dtypes, as per channel
         step, zero = float(scale), int(zero_point)
         return torch.fake_quantize_per_tensor_affine(rows, step, zero, 0, 2**bits - 1)
-    return torch.fake_quantize_per_channel_affine(rows, scale, zero_point, 0, 0, 2**bits - 1)
+    top = 2**bits - 1
+    return torch.fake_quantize_per_channel_affine(
+        rows, scale, zero_point, axis=0, quant_min=0, quant_max=top
+    )
 
 
 def min_max_grid(rows: Tensor, bits: int) -> tuple[Tensor, Tensor]:
