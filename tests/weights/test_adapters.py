@@ -338,3 +338,17 @@ def test_batch_norms_learn_the_statistics_of_the_images_in_a_copy():
         recalibrate_batch_norm(small_cnn().train(), x)
     with pytest.raises(TypeError, match="data set of single images"):
         recalibrate_batch_norm(model, torch.utils.data.TensorDataset(x))
+
+
+@pytest.mark.filterwarnings("ignore")  # peft's own
+@pytest.mark.parametrize("name", ["depthwise", "depthwise, two each", "two groups"])
+def test_layers_whose_groups_peft_refuses_get_any_rank(name):
+    peft = pytest.importorskip("peft")
+    layer, x = layer_and_input(name)
+    model = nn.Sequential(layer)
+    with pytest.raises(ValueError, match="divisible"):
+        peft.get_peft_model(copy.deepcopy(model), peft.LoraConfig(r=3, target_modules=["0"]))
+    adapters = adapters_of(model)
+    adapters.ranks = {"0": 3}
+    torch.testing.assert_close(adapters.attach()(x), adapters.fold()(x), rtol=0, atol=1e-12)
+    assert adapters.size < 1 or name == "depthwise"
