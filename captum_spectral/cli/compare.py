@@ -190,10 +190,11 @@ def _rounded(
         text = report.rounding_to_text(found, name)
         write(out / "summary.txt", text.encode(errors="backslashreplace"))
         click.echo(text)
-        title = f"What {settings['bits']} bits took from {name}"
-        title += "" if settings["budget"] is None else ", with adapters"
+        more = "" if settings["budget"] is None else " and adapters"
+        rounded = f"{settings['bits']} bits{more}"
+        title = f"From {name} to {rounded}"
         write(out / "comparison.png", report.figure_of_layers(found.change, title))
-        names = "float", f"{settings['bits']} bits"
+        names = "float", rounded
         write(out / "bands.png", report.figure_of_bands(found.change, names))
         written = "comparison.json, .png, bands.png, summary.txt"
         click.echo(f"written {click.format_filename(out)}: {written}")

@@ -75,7 +75,7 @@ def to_text(change: WeightChange, model: str, other: str) -> str:
     ]
     if change.bands is not None:
         bands = change.bands
-        rows = [["band, cycles/pixel", model, "+-", other, "+-", "change", "+-"]]
+        rows = [["band, cycles/pixel", "before", "+-", "after", "+-", "change", "+-"]]
         for i, (low, high) in enumerate(bands.frequencies.tolist()):
             parts = (_parts(each[i]) for each in (bands.model, bands.other, bands.change))
             rows.append([f"{low:.3f} to {high:.3f}", *(cell for part in parts for cell in part)])

@@ -61,7 +61,6 @@ class ResidualAdapters:
     Attributes:
         model (Module): The first.
         quantised (Module): The second.
-        ranks (dict[str, int]): Of each layer that differs, from 0 to its full rank.
 
     Raises:
         TypeError: Models that are no modules, quantised modules, a calibration of another kind.
