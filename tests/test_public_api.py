@@ -47,14 +47,16 @@ PUBLIC = {
         zigzag_mask
         """,
     "captum_spectral.importance": """
-        ClassTable Estimate ImportanceResult MeanInteractions Records SpectralImportance SpectralScore
-        class_table signed_spectral_score spectral_score
+        ClassTable Estimate ImportanceResult MeanInteractions Records SpectralImportance
+        SpectralScore class_table signed_spectral_score spectral_score
         """,
     "captum_spectral.metrics": """
         Curve concentration deletion_curve energy_in_box insertion_curve normalized_entropy
         positive_percentage
         """,
-    "captum_spectral.report": "explanation figures importance robustness robustness_figures",
+    "captum_spectral.report": """
+        explanation figures importance robustness robustness_figures weight_change
+        """,
     "captum_spectral.robustness": """
         Association Associations BandSensitivity BandStop Bootstrap BoundaryDistances
         Coefficient Corruption FourierHeatMap GradientMasking HighPass LowPass LowestCutoff
@@ -68,8 +70,10 @@ PUBLIC = {
         """,
     "captum_spectral.studies": """
         ComparedLayer Comparison ComparisonSettings Explanation ExplanationSettings
-        ImportanceSettings ImportanceStudy Processes RobustnessStudy StudiedModel StudiedModels
-        StudyModel StudyTable band_integrated_gradients compare explain standard_measurements
+        ImportanceSettings ImportanceStudy Processes Repair RobustnessStudy RoundedStudy
+        RoundingSettings StudiedModel StudiedModels StudyModel StudyTable WeightChange
+        band_integrated_gradients compare explain round_and_repair standard_measurements
+        weight_change
         """,
     "captum_spectral.visualization": """
         visualize_accuracy visualize_association visualize_band_attr visualize_bands

@@ -30,6 +30,7 @@ __all__ = [
     "as_results",
     "first_not_finite",
     "gradients",
+    "is_random",
     "warn_if_training",
 ]
 
@@ -271,12 +272,17 @@ _NAMES = tuple(
 
 def warn_if_training(forward_func: Callable[..., Any]) -> None:
     """Warn about a model whose values are random, or depend on the other rows."""
-    module = inner_module(forward_func)
-    if module is not None and any(map(_is_random, module.modules())):
+    if is_random(forward_func):
         warn(
             "forward_func, or a part of it, is in training mode: dropout and batch statistics make "
             "its values random; call .eval() first (of an exported program, before it is exported)"
         )
+
+
+def is_random(forward_func: object) -> bool:
+    """Say whether a part of a module is in training mode and behaves as in no other."""
+    module = inner_module(forward_func)
+    return module is not None and any(map(_is_random, module.modules()))
 
 
 def _is_random(module: nn.Module) -> bool:

@@ -23,7 +23,14 @@ from captum_spectral.studies.robustness import (
     StudyModel,
     standard_measurements,
 )
+from captum_spectral.studies.rounding import (
+    Repair,
+    RoundedStudy,
+    RoundingSettings,
+    round_and_repair,
+)
 from captum_spectral.studies.table import StudyTable
+from captum_spectral.studies.weight_change import WeightChange, weight_change
 
 __all__ = [
     "ComparedLayer",
@@ -34,13 +41,19 @@ __all__ = [
     "ImportanceSettings",
     "ImportanceStudy",
     "Processes",
+    "Repair",
     "RobustnessStudy",
+    "RoundedStudy",
+    "RoundingSettings",
     "StudiedModel",
     "StudiedModels",
     "StudyModel",
     "StudyTable",
+    "WeightChange",
     "band_integrated_gradients",
     "compare",
     "explain",
+    "round_and_repair",
     "standard_measurements",
+    "weight_change",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from captum.attr import IntegratedGradients
@@ -17,7 +18,15 @@ from captum_spectral.studies.logits import logits_of
 from captum_spectral.weights import LayerResponse, WeightGame, layer_responses
 from captum_spectral.weights.changes import LayerChange
 
-__all__ = ["ComparedLayer", "Comparison", "ComparisonSettings", "compare"]
+__all__ = [
+    "ComparedLayer",
+    "Comparison",
+    "ComparisonSettings",
+    "LayerValues",
+    "compare",
+    "layer_values",
+    "read_inputs",
+]
 
 
 @dataclass(frozen=True)
@@ -126,23 +135,15 @@ def compare(
             raise TypeError(f"{which.name} must be a torch.nn.Module, to compare its weights")
     assert isinstance(model.module, nn.Module)
     assert isinstance(baseline.module, nn.Module)
-    inputs, skipped = _read(model, pictures, settings, device)
+    inputs, skipped = read_inputs(model, pictures, settings, device)
     classes, other = (
         torch.cat([logits_of(each, x[None]).argmax(1) for x in inputs])
         for each in (model, baseline)
     )
     game = WeightGame(model.module, inputs, classes, baselines=baseline.module)
     assert isinstance(game.change, LayerChange)
-    exact = game.num_players <= settings.most_exact
-    if exact:
-        solved = game.solve(Exact(game.num_players), show_progress=settings.show_progress)
-        values, empty, full = solved.values, solved.empty_value, solved.full_value
-    else:
-        values = _integrated(game, settings)
-        ends = torch.tensor([[False], [True]]).expand(2, game.num_players)
-        empty, full = game.evaluate(ends).unbind(1)
-    empty, full = (x.to("cpu", torch.float64) for x in (empty, full))
-    change = full - empty
+    solved = layer_values(game, settings)
+    values, change = solved.values, solved.change
     count = len(change)
     responses = _responses(model.module, baseline.module, inputs[:1], settings.num_bands)
     layers = [
@@ -164,12 +165,46 @@ def compare(
         agreement=float((classes == other).double().mean()),
         logit_change=float(change.mean()),
         standard_error=float(change.std() / count**0.5),
-        method="Shapley values" if exact else "IntegratedGradients",
+        method=solved.method,
         gap=float((values.sum(1) - change).mean()),
     )
 
 
-def _read(
+class LayerValues(NamedTuple):
+    """Values of the layers of a change of weights.
+
+    Attributes:
+        values: ``(B, P)`` float64.
+        change: The output with the model's weights less that with the baseline's, ``(B,)``.
+        method: ``"Shapley values"`` or ``"IntegratedGradients"``.
+    """
+
+    values: Tensor
+    change: Tensor
+    method: str
+
+
+def layer_values(game: WeightGame, settings: ComparisonSettings) -> LayerValues:
+    """Attribute to layers exactly where they are few, else by IntegratedGradients over gates.
+
+    Args:
+        game: With one number per example.
+        settings: ``most_exact``, ``n_steps`` and ``show_progress`` of it.
+    """
+    exact = game.num_players <= settings.most_exact
+    if exact:
+        solved = game.solve(Exact(game.num_players), show_progress=settings.show_progress)
+        values, empty, full = solved.values, solved.empty_value, solved.full_value
+    else:
+        values = _integrated(game, settings)
+        ends = torch.tensor([[False], [True]]).expand(2, game.num_players)
+        empty, full = game.evaluate(ends).unbind(1)
+    empty, full = (x.to("cpu", torch.float64) for x in (empty, full))
+    method = "Shapley values" if exact else "IntegratedGradients"
+    return LayerValues(values.to("cpu", torch.float64), full - empty, method)
+
+
+def read_inputs(
     model: LoadedModel,
     pictures: Pictures,
     settings: ComparisonSettings,

@@ -26,6 +26,7 @@ def visualize_epochs(
     values: Mapping[str, Array],
     standard_error: Mapping[str, Array] | None = None,
     *,
+    xlabel: str = "epoch",
     ylabel: str = "share of the lowest band",
     legend_title: str | None = None,
     title: str | None = None,
@@ -43,6 +44,7 @@ def visualize_epochs(
         epochs: ``(E,)`` numbers of the epochs, increasing.
         values: ``(E,)`` by the name of the training, at most 7; NaN where it was not measured.
         standard_error: ``(E,)`` by the same names. Default: None
+        xlabel: Label of the horizontal axis, for steps of another kind. Default: "epoch"
         ylabel: Label of the vertical axis. Default: "share of the lowest band"
         legend_title: Title of the legend, e.g. ``"noisy labels"``. Default: None
         title: Title of the axes. Default: None
@@ -91,7 +93,7 @@ def visualize_epochs(
         handles += axes.plot(
             x, y, color=colours[i], marker=_MARKERS[i], markersize=4.5, linewidth=1.6, zorder=3
         )
-    write(axes.set_xlabel("epoch"), across)
+    write(axes.set_xlabel(xlabel), across)
     write(axes.set_ylabel(ylabel), high)
     axes.xaxis.set_major_locator(MaxNLocator(max(2, int(across / 0.6)), integer=True))
     largest = max(float(np.nanmax(np.abs(y), initial=0.0)) for y in lines.values())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.utils import parametrize
 
 from captum_spectral._arguments import check_count
@@ -24,6 +26,8 @@ __all__ = [
     "format_size",
     "is_lazy",
     "is_quantised",
+    "matching",
+    "matrix_layers",
     "read_layer",
 ]
 
@@ -168,6 +172,61 @@ class Layout:
         if bad:
             raise ValueError(f"{name} must be finite, got {bad} NaN or infinite values")
         return weight
+
+
+def matrix_layers(model: object, argument: str) -> dict[str, nn.Module]:
+    """Return the convolutions and linear layers of a model by name.
+
+    Left out is the last projection of ``nn.MultiheadAttention``, which never calls it as a layer.
+
+    Args:
+        model: Checked to be a module.
+        argument: Its name in errors.
+
+    Raises:
+        TypeError: It is no module; a layer that :func:`check_layer` does not take.
+        ValueError: There is no such layer; layers that :func:`check_layer` does not take, or that
+            share one weight.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"{argument} must be a torch.nn.Module, got {type(model).__name__}")
+    found: dict[str, nn.Module] = {}
+    owners: dict[int, str] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, NonDynamicallyQuantizableLinear):
+            continue
+        if isinstance(module, _ConvNd | nn.Linear) or is_quantised(module):
+            found[name] = layer = check_layer(module, f"the layer {name!r} of {argument}")
+            weight: Any = layer.weight
+            other = owners.setdefault(id(weight), name)
+            if other != name:
+                raise ValueError(
+                    f"{argument} has one weight for the layers {other!r} and {name!r}, and what "
+                    "one gets the other would lack; give each a copy of its own"
+                )
+    if not found:
+        raise ValueError(f"{argument} must hold a convolution or a linear layer, and holds none")
+    return found
+
+
+def matching(patterns: Iterable[str], names: Iterable[str], argument: str) -> dict[str, list[str]]:
+    """Return the names that each pattern of a shell (``"blocks.*"``) matches.
+
+    Raises:
+        TypeError: Patterns that are no strings, or one string for a sequence of them.
+        ValueError: A pattern matches nothing.
+    """
+    if isinstance(patterns, str):
+        raise TypeError(f"{argument} must be a sequence of patterns, got the string {patterns!r}")
+    names, found = list(names), {}
+    for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise TypeError(f"{argument} must hold strings, got {pattern!r}")
+        found[pattern] = [name for name in names if fnmatchcase(name, pattern)]
+        if not found[pattern]:
+            few = ", ".join(map(repr, names[:5]))
+            raise ValueError(f"{argument}: {pattern!r} matches no layer; there are {few}, ...")
+    return found
 
 
 def read_layer(

@@ -23,9 +23,14 @@ __all__ = ["BandChange", "Change", "LayerChange", "SingularChange", "weights_of"
 
 
 def weights_of(
-    model: nn.Module, baselines: nn.Module | Mapping[str, Tensor]
+    model: nn.Module, baselines: nn.Module | Mapping[str, Tensor], argument: str = "baselines"
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Return name to (baseline, model) of every floating weight and buffer that differs.
+
+    Args:
+        model: One set of weights.
+        baselines: The other.
+        argument: Name of the baselines in errors. Default: "baselines"
 
     Raises:
         TypeError: A model that is no module, baselines that are neither a module nor tensors.
@@ -36,13 +41,13 @@ def weights_of(
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     own = _tensors(model, "model")
     if isinstance(baselines, nn.Module):
-        other = _tensors(baselines, "baselines")
+        other = _tensors(baselines, argument)
     elif isinstance(baselines, Mapping):
         other = dict(baselines)
         wrong = [n for n, t in other.items() if not isinstance(t, Tensor)]
         if wrong:
             raise TypeError(
-                f"baselines must hold tensors, got {type(other[wrong[0]]).__name__} for "
+                f"{argument} must hold tensors, got {type(other[wrong[0]]).__name__} for "
                 f"{wrong[0]!r}"
             )
         # A state dict has no buffers that are not saved; those are the model's.
@@ -50,7 +55,7 @@ def weights_of(
         other |= {n: t for n, t in own.items() if n not in other and n not in saved}
     else:
         raise TypeError(
-            f"baselines must be a torch.nn.Module or a state dict, got {type(baselines).__name__}"
+            f"{argument} must be a torch.nn.Module or a state dict, got {type(baselines).__name__}"
         )
     # A tensor that has two names is one.
     tied = {n for n, _ in (*model.named_parameters(remove_duplicate=False),)} - own.keys()
@@ -59,12 +64,12 @@ def weights_of(
     if any(names):
         missing, unknown = (", ".join(sorted(some)[:5]) or "none" for some in names)
         raise ValueError(
-            f"baselines must have the weights of the model: missing {missing}; unknown {unknown}"
+            f"{argument} must have the weights of the model: missing {missing}; unknown {unknown}"
         )
     shapes = [n for n in own if own[n].shape != other[n].shape]
     if shapes:
         raise ValueError(
-            "baselines must have the shapes of the model, but "
+            f"{argument} must have the shapes of the model, but "
             + ", ".join(
                 f"{n} is {tuple(other[n].shape)} and not {tuple(own[n].shape)}" for n in shapes[:5]
             )
@@ -74,13 +79,15 @@ def weights_of(
         if not weight.dtype.is_floating_point:
             continue
         baseline = other[name].detach().to(weight)
-        for which, t in (("model", weight), ("baselines", baseline)):
+        for which, t in (("model", weight), (argument, baseline)):
             if not t.isfinite().all():
                 raise ValueError(f"{which} must be finite, and {name} holds NaN or infinities")
         if not torch.equal(baseline, weight):
             changed[name] = baseline.clone(), weight.detach().clone()
     if not changed:
-        raise ValueError("baselines must differ from the model, and all floating weights are equal")
+        raise ValueError(
+            f"{argument} must differ from the model, and all floating weights are equal"
+        )
     # Parameters come before buffers; a module's belong together, in the order of the modules.
     order = {name: place for place, (name, _) in enumerate(model.named_modules())}
     return dict(sorted(changed.items(), key=lambda item: order[_owner(item[0])]))

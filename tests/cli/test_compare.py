@@ -43,3 +43,39 @@ def test_compare_says_which_layers_made_the_difference(nets, tmp_path):
     again = run("compare", "--model", f"{nets}:net", "--against", f"{nets}:net", "--out", "c")
     assert again.exit_code == 1
     assert "must differ from the model" in again.stderr
+
+
+def test_compare_rounds_and_repairs_a_model(nets, tmp_path):
+    options = "--model", f"{nets}:net", "--bits", 2, "--budget", 0.4, "--max-examples", 3
+    result = run("compare", *options, "--per-tensor", "--clip", "mse")
+    assert result.exit_code == 0, result.output
+    assert "rounded to 2 bits per tensor, clip mse" in result.output
+    assert "noise after" in result.output
+    document = json.loads((tmp_path / "compared/comparison.json").read_text())
+    assert [repair["name"] for repair in document["repairs"]] == ["rounded", "adapters"]
+    assert document["repairs"][1]["size"] <= 0.4
+    total = sum(layer["value"]["value"] for layer in document["layers"])
+    assert total == pytest.approx(document["change"]["value"], abs=1e-6)
+    for name in ("comparison.png", "bands.png", "summary.txt"):
+        assert (tmp_path / "compared" / name).stat().st_size > 100
+    tiny = run("compare", *options[:4], "--budget", 0.0001, "--out", "c")
+    assert tiny.exit_code == 1
+    assert "below one rank of any layer" in tiny.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "give either --against, another network, or --bits"),
+        (("--bits", 4, "--against", "a"), "give either --against"),
+        (("--bits", 4, "--against-weights", __file__), "goes with --against"),
+        (("--against", "a", "--budget", 0.1), "go with --bits"),
+        (("--bits", 4, "--clip", "max"), "--clip takes a number or mse, got 'max'"),
+        (("--bits", 9), "9 is not in the range 1<=x<=8"),
+        (("--bits", 4, "--budget", 1), "1.0 is not in the range 0<x<1"),
+    ],
+)
+def test_options_that_do_not_go_together_are_named(nets, options, message):
+    result = run("compare", "--model", f"{nets}:net", *options)
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())
