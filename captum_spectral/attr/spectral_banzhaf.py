@@ -187,7 +187,8 @@ class SpectralBanzhaf(Synchronous, PerturbationAttribution):  # type: ignore[mis
             shortcuts (bool, optional): Let the engine show a Module the rows in faster ways, which
                 give the same values to rounding: in another memory format, and behind affine first
                 layers, which then run once per band; see :class:`~captum_spectral.Game`. False, or
-                a number of ``perturbations_per_eval``: never. Default: True
+                a number of ``perturbations_per_eval``: never. Not with a ``budget``.
+                Default: True
 
         Returns:
             *Tensor* or *tuple[Tensor, ...]* of **attributions**, in the shape of the input or
@@ -218,7 +219,7 @@ class SpectralBanzhaf(Synchronous, PerturbationAttribution):  # type: ignore[mis
             num_bands=num_bands,
             spectral_dims=spectral_dims,
             features=features,
-            shortcuts=shortcuts,
+            shortcuts=shortcuts and budget is None,  # to check them takes a row more
         )
         description = f"{self.get_name()} attribution"
         found = solver.solve(game, perturbations_per_eval, show_progress, description)

@@ -140,7 +140,8 @@ class SpectralInteractions(Synchronous, PerturbationAttribution):  # type: ignor
             shortcuts (bool, optional): Let the engine show a Module the rows in faster ways, which
                 give the same values to rounding: in another memory format, and behind affine first
                 layers, which then run once per band; see :class:`~captum_spectral.Game`. False, or
-                a number of ``perturbations_per_eval``: never. Default: True
+                a number of ``perturbations_per_eval``: never. Not with a ``budget``.
+                Default: True
 
         Returns:
             *InteractionResult* with **values** ``(B, *outputs, S)`` of the S sets of bands, and
@@ -165,7 +166,7 @@ class SpectralInteractions(Synchronous, PerturbationAttribution):  # type: ignor
             num_bands=num_bands,
             spectral_dims=spectral_dims,
             features=features,
-            shortcuts=shortcuts,
+            shortcuts=shortcuts and budget is None,  # to check them takes a row more
         )
         solver = game.interaction_estimator(
             index, order, budget=budget, prior=prior, generator=generator

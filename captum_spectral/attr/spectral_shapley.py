@@ -282,7 +282,8 @@ class SpectralShapley(Synchronous, PerturbationAttribution):  # type: ignore[mis
             shortcuts (bool, optional): Let the engine show a Module the rows in faster ways, which
                 give the same values to rounding: in another memory format, and behind affine first
                 layers, which then run once per band; see :class:`~captum_spectral.Game`. False, or
-                a number of ``perturbations_per_eval``: never. Default: True
+                a number of ``perturbations_per_eval``: never. Not with a ``budget``.
+                Default: True
 
         Returns:
             *Tensor* or *tuple[Tensor, ...]* of **attributions**, followed by the delta and the
@@ -320,7 +321,7 @@ class SpectralShapley(Synchronous, PerturbationAttribution):  # type: ignore[mis
             num_bands=num_bands,
             spectral_dims=spectral_dims,
             features=features,
-            shortcuts=shortcuts,
+            shortcuts=shortcuts and budget is None,  # to check them takes a row more
         )
         description = f"{self.get_name()} attribution"
         found = solver.solve(game, perturbations_per_eval, show_progress, description)

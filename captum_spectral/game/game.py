@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Game"]
 
-
 _MOST_LISTED = 64  # features of a coalition in an error
 
 
@@ -91,13 +90,10 @@ class Game(nn.Module):
         output: Which of several outputs of the model is meant, see
             :class:`~captum_spectral.game.OutputOf`. Default: None
         shortcuts: Show a Module the rows in faster ways, found and timed on the way: in another
-            memory format (channels_last), and behind affine first layers, such as a convolution and
-            its batch norm. Signals are sums, with which these commute, so that they run once for
-            each part of an example and not for each row. Values are the same to rounding: of each
-            way one row is checked, once for a model and a kind of input, and a way that does not
-            hold or does not pay is not gone. This is for Modules without hooks, for inputs of 3 x
-            96 x 96 elements or more, and not with a number of ``perturbations_per_eval``. False:
-            never. Default: True
+            memory format, and behind affine first layers, which run once for each part of an
+            example and not for each row. Values are the same to rounding: of each way a row is
+            checked, once for a model and a kind of input. For Modules without hooks, inputs of 3 x
+            96 x 96 elements or more, and ``perturbations_per_eval=None``. Default: True
 
     Attributes:
         num_features (int): ``M``, the largest id of a feature plus one.
@@ -230,8 +226,7 @@ class Game(nn.Module):
                 at a time, so memory does not grow with ``B``. Use 1 for a ``forward_func`` that
                 needs the batch as it is (it is divided only where it does not fit in memory), and
                 any number for results that are the same to the last bit in every run that does
-                not meet the limits of memory.
-                Default: None
+                not meet the limits of memory. Default: None
             show_progress: Show a progress bar, in rows. Default: False
             description: Title of the progress bar.
 
@@ -254,9 +249,9 @@ class Game(nn.Module):
         of the model, or autocast, have changed in between. Of a function that is no Module nothing
         is seen: make a new game if it has changed.
 
-        Cost: ``K`` model rows per example, and one or two rows more the first time to check
-        shortcuts. Memory beyond the table of values: the parts of the
-        examples in a forward (``M + 1`` signals, or one where features are many), and its rows.
+        Cost: ``K`` model rows per example, and one or two rows more to check shortcuts, once.
+        Memory beyond the table of values: the parts of the examples in a forward (``M + 1``
+        signals, or one where features are many), and its rows.
         """
         check_coalitions(coalitions, self.num_examples, self.num_features)
         of_players = coalitions[..., self.players.to(coalitions.device)]
