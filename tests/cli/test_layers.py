@@ -44,6 +44,7 @@ def nets(place):
     return place
 
 
+@pytest.mark.filterwarnings("ignore:.*RANDOM weights")
 def test_the_numbers_are_those_of_the_function(nets):
     result = run("layers", "--model", f"{nets}:net", "--bands", "4", "--out", "out")
     assert result.exit_code == 0, result.output
