@@ -4,13 +4,14 @@ The time of ``fourier_heat_map`` over that of the bare model on as many rows, re
 batches of the size that is best for it, taken in turns, by the clock and by the processor's time,
 which a busy machine blurs less; and the part of it that is spent outside of the model. "In such
 batches" is the heat map in batches of that size, in place of one that it finds by the clock. One
-thread (``--threads 1``) makes both clocks comparable. Without
-Fashion-MNIST the images are noise and the CNN has random weights, which changes no time.
+thread (``--threads 1``) makes both clocks comparable. Without Fashion-MNIST the images are noise
+and the CNN has random weights, which changes no time.
 """
 
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,27 @@ from common import (
     start,
 )
 from data import fashion_mnist, train_fashion_cnn
-from overhead import Timed
-from torch import nn
+from torch import Tensor, nn
 
 from captum_spectral.robustness.sensitivity import band_sensitivity, fourier_heat_map
 from captum_spectral.visualization import visualize_heat_maps
 
 NORM = 2.0
+
+
+class Timed(nn.Module):
+    """A model that adds up the time spent in it."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model, self.seconds = model, 0.0
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        begin = time.perf_counter()
+        output = self.model(x)
+        self.seconds += time.perf_counter() - begin
+        return output
 
 
 def cnn() -> nn.Module:
