@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from captum_spectral.sources.digests import digest_of
@@ -85,14 +85,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
         ...
         ValueError: ...run.safetensors is damaged or no checkpoint: ...
     """
-    with open(path, "rb"):  # the errors of safetensors do not say what is wrong with a path
-        pass
+    content = path.read_bytes()  # at once, for a run that goes on replaces the file
     try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors = load(content)
     except SafetensorError as error:
         raise _damaged(path, str(error)) from error
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length]).get("__metadata__", {})
     if header.get("format") != _FORMAT:
         raise _damaged(path, f"its format is {header.get('format')!r}, not {_FORMAT!r}")
     text = header.get("content", "")

@@ -175,13 +175,14 @@ def quantize_weights(
 
 def round_to(rows: Tensor, scale: Tensor, zero_point: Tensor, bits: int) -> Tensor:
     """Round each row ``(N, ...)`` to its grid ``(N,)``."""
+    top = 2**bits - 1
+    full = rows if rows.dtype is torch.float64 else rows.float()  # as PyTorch 2.5 can
     if len(rows) == 1:  # exact for all dtypes, as per channel
         step, zero = float(scale), int(zero_point)
-        return torch.fake_quantize_per_tensor_affine(rows, step, zero, 0, 2**bits - 1)
-    top = 2**bits - 1
+        return torch.fake_quantize_per_tensor_affine(full, step, zero, 0, top).to(rows.dtype)
     return torch.fake_quantize_per_channel_affine(
-        rows, scale, zero_point, axis=0, quant_min=0, quant_max=top
-    )
+        full, scale, zero_point, axis=0, quant_min=0, quant_max=top
+    ).to(rows.dtype)
 
 
 def min_max_grid(rows: Tensor, bits: int) -> tuple[Tensor, Tensor]:
