@@ -43,7 +43,7 @@ def to_text(compared: Comparison, model: str, baseline: str) -> str:
                 norm,
                 gains,
                 f"{layer.value:+.4f}",
-                "-" if math.isnan(layer.standard_error) else f"{layer.standard_error:.4f}",
+                _told(layer.standard_error),
             ]
         )
     pictures = f"{compared.num_examples} picture{'s' if compared.num_examples != 1 else ''}"
@@ -52,7 +52,7 @@ def to_text(compared: Comparison, model: str, baseline: str) -> str:
         "",
         f"same class       {compared.agreement:.1%}",
         f"logit of the class of {model}: {compared.logit_change:+.4f} "
-        f"+- {compared.standard_error:.4f}, by the change of {len(compared.layers)} layers",
+        f"+- {_told(compared.standard_error)}, by the change of {len(compared.layers)} layers",
         "",
         *aligned(rows),
         "",
@@ -110,6 +110,11 @@ def figure(compared: Comparison, title: str, file_format: str = "png") -> bytes:
         use_pyplot=False,
     )
     return as_file(drawn, file_format, 150)
+
+
+def _told(error: float) -> str:
+    """Write a standard error, which one picture does not have."""
+    return "-" if math.isnan(error) else f"{error:.4f}"
 
 
 def _ranked(compared: Comparison) -> list[ComparedLayer]:

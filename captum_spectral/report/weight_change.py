@@ -113,7 +113,8 @@ def rounding_to_text(study: RoundedStudy, model: str) -> str:
     settings = study.settings
     rows = [["weights", "bits/weight", "adapters", "same class", "+-", "nats", "+-"]]
     for repair in study.repairs:
-        agreement = [f"{repair.agreement.value:.1%}", f"{repair.agreement.error:.1%}"]
+        same = repair.agreement
+        agreement = [f"{same.value:.1%}", "-" if math.isnan(same.error) else f"{same.error:.1%}"]
         size = f"{repair.size:.4f}"
         rows.append(
             [repair.name, f"{repair.bits_per_weight:.2f}", size, *agreement, *_parts(repair.change)]

@@ -32,7 +32,7 @@ def printable(text: str) -> str:
 
 
 def to_nulls(x: Any) -> Any:
-    """Return a tensor, a number, or lists of any depth, as plain Python with None for NaN.
+    """Return a tensor, a number, or lists and dicts of any depth, as plain Python, None for NaN.
 
     Example::
 
@@ -44,6 +44,8 @@ def to_nulls(x: Any) -> Any:
         return to_nulls(x.tolist())
     if isinstance(x, list):
         return [to_nulls(y) for y in x]
+    if isinstance(x, dict):
+        return {key: to_nulls(y) for key, y in x.items()}
     return None if isinstance(x, float) and math.isnan(x) else x
 
 

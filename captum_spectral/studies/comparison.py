@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ __all__ = [
     "compare",
     "layer_values",
     "read_inputs",
+    "standard_error",
 ]
 
 
@@ -151,7 +153,7 @@ def compare(
             name,
             relative_change,
             float(values[:, i].mean()),
-            float(values[:, i].std() / count**0.5),
+            standard_error(values[:, i]),
             responses.get(name),
         )
         for i, (name, relative_change) in enumerate(
@@ -164,7 +166,7 @@ def compare(
         skipped=skipped,
         agreement=float((classes == other).double().mean()),
         logit_change=float(change.mean()),
-        standard_error=float(change.std() / count**0.5),
+        standard_error=standard_error(change),
         method=solved.method,
         gap=float((values.sum(1) - change).mean()),
     )
@@ -252,3 +254,9 @@ def _responses(
         return {}
     before = {each.name: each for each in layer_responses(baseline, first, num_bands)}
     return {name: (before[name], after[name]) for name in after if name in before}
+
+
+def standard_error(values: Tensor) -> float:
+    """Return the standard error of the mean of ``(N,)`` values; NaN of one alone."""
+    count = len(values)
+    return float(values.std()) / math.sqrt(count) if count > 1 else math.nan

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from captum_spectral.sources.models import LoadedModel
 from captum_spectral.sources.pictures import Pictures, shipped_photographs
 from captum_spectral.studies.comparison import ComparisonSettings, read_inputs
-from captum_spectral.studies.weight_change import Mean, WeightChange, weight_change
+from captum_spectral.studies.weight_change import Mean, WeightChange, mean_of, weight_change
 from captum_spectral.weights import (
     ResidualAdapters,
     quantize_weights,
@@ -138,7 +137,7 @@ def round_and_repair(
     inputs, skipped = read_inputs(model, pictures, reading, device)
     calibration = inputs[:0]
     if needed:
-        count = min(settings.num_calibration, len(inputs) - 1)
+        count = min(settings.num_calibration, len(inputs) // 2)
         if count < 1:
             raise ValueError("pictures must be at least two: one to calibrate, one to look at")
         calibration, inputs = inputs[:count], inputs[count:]
@@ -197,9 +196,4 @@ def _compared(reference: Tensor, other: Tensor) -> tuple[Mean, Mean]:
     classes = reference.argmax(1)
     change = (other - reference).gather(1, classes[:, None])[:, 0]
     same = (other.argmax(1) == classes).double()
-    count = len(classes)
-    found = []
-    for values in (same, change):
-        error = float(values.std()) / math.sqrt(count) if count > 1 else math.nan
-        found.append(Mean(float(values.mean()), error))
-    return found[0], found[1]
+    return mean_of(same), mean_of(change)

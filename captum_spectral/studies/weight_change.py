@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,7 +12,7 @@ from torch.nn.modules.conv import _ConvNd
 from captum_spectral._arguments import check_count, format_labels
 from captum_spectral.attr.spectral_shapley import SpectralShapley
 from captum_spectral.features.band_mask import band_frequencies, band_mask
-from captum_spectral.studies.comparison import ComparisonSettings, layer_values
+from captum_spectral.studies.comparison import ComparisonSettings, layer_values, standard_error
 from captum_spectral.weights import WeightGame
 from captum_spectral.weights.calibration import Calibration, Runner, batches_of
 from captum_spectral.weights.changes import LayerChange, weights_of
@@ -184,7 +183,9 @@ def weight_change(
     assert isinstance(game.change, LayerChange)
     solved = layer_values(game, settings)
     layers = [
-        ChangedLayer(name.removeprefix("0").removeprefix("."), relative, _mean(solved.values[:, i]))
+        ChangedLayer(
+            name.removeprefix("0").removeprefix("."), relative, mean_of(solved.values[:, i])
+        )
         for i, (name, relative) in enumerate(
             zip(game.names, game.change.relative_changes(), strict=True)
         )
@@ -193,10 +194,10 @@ def weight_change(
     return WeightChange(
         num_examples=len(x),
         labelled=labels is not None,
-        agreement=_mean((outputs[0].argmax(1) == outputs[1].argmax(1)).double().cpu()),
-        accuracy=None if labels is None else (_mean(right[0]), _mean(right[1])),
-        log_likelihood=(_mean(likely[0]), _mean(likely[1])),
-        change=_mean(likely[1] - likely[0]),
+        agreement=mean_of((outputs[0].argmax(1) == outputs[1].argmax(1)).double().cpu()),
+        accuracy=None if labels is None else (mean_of(right[0]), mean_of(right[1])),
+        log_likelihood=(mean_of(likely[0]), mean_of(likely[1])),
+        change=mean_of(likely[1] - likely[0]),
         layers=layers,
         method=solved.method,
         gap=float((solved.values.sum(1) - solved.change).mean()),
@@ -318,12 +319,11 @@ def _bands(
         )
         values.append(found.detach().cpu().double())
     model, other, change = (
-        [_mean(column) for column in part.T] for part in (*values, values[1] - values[0])
+        [mean_of(column) for column in part.T] for part in (*values, values[1] - values[0])
     )
     return PairedBands(band_frequencies(mask), model, other, change)
 
 
-def _mean(values: Tensor) -> Mean:
-    count = len(values)
-    error = float(values.std()) / math.sqrt(count) if count > 1 else math.nan
-    return Mean(float(values.mean()), error)
+def mean_of(values: Tensor) -> Mean:
+    """Return the mean of ``(N,)`` values over pictures."""
+    return Mean(float(values.mean()), standard_error(values))

@@ -63,6 +63,17 @@ def test_compare_rounds_and_repairs_a_model(nets, tmp_path):
     assert "below one rank of any layer" in tiny.stderr
 
 
+@pytest.mark.parametrize("other", [("--against", "{}:rounded"), ("--bits", 3)])
+def test_one_picture_has_no_standard_error_and_is_no_error(nets, tmp_path, other):
+    other = [part.format(nets) if isinstance(part, str) else part for part in other]
+    result = run("compare", "--model", f"{nets}:net", *other, "--max-examples", 1)
+    assert result.exit_code == 0, result.output
+    document = json.loads((tmp_path / "compared/comparison.json").read_text())
+    text = json.dumps(document["layers"])
+    assert "null" in text
+    assert "nan" not in result.output.lower()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
