@@ -28,7 +28,7 @@ from typing import Any
 import torch
 from common import arguments, markdown, report, start
 from estimators import KINDS, OURS, of, replay, row
-from games import made_up, read_tables
+from games import Games, made_up, read_tables
 
 PLAYERS = 32
 WITH_ERRORS = (
@@ -40,9 +40,10 @@ WITH_ERRORS = (
 )
 
 
-def at_32(budgets: list[int], seeds: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Coverage and errors of the made-up games."""
-    batches = dict(made_up(PLAYERS))
+def coverage_and_errors(
+    batches: dict[str, Games], budgets: list[int], seeds: int
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """A line of each table for every estimator, kinds of games side by side."""
     errors, coverage = [], []
     for name in ("regression", *WITH_ERRORS):
         of_kind: dict[str, list[float]] = {}
@@ -110,7 +111,8 @@ def main() -> None:
     parser.add_argument("--only", choices=("made-up", "unbiased"), help="default: both")
     args = start(parser)
     if args.only != "unbiased":
-        coverage, errors = at_32(args.budgets, args.seeds)
+        batches = dict(made_up(PLAYERS))
+        coverage, errors = coverage_and_errors(batches, args.budgets, args.seeds)
         title = "Coverage of 95 % intervals, 32 players, %: networks / polynomials"
         report(args, title, coverage, errors=errors)
         print("\nRelative error of the same, %:\n\n" + markdown(errors))

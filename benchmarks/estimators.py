@@ -58,6 +58,9 @@ OURS: dict[str, Maker] = {
 }
 
 
+DEFAULT = "gaussian_process"
+
+
 class Replay:
     """What an estimator said of some games from one budget, seed after seed."""
 
@@ -138,6 +141,17 @@ def row(name: str, budgets: list[int], errors: dict[str, list[float]]) -> dict[s
     return line
 
 
+def by_picture(
+    all_games: dict[str, Games], budgets: list[int], errors: dict[str, list[Tensor]]
+) -> list[dict[str, Any]]:
+    """A line for each picture, which all kinds have in the same order."""
+    names = [name.split("-", 2)[2] for name in next(iter(all_games.values())).names]
+    return [
+        row(name, budgets, {kind: [float(e[i]) for e in found] for kind, found in errors.items()})
+        for i, name in enumerate(names)
+    ]
+
+
 def main() -> None:
     """Errors and coverage of all."""
     parser = arguments(__doc__ or "", rounds=1)
@@ -151,6 +165,7 @@ def main() -> None:
     errors: dict[str, dict[str, list[float]]] = defaultdict(dict)
     coverage: dict[str, dict[str, list[float]]] = defaultdict(dict)
     seeds_of: dict[str, int] = {}
+    of_default: dict[str, list[Tensor]] = {}  # kind: errors (B,) by budget
     for kind, games in all_games.items():
         for name, make in OURS.items():
             runs = [replay(make, games, budget, args.seeds) for budget in budgets]
@@ -160,6 +175,8 @@ def main() -> None:
                 for run in runs
             ]
             coverage[name][kind] = [run.coverage() if run else nothing for run in runs]
+            if name == DEFAULT:
+                of_default[kind] = [run.relative(games).log().mean(1).exp() for run in runs if run]
         names = [f"{game}, {output}" for game in games.names for output in OUTPUTS]
         for name, found in peers(args.cache, names, order=1).items():
             errors[name][kind] = [found.get(b, (nothing, 0))[0] for b in budgets]
@@ -174,6 +191,8 @@ def main() -> None:
             if len(e) == len(args.kinds)
         ],
     )
+    print("\nThe default, picture by picture, %:\n")
+    print(markdown(by_picture(all_games, budgets, of_default)))
     print("\nCoverage of 95 % intervals, %:\n")
     lines = [
         row(name, budgets, c)

@@ -141,7 +141,8 @@ def as_function(forward_func: Any) -> Callable[..., Any]:
         TypeError: It can neither be called nor be made a function.
     """
     if callable(forward_func):
-        return forward_func  # type: ignore[no-any-return]
+        called: Callable[..., Any] = forward_func
+        return called
     if hasattr(forward_func, "run") and hasattr(forward_func, "get_inputs"):
         return Session(forward_func)
     remedy = ""
@@ -180,11 +181,11 @@ def class_logits(returned: Any) -> Tensor:
     A single logit ``(R, 1)`` :math:`z` is that of class 1 of two: :math:`(-z/2, z/2)`, whose
     softmax is the sigmoid of :math:`z`. All else is what :func:`tensor_of` gives.
     """
-    outputs = tensor_of(returned)
+    outputs: Tensor = tensor_of(returned)
     one = isinstance(outputs, Tensor) and outputs.dim() == 2 and outputs.shape[1] == 1
     if one and outputs.dtype.is_floating_point:
         return torch.cat([-outputs, outputs], 1) / 2
-    return outputs  # type: ignore[no-any-return]
+    return outputs
 
 
 def looks_like(outputs: Tensor) -> str | None:

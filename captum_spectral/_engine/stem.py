@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from captum_spectral._engine.chunk_size import Formats, remembered
 from captum_spectral._engine.forward import Forward
 from captum_spectral._engine.memory import Buffer, is_out_of_memory
+from captum_spectral._engine.outputs import inner_module
 from captum_spectral._engine.rows import Ahead, Chunk, Held, Walk
 from captum_spectral._engine.signals import BLOCK_BYTES, Layout, Signals
 from captum_spectral._engine.synthesis import synthesize
@@ -311,15 +312,14 @@ def known_of(forward: Forward, inputs: tuple[Tensor, ...], signals: Signals) -> 
     It must be a Module, or its value, and nobody may have asked to see what goes in and out of it
     (hooks), or have made something else of it (scripts, compiled graphs, replicas).
     """
-    called = forward.called
-    owner = getattr(called, "__self__", called)
-    if isinstance(owner, ValueOfRows):
-        owner = owner.forward_func
-    if not isinstance(owner, nn.Module) or sum(x[0].numel() for x in inputs) < SMALLEST:
+    owner = getattr(forward.called, "__self__", None)
+    valued = owner.forward_func if isinstance(owner, ValueOfRows) else forward.called
+    model = inner_module(valued)
+    if model is None or sum(x[0].numel() for x in inputs) < SMALLEST:
         return None
     if any(getattr(nn.modules.module, name, None) for name in _GLOBAL_HOOKS):
         return None
-    modules = list(owner.modules())
+    modules = list(model.modules())
     if not all(map(_is_itself, modules)):
         return None
     has_formats = any(layout.channels_last() != layout for layout in signals.layouts)

@@ -130,6 +130,20 @@ def band_mask(
     )
 
 
+def fitting_band_mask(shape: Sequence[int], most: int) -> Tensor:
+    """Return :func:`band_mask` of so many bands, or of as many as the frequencies can fill."""
+    sizes = check_sizes(shape)
+    return nested_bands(
+        sizes,
+        lambda edges: digitize(sizes, "linf", edges),
+        None,
+        norm="linf",
+        spacing="linear",
+        edges=None,
+        default=most,
+    )
+
+
 def nested_bands(
     sizes: tuple[int, ...],
     digitized: Callable[[Sequence[Fraction]], np.ndarray],
@@ -139,6 +153,7 @@ def nested_bands(
     spacing: str,
     edges: Sequence[float | Fraction] | None,
     highest: Fraction | None = None,
+    default: int = DEFAULT_BANDS,
 ) -> Tensor:
     """Return bands between edges: so many, or by default as many as fit; none is empty.
 
@@ -151,6 +166,7 @@ def nested_bands(
         edges: See there.
         highest: The Nyquist frequency in the unit of ``edges``, which mel need. None: 1. Default:
             None
+        default: The most bands where ``num_bands`` is None. Default: 8
 
     Raises:
         TypeError, ValueError: As :func:`band_mask`.
@@ -166,7 +182,7 @@ def nested_bands(
                 f"shape {sizes}; move its edges apart or drop one of them"
             )
         return torch.from_numpy(mask)
-    most = DEFAULT_BANDS if num_bands is None else check_count("num_bands", num_bands)
+    most = default if num_bands is None else check_count("num_bands", num_bands)
     if spacing not in ("linear", "octave") and (spacing != "mel" or highest is None):
         raise ValueError(
             f"spacing must be 'linear' or 'octave', got {spacing!r}; 'mel' is for band_mask"

@@ -12,10 +12,10 @@ from torchmetrics import Metric
 from captum_spectral._arguments import check_count, has_float64
 from captum_spectral._captum import BaselineType, progress_bar
 from captum_spectral._engine.evaluation import NotFiniteError
+from captum_spectral._engine.loaders import Unpack, batches_of, count_examples
 from captum_spectral._engine.outputs import Output, inner_module
 from captum_spectral._engine.values import Value
 from captum_spectral.features.features import Features
-from captum_spectral.importance.batches import Unpack, batches_of, count_examples
 from captum_spectral.importance.groups import append_rows, combine, empty_table, format_groups
 from captum_spectral.importance.measurement import Measurement
 from captum_spectral.importance.moments import (

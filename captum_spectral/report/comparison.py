@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 
-from captum_spectral.report.layout import aligned, all_versions, as_file
+from captum_spectral.report.layout import aligned, all_versions, figure_of_values, told_error
 from captum_spectral.sources.documents import to_document, to_nulls
 from captum_spectral.studies.comparison import ComparedLayer, Comparison
-from captum_spectral.visualization import visualize_named_attr
 
 __all__ = ["figure", "to_json", "to_text"]
-
-_MOST_SHOWN = 24
 
 
 def to_text(compared: Comparison, model: str, baseline: str) -> str:
@@ -43,7 +39,7 @@ def to_text(compared: Comparison, model: str, baseline: str) -> str:
                 norm,
                 gains,
                 f"{layer.value:+.4f}",
-                _told(layer.standard_error),
+                told_error(layer.standard_error),
             ]
         )
     pictures = f"{compared.num_examples} picture{'s' if compared.num_examples != 1 else ''}"
@@ -52,7 +48,7 @@ def to_text(compared: Comparison, model: str, baseline: str) -> str:
         "",
         f"same class       {compared.agreement:.1%}",
         f"logit of the class of {model}: {compared.logit_change:+.4f} "
-        f"+- {_told(compared.standard_error)}, by the change of {len(compared.layers)} layers",
+        f"+- {told_error(compared.standard_error)}, by the change of {len(compared.layers)} layers",
         "",
         *aligned(rows),
         "",
@@ -97,24 +93,8 @@ def figure(compared: Comparison, title: str, file_format: str = "png") -> bytes:
         title: Title of the figure.
         file_format: One that Matplotlib writes. Default: "png"
     """
-    shown = {layer.name for layer in _ranked(compared)[:_MOST_SHOWN]}
-    layers = [layer for layer in compared.layers if layer.name in shown]
-    more = len(compared.layers) - len(layers)
-    note = f" ({more} layers that did less are not shown)" if more else ""
-    drawn, _ = visualize_named_attr(
-        torch.tensor([layer.value for layer in layers]),
-        [layer.name for layer in layers],
-        torch.tensor([layer.standard_error for layer in layers]),
-        unit="logits",
-        title=title + note,
-        use_pyplot=False,
-    )
-    return as_file(drawn, file_format, 150)
-
-
-def _told(error: float) -> str:
-    """Write a standard error, which one picture does not have."""
-    return "-" if math.isnan(error) else f"{error:.4f}"
+    values = {layer.name: (layer.value, layer.standard_error) for layer in compared.layers}
+    return figure_of_values(values, "logits", title, file_format)
 
 
 def _ranked(compared: Comparison) -> list[ComparedLayer]:

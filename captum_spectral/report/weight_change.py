@@ -8,15 +8,17 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from captum_spectral.report.layout import aligned, all_versions, as_file
+from captum_spectral.report.layout import (
+    aligned,
+    all_versions,
+    as_file,
+    figure_of_values,
+    told_error,
+)
 from captum_spectral.sources.documents import to_document, to_nulls
 from captum_spectral.studies.rounding import RoundedStudy
 from captum_spectral.studies.weight_change import ChangedLayer, LayerNoise, Mean, WeightChange
-from captum_spectral.visualization import (
-    visualize_band_attr,
-    visualize_epochs,
-    visualize_named_attr,
-)
+from captum_spectral.visualization import visualize_band_attr, visualize_epochs
 
 __all__ = [
     "figure_of_bands",
@@ -27,7 +29,7 @@ __all__ = [
     "to_text",
 ]
 
-_MOST_SHOWN, _MOST_LINES = 24, 7
+_MOST_LINES = 7  # of bands in a figure
 
 
 def to_text(change: WeightChange, model: str, other: str) -> str:
@@ -114,7 +116,7 @@ def rounding_to_text(study: RoundedStudy, model: str) -> str:
     rows = [["weights", "bits/weight", "adapters", "same class", "+-", "nats", "+-"]]
     for repair in study.repairs:
         same = repair.agreement
-        agreement = [f"{same.value:.1%}", "-" if math.isnan(same.error) else f"{same.error:.1%}"]
+        agreement = [f"{same.value:.1%}", told_error(same.error, ".1%")]
         size = f"{repair.size:.4f}"
         rows.append(
             [repair.name, f"{repair.bits_per_weight:.2f}", size, *agreement, *_parts(repair.change)]
@@ -188,19 +190,11 @@ def figure_of_layers(change: WeightChange, title: str, file_format: str = "png")
         title: Title of the figure.
         file_format: One that Matplotlib writes. Default: "png"
     """
-    shown = {layer.name for layer in _ranked(change)[:_MOST_SHOWN]}
-    layers = [layer for layer in change.layers if layer.name in shown]
-    more = len(change.layers) - len(layers)
-    note = f" ({more} layers that did less are not shown)" if more else ""
-    drawn, _ = visualize_named_attr(
-        torch.tensor([layer.value.value for layer in layers]),
-        [layer.name or "(the model)" for layer in layers],
-        torch.tensor([layer.value.error for layer in layers]),
-        unit="nats",
-        title=title + note,
-        use_pyplot=False,
-    )
-    return as_file(drawn, file_format, 150)
+    values = {
+        layer.name or "(the model)": (layer.value.value, layer.value.error)
+        for layer in change.layers
+    }
+    return figure_of_values(values, "nats", title, file_format)
 
 
 def figure_of_bands(
@@ -266,8 +260,7 @@ def _ranked(change: WeightChange) -> list[ChangedLayer]:
 
 
 def _parts(mean: Mean) -> list[str]:
-    error = "-" if math.isnan(mean.error) else f"{mean.error:.4f}"
-    return [f"{mean.value:+.4f}", error]
+    return [f"{mean.value:+.4f}", told_error(mean.error)]
 
 
 def _signed(mean: Mean) -> str:

@@ -7,7 +7,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from captum_spectral.sources.models import LoadedModel
 from captum_spectral.sources.pictures import Pictures, shipped_photographs
@@ -18,6 +17,7 @@ from captum_spectral.weights import (
     quantize_weights,
     recalibrate_batch_norm,
 )
+from captum_spectral.weights.batch_norm import batch_norms
 from captum_spectral.weights.calibration import Runner
 from captum_spectral.weights.rounding import Clip
 
@@ -123,9 +123,7 @@ def round_and_repair(
     pictures = shipped_photographs() if pictures is None else pictures
     if not isinstance(model.module, nn.Module):
         raise TypeError(f"{model.name} must be a torch.nn.Module, to round its weights")
-    norms = any(
-        isinstance(m, _BatchNorm) and m.running_mean is not None for m in model.module.modules()
-    )
+    norms = bool(batch_norms(model.module))
     needed = norms or (settings.budget is not None and settings.metric == "output")
     wanted = settings.max_examples
     if wanted is not None and needed:
@@ -188,7 +186,7 @@ def round_and_repair(
 @torch.no_grad()
 def _log_likelihoods(model: nn.Module, x: Tensor) -> Tensor:
     run = Runner(model, "model")
-    return torch.cat([run(part).cpu().double().log_softmax(1) for part in x.split(8)])
+    return torch.cat([run.logits(part).cpu().double().log_softmax(1) for part in x.split(8)])
 
 
 def _compared(reference: Tensor, other: Tensor) -> tuple[Mean, Mean]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,8 +12,10 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from captum_spectral._arguments import check_count, format_labels
+from captum_spectral._engine.outputs import OutputOf, class_logits
 from captum_spectral.attr.spectral_shapley import SpectralShapley
-from captum_spectral.features.band_mask import band_frequencies, band_mask
+from captum_spectral.features.band_mask import band_frequencies, band_mask, fitting_band_mask
+from captum_spectral.features.painting import band_sums
 from captum_spectral.studies.comparison import ComparisonSettings, layer_values, standard_error
 from captum_spectral.weights import WeightGame
 from captum_spectral.weights.calibration import Calibration, Runner, batches_of
@@ -167,27 +171,23 @@ def weight_change(
     """
     bands = check_count("num_bands", num_bands, 0)
     weights_of(model, other, "other")
-    x, labels = _collected(model, loader, max_examples)
     runs = Runner(model, "model"), Runner(other, "other")
+    x, labels = _collected(loader, max_examples, runs[0].device)
     outputs, noise = _outputs(runs, (model, other), x, bands)
-    for found in outputs:
-        _check(found, len(x))
     classes = outputs[0].argmax(1).cpu() if labels is None else labels
     format_labels(classes, len(x), outputs[0].shape[1])
     likely = [o.cpu().double().log_softmax(1).gather(1, classes[:, None])[:, 0] for o in outputs]
     settings = ComparisonSettings(
         most_exact=most_exact, n_steps=n_steps, show_progress=show_progress
     )
-    first, second = (nn.Sequential(each, nn.LogSoftmax(1)) for each in (model, other))
+    first, second = (OutputOf(each, _log_likelihoods) for each in (model, other))
     game = WeightGame(second, x, classes, baselines=first)
     assert isinstance(game.change, LayerChange)
     solved = layer_values(game, settings)
     layers = [
-        ChangedLayer(
-            name.removeprefix("0").removeprefix("."), relative, mean_of(solved.values[:, i])
-        )
-        for i, (name, relative) in enumerate(
-            zip(game.names, game.change.relative_changes(), strict=True)
+        ChangedLayer(name.removeprefix("forward_func").removeprefix("."), relative, mean_of(column))
+        for name, relative, column in zip(
+            game.names, game.change.relative_changes(), solved.values.T, strict=True
         )
     ]
     right = [(o.argmax(1).cpu() == classes).double() for o in outputs]
@@ -206,12 +206,15 @@ def weight_change(
     )
 
 
+def _log_likelihoods(returned: Any) -> Tensor:
+    return class_logits(returned).log_softmax(1)
+
+
 def _collected(
-    model: nn.Module, loader: Calibration, max_examples: int | None
+    loader: Calibration, max_examples: int | None, device: torch.device
 ) -> tuple[Tensor, Tensor | None]:
-    """Return all images, on the device of the model, and their labels if they have any."""
+    """Return all images, on a device, and their labels if they have any."""
     most = None if max_examples is None else check_count("max_examples", max_examples)
-    device = next(iter((*model.parameters(), *model.buffers())), torch.zeros(())).device
     images: list[Tensor] = []
     labels: list[Tensor] = []
     for x, given in batches_of(loader, "loader", device):
@@ -225,34 +228,27 @@ def _collected(
     return torch.cat(images)[:most], (torch.cat(labels)[:most] if labels else None)
 
 
-def _check(outputs: Any, rows: int) -> None:
-    if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != rows:
-        got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise ValueError(f"models must give logits ({rows}, classes), got {got}")
+@contextlib.contextmanager
+def _watched(model: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
+    """Keep the outputs of a model's convolutions, by name, until the end of the context."""
+    outputs: dict[str, list[Tensor]] = {}
 
-
-class _Watched:
-    """Keeps the outputs of a model's convolutions while it is entered."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.outputs: dict[str, list[Tensor]] = {}
-        self._model, self._handles = model, list[Any]()
-
-    def __enter__(self) -> _Watched:
-        for name, module in self._model.named_modules():
-            if isinstance(module, _ConvNd):
-                self._handles.append(module.register_forward_hook(self._keep(name)))
-        return self
-
-    def __exit__(self, *args: object) -> None:
-        for handle in self._handles:
-            handle.remove()
-
-    def _keep(self, name: str) -> Any:
+    def keeping(name: str) -> Any:
         def hook(module: nn.Module, given: Any, output: Tensor) -> None:
-            self.outputs.setdefault(name, []).append(output)
+            outputs.setdefault(name, []).append(output)
 
         return hook
+
+    handles = [
+        module.register_forward_hook(keeping(name))
+        for name, module in model.named_modules()
+        if isinstance(module, _ConvNd)
+    ]
+    try:
+        yield outputs
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @torch.no_grad()
@@ -260,16 +256,15 @@ def _outputs(
     runs: tuple[Runner, Runner], models: tuple[nn.Module, nn.Module], x: Tensor, num_bands: int
 ) -> tuple[list[Tensor], list[LayerNoise]]:
     """Return the logits of both models, and the noise spectrum at every convolution."""
-    logits: list[list[Any]] = [[], []]
+    logits: list[list[Tensor]] = [[], []]
     sums: dict[str, Tensor] = {}
     sizes: dict[str, tuple[int, ...]] = {}
     for part in x.split(8):
         kept = []
         for i, (run, model) in enumerate(zip(runs, models, strict=True)):
-            with _Watched(model) as watched:
-                logits[i].append(run(part))
-            _check(logits[i][-1], len(part))
-            kept.append(watched.outputs)
+            with _watched(model) as outputs:
+                logits[i].append(run.logits(part))
+            kept.append(outputs)
         for name in kept[0] if num_bands else ():
             for y, z in zip(kept[0][name], kept[1].get(name, ()), strict=True):
                 size = tuple(y.shape[2:])
@@ -281,22 +276,11 @@ def _outputs(
 
 
 def _energies(y: Tensor, z: Tensor, num_bands: int) -> Tensor:
-    """Return the energies ``(2, M)`` of ``z - y`` and ``y`` by band."""
-    size = y.shape[2:]
-    most = int(band_mask(size).max()) + 1  # 8, or as many as fit
-    fitting = num_bands if num_bands <= most or most == 8 else most
-    mask = band_mask(size, fitting)
-    dims = tuple(range(2, y.dim()))
-    found = []
-    for signal in (z - y, y):
-        spectrum = torch.fft.fftn(signal.float(), dim=dims).abs().square()
-        energy = spectrum.sum((0, 1)).cpu().double()
-        found.append(
-            torch.zeros(fitting, dtype=torch.float64).index_add_(
-                0, mask.flatten(), energy.flatten()
-            )
-        )
-    return torch.stack(found)
+    """Return the energies ``(2, M)`` of ``z - y`` and ``y`` by band, of fewer where they fit."""
+    dims = tuple(range(2 - y.dim(), 0))
+    mask = fitting_band_mask(y.shape[2:], num_bands)
+    spectra = torch.fft.fftn(torch.stack([z - y, y]).float(), dim=dims).abs().square()
+    return band_sums(spectra.cpu().double(), mask, spectral_dims=dims)
 
 
 def _bands(

@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from captum_spectral._captum import progress_bar
 from captum_spectral.weights.calibration import Calibration, Runner, batches_of
 
-__all__ = ["recalibrate_batch_norm"]
+__all__ = ["batch_norms", "recalibrate_batch_norm"]
 
 
 @torch.no_grad()
@@ -55,11 +55,7 @@ def recalibrate_batch_norm(
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     copied = copy.deepcopy(model)
-    norms = [
-        norm
-        for norm in copied.modules()
-        if isinstance(norm, _BatchNorm) and norm.running_mean is not None
-    ]
+    norms = batch_norms(copied)
     if not norms:
         raise ValueError("model must hold a batch norm with running statistics, and holds none")
     run = Runner(copied, "model")
@@ -76,3 +72,12 @@ def recalibrate_batch_norm(
         norm.momentum = momentum
         norm.training = False
     return copied
+
+
+def batch_norms(model: nn.Module) -> list[_BatchNorm]:
+    """Return the batch norms of a model that have running statistics."""
+    return [
+        norm
+        for norm in model.modules()
+        if isinstance(norm, _BatchNorm) and norm.running_mean is not None
+    ]

@@ -8,16 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import Dataset
 
 from captum_spectral._arguments import format_inputs
 from captum_spectral._captum import progress_bar
+from captum_spectral._engine import loaders
 from captum_spectral._engine.forward import Forward, is_random
+from captum_spectral._engine.outputs import class_logits
 from captum_spectral.weights._pairs import like
 
 __all__ = ["Calibration", "Runner", "batches_of", "second_moments"]
 
-# Images, batches of them, or batches of images and whatever else a loader gives.
+# Images, or batches of them in any form that a loader gives.
 Calibration = Tensor | Iterable[Any]
 
 _PATCH_BYTES = 2**26  # of the patches that are looked at together
@@ -49,6 +51,22 @@ class Runner:
         zeros = torch.zeros(len(x), dtype=torch.long)
         return self._forward.outputs((x,), zeros.to, instead)
 
+    def logits(
+        self, x: Tensor, whose: str = "models must give", instead: Callable[..., Any] | None = None
+    ) -> Tensor:
+        """Return the logits ``(B, classes)`` of a batch; a single logit is that of two classes.
+
+        Raises:
+            ValueError: They are of another shape, or not finite.
+        """
+        outputs = class_logits(self(x, instead))
+        if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != len(x):
+            got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+            raise ValueError(f"{whose} logits ({len(x)}, classes), got {got}")
+        if not outputs.isfinite().all():
+            raise ValueError(f"{whose} logits that are finite")
+        return outputs
+
 
 def batches_of(
     calibration: Calibration, argument: str, device: torch.device
@@ -59,25 +77,17 @@ def batches_of(
         TypeError: Anything but images or batches of them.
         ValueError: Images that are not finite, none at all.
     """
-    if isinstance(calibration, Dataset) and not isinstance(calibration, IterableDataset):
-        raise TypeError(
-            f"{argument} must give batches, and {type(calibration).__name__} is a data set of "
-            "single images; use torch.utils.data.DataLoader(data, batch_size=32)"
-        )
-    if not isinstance(calibration, Iterable):
+    if not isinstance(calibration, Iterable | Dataset):
         raise TypeError(
             f"{argument} must be images (B, ...) or a loader of them, got "
             f"{type(calibration).__name__}"
         )
     given: Iterable[Any] = calibration.split(32) if isinstance(calibration, Tensor) else calibration
     empty = True
-    for batch in given:
-        parts = batch if isinstance(batch, tuple | list) else (batch, None)
-        if not parts:
-            raise TypeError(f"{argument} must give images, got an empty batch")
-        (x,) = format_inputs(parts[0], argument)
+    for batch in loaders.batches_of(given, argument=argument):
+        (x,) = format_inputs(batch.images, argument)
         empty = False
-        yield x.to(device), (parts[1] if len(parts) > 1 else None)
+        yield x.to(device), batch.labels
     if empty:
         raise ValueError(f"{argument} must hold at least one image, and is empty")
 

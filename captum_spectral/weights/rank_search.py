@@ -28,6 +28,7 @@ _START = 0.5  # cut-offs under the soft penalty
 _NONE = 0.25  # of a rank: the cut-off of a layer that has none
 _CHECKED, _CHECKS = 8, 10  # batches whose loss decides; how often it is looked at
 _HALVINGS = 32
+_ASKS = "a search needs"  # in errors
 
 
 class RankSearch(NamedTuple):
@@ -276,8 +277,9 @@ class _Losses:
             gate = gate.to(weight.dtype)
             key = f"{name}.weight" if name else "weight"
             weights[key] = weight + ((up * gate) @ down).reshape(weight.shape)
-        outputs = self._run(x, lambda *given: functional_call(self._copy, weights, given))
-        _check(outputs, len(x))
+        outputs = self._run.logits(
+            x, _ASKS, lambda *given: functional_call(self._copy, weights, given)
+        )
         if self._loss == "cross_entropy":
             if labels is None:
                 raise ValueError(
@@ -286,7 +288,7 @@ class _Losses:
             classes = format_labels(labels, len(x), outputs.shape[1])
             return cross_entropy(outputs.float(), classes.to(outputs.device))
         with torch.no_grad():
-            reference = self._float(x)
+            reference = self._float.logits(x, _ASKS)
         return kl_div(
             outputs.float().log_softmax(1),
             reference.float().log_softmax(1),
@@ -303,14 +305,6 @@ class _Losses:
         }
         total = sum(float(self.of_gates(gates, batch)) * len(batch[0]) for batch in batches)
         return total / sum(len(x) for x, _ in batches)
-
-
-def _check(outputs: Any, rows: int) -> None:
-    if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != rows:
-        got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise ValueError(f"a search needs logits ({rows}, classes) of the model, got {got}")
-    if not outputs.isfinite().all():
-        raise ValueError("model gave logits that are not finite")
 
 
 def _passes(

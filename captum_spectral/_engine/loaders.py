@@ -58,8 +58,15 @@ class Batch(NamedTuple):
         return part[:count] if sized and len(part) == len(self.images) else part
 
 
-def batches_of(dataloader: Iterable[Any], unpack: Unpack | None) -> Iterable[Batch]:
+def batches_of(
+    dataloader: Iterable[Any], unpack: Unpack | None = None, argument: str = "dataloader"
+) -> Iterable[Batch]:
     """Yield the batches of a loader in their parts.
+
+    Args:
+        dataloader: Gives batches.
+        unpack: Makes a batch of a known form of one of another. Default: None
+        argument: What the loader is called in errors. Default: "dataloader"
 
     Raises:
         TypeError: A data set or a tensor in place of a loader, batches of another form.
@@ -68,12 +75,12 @@ def batches_of(dataloader: Iterable[Any], unpack: Unpack | None) -> Iterable[Bat
     by_index = hasattr(dataloader, "__getitem__") and not isinstance(dataloader, list | tuple)
     if single or (by_index and not isinstance(dataloader, Mapping | Dataset)):
         raise TypeError(
-            f"dataloader must give batches, and {type(dataloader).__name__} gives single images; "
-            "use torch.utils.data.DataLoader(data, batch_size=32)"
+            f"{argument} must give batches, and {type(dataloader).__name__} gives single images; "
+            "use torch.utils.data.DataLoader(data, batch_size=32) of a data set of single images"
         )
     if isinstance(dataloader, Mapping):
-        raise TypeError("dataloader must give batches, and a dict is one batch; put it in a list")
-    return (_parts(batch if unpack is None else unpack(batch)) for batch in dataloader)
+        raise TypeError(f"{argument} must give batches, and a dict is one batch; put it in a list")
+    return (_parts(batch if unpack is None else unpack(batch), argument) for batch in dataloader)
 
 
 def count_examples(
@@ -94,7 +101,7 @@ def count_examples(
     return min(count, max_examples)
 
 
-def _parts(batch: Any) -> Batch:
+def _parts(batch: Any, argument: str) -> Batch:
     """Take a batch apart."""
     if isinstance(batch, Mapping):
         found = _of_names(batch)
@@ -107,14 +114,15 @@ def _parts(batch: Any) -> Batch:
         images = torch.from_numpy(images)
     if not isinstance(images, Tensor):
         raise TypeError(
-            "dataloader must give a tensor of images, (images, labels), (images, labels, groups), "
+            f"{argument} must give a tensor of images, (images, labels), (images, labels, groups), "
             "((images, further arguments), labels) or a dict with 'pixel_values' and 'labels', got "
             f"{_describe(batch)}; unpack=, a function of a batch, says what is what: unpack=lambda "
             "batch: (batch[...], batch[...])"
         )
-    if found.labels is not None and np.ndim(_as_known(found.labels)) == 0:
+    alone = found.labels is not None and np.ndim(_as_known(found.labels)) == 0
+    if alone and images.dim() < 4:
         raise TypeError(
-            f"dataloader must give batches, and gave a single image with the label "
+            f"{argument} must give batches, and gave a single image with the label "
             f"{found.labels!r}; use torch.utils.data.DataLoader(data, batch_size=32)"
         )
     return found._replace(images=images)
