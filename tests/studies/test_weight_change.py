@@ -189,3 +189,27 @@ def test_a_study_of_rounding_tells_what_each_repair_gives_back():
 
     with pytest.raises(ValueError, match="pictures must be at least two"):
         round_and_repair(net(), One())
+
+
+class Halves(nn.Module):
+    """One logit as those of two classes."""
+
+    def forward(self, z):
+        return torch.cat([-z, z], 1) / 2
+
+
+def test_a_single_logit_is_that_of_two_classes_and_a_small_map_has_fewer_bands():
+    layers = *MODEL[:3], nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 1)
+    one = nn.Sequential(*layers).eval()
+    two = nn.Sequential(*layers, Halves()).eval()
+    found, same = (weight_change(net, quantize_weights(net, 2).model, X) for net in (one, two))
+    assert found.change.value != 0
+    assert found.change == pytest.approx(same.change)
+    for a, b in zip(found.layers, same.layers, strict=True):
+        assert a.value == pytest.approx(b.value, abs=1e-9)
+    for a, b in zip(found.bands.change, same.bands.change, strict=True):
+        assert a == pytest.approx(b, abs=1e-5)
+    small = nn.Sequential(nn.Conv2d(2, 6, 3, stride=2), *layers[3:]).eval()
+    most = X.shape[-1] // 2 + 1
+    fewer = weight_change(small, quantize_weights(small, 2).model, X, num_bands=most)
+    assert [len(layer.ratio) for layer in fewer.noise] == [fewer.noise[0].size[-1] // 2 + 1]

@@ -271,3 +271,11 @@ def test_files_of_another_model_and_other_files_are_refused(tmp_path):
         ResidualAdapters(MODEL, changed, "plain").save(path)
     with pytest.raises(OSError, match="cannot be written"):
         found.save(tmp_path / "nowhere" / "a.safetensors")
+
+
+def test_a_single_logit_is_searched_as_two_classes():
+    model = nn.Sequential(*MODEL[:9], nn.Flatten(), nn.Linear(32, 1)).eval()
+    found = ResidualAdapters(model, quantize_weights(model, 2), "plain").search(
+        images(32), budget=0.2, steps=2
+    )
+    assert found.greedy_loss > 0  # the softmax of one number is 1 whatever it is
