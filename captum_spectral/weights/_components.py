@@ -22,11 +22,13 @@ class Components(NamedTuple):
         up: ``(rows, R)``, left vectors times roots of the values.
         values: ``(R,)`` singular values in the metric.
         down: ``(R, columns)``, roots of the values times right vectors.
+        energy: Of the layer's own weight in the metric, that is of its outputs; 1 without one.
     """
 
     up: Tensor
     values: Tensor
     down: Tensor
+    energy: float = 1.0
 
     @property
     def cost(self) -> int:
@@ -34,11 +36,13 @@ class Components(NamedTuple):
         return self.up.shape[0] + self.down.shape[1]
 
     def worth(self, i: int) -> float:
-        """Return the squared value of component ``i`` per number that it takes."""
-        return float(self.values[i]) ** 2 / self.cost
+        """Return the part of the layer's energy in component ``i``, per number that it takes."""
+        return float(self.values[i]) ** 2 / self.energy / self.cost
 
 
-def decomposed(residual: Tensor, layer: nn.Module, moments: Tensor | None) -> Components:
+def decomposed(
+    residual: Tensor, weight: Tensor, layer: nn.Module, moments: Tensor | None
+) -> Components:
     r"""Decompose a residual ``(rows, columns)``, float64, in the metric of second moments.
 
     Without moments: :math:`D = U S V^T`. With those of a convolution's patches, pooled over
@@ -46,11 +50,10 @@ def decomposed(residual: Tensor, layer: nn.Module, moments: Tensor | None) -> Co
     :math:`D = (w^{-1} U) S (V^T C^{-1/2})`. With those of a transposed convolution's input, from
     the left. Values that rounding could have made are left out.
     """
-    left, right = residual, None
-    undo = None
+    left, right, undo = torch.stack([residual, weight]), None, None
     if moments is not None and isinstance(layer, _ConvNd) and layer.transposed:
         root, undo = _roots(moments)  # (G, in/G, in/G)
-        left = (root @ residual.reshape(len(root), root.shape[1], -1)).reshape(residual.shape)
+        left = (root @ left.reshape(2, len(root), root.shape[1], -1)).reshape(left.shape)
     elif moments is not None:
         energies = moments.diagonal(dim1=1, dim2=2).sum(1)
         energies = (energies / energies.mean().clamp(min=torch.finfo(torch.float64).tiny)).clamp(
@@ -58,8 +61,11 @@ def decomposed(residual: Tensor, layer: nn.Module, moments: Tensor | None) -> Co
         )
         weights = energies.sqrt().repeat_interleave(len(residual) // len(moments))[:, None]
         root, right = (x[0] for x in _roots(moments.mean(0, keepdim=True)))
-        left, undo = weights * residual @ root, 1 / weights
-    u, s, vh = torch.linalg.svd(left, full_matrices=False)
+        left, undo = weights * left @ root, 1 / weights
+    # Layers are compared by what is lost of their outputs: the scale of these is arbitrary before
+    # a batch norm.
+    energy = 1.0 if moments is None else float(left[1].square().sum()) or 1.0
+    u, s, vh = torch.linalg.svd(left[0], full_matrices=False)
     rank = int((s > max(residual.shape) * torch.finfo(s.dtype).eps * s[0]).sum())
     u, s, vh = u[:, :rank], s[:rank], vh[:rank]
     if undo is not None and undo.dim() == 3:
@@ -68,7 +74,7 @@ def decomposed(residual: Tensor, layer: nn.Module, moments: Tensor | None) -> Co
         u = undo * u
     if right is not None:
         vh = vh @ right
-    return Components(u * s.sqrt(), s, s.sqrt()[:, None] * vh)
+    return Components(u * s.sqrt(), s, s.sqrt()[:, None] * vh, energy)
 
 
 def fill(

@@ -225,9 +225,9 @@ class ResidualAdapters:
         """
         if name not in self._components:
             rounded, exact = (w.cpu().double().flatten(1) for w in self._changed[_weight(name)])
-            residual = exact - rounded
-            moments = self._moments.pop(name, None)
-            self._components[name] = decomposed(residual, self._layers[name], moments)
+            self._components[name] = decomposed(
+                exact - rounded, exact, self._layers[name], self._moments.pop(name, None)
+            )
         return self._components[name]
 
     def allocate(
@@ -239,8 +239,10 @@ class ResidualAdapters:
             budget: The most numbers in adapters, as a share of the weights of all rounded layers.
                 Default: 0.05
             method: ``"greedy"``: components of all layers in the order of
-                :math:`s_i^2 / \mathrm{cost}`, as long as they fit. ``"uniform"``: the same
-                fraction of its full rank for every layer, rounded down; to compare with.
+                :math:`s_i^2 / \mathrm{cost}`, as long as they fit; in the metric ``"output"`` over
+                the energy :math:`E |W x|^2` of the layer's own outputs, whose scale is arbitrary.
+                ``"uniform"``: the same fraction of its full rank for every layer, rounded down; to
+                compare with.
                 Default: "greedy"
 
         Returns:
@@ -370,10 +372,10 @@ class ResidualAdapters:
         rank = self._ranks[name]
         if name in self._stored and len(self._stored[name][1]) == rank:
             return self._stored[name]
-        up, _, down = self.components(name)
+        components = self.components(name)
         kind = self._changed[_weight(name)][0].dtype
         return tuple(  # type: ignore[return-value]
-            self._rounded(x.to(kind)) for x in (up[:, :rank], down[:rank])
+            self._rounded(x.to(kind)) for x in (components.up[:, :rank], components.down[:rank])
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -263,7 +263,7 @@ class _Losses:
         self.device = self._run.device
         self._weights: dict[str, Tensor] = {}
         self._pairs: dict[str, tuple[Tensor, Tensor]] = {}
-        for name, (up, _, down) in task.components.items():
+        for name, (up, _, down, _) in task.components.items():
             weight: Any = self._copy.get_submodule(name).weight
             self._weights[name] = weight
             self._pairs[name] = up.to(weight), down.to(weight)

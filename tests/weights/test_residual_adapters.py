@@ -95,9 +95,11 @@ def test_unit_moments_give_the_plain_metric(name):
     residual = torch.randn(
         *layer.weight.flatten(1).shape, generator=torch.Generator().manual_seed(0)
     ).double()
-    plain = decomposed(residual, layer, None)
-    unit = decomposed(residual, layer, torch.eye(columns).double().expand(groups, -1, -1))
+    weight = layer.weight.detach().flatten(1).double()
+    plain = decomposed(residual, weight, layer, None)
+    unit = decomposed(residual, weight, layer, torch.eye(columns).double().expand(groups, -1, -1))
     torch.testing.assert_close(unit.values, plain.values)
+    assert unit.energy == pytest.approx(float(weight.square().sum()))
     for rank in (1, 2):
         torch.testing.assert_close(
             unit.up[:, :rank] @ unit.down[:rank], plain.up[:, :rank] @ plain.down[:rank]
@@ -152,6 +154,24 @@ def test_order_and_size_of_calibration_batches_change_nothing():
         found.append(adapters.components("6").values)
     for values in found[1:]:
         torch.testing.assert_close(values, found[0], rtol=1e-9, atol=1e-12)
+
+
+def test_ranks_do_not_depend_on_the_scale_of_a_layer_before_a_batch_norm():
+    model = small_cnn().double()
+    scaled = copy.deepcopy(model)
+    with torch.no_grad():
+        convolution, norm = scaled[3], scaled[4]
+        for x in (convolution.weight, convolution.bias, norm.running_mean):
+            x *= 8
+        norm.running_var.copy_(64 * (norm.running_var + norm.eps) - norm.eps)
+    x = images(40).double()
+    torch.testing.assert_close(scaled(x), model(x))
+    first, second = (
+        ResidualAdapters(m, quantize_weights(m, 2), "output", x).allocate(0.3)
+        for m in (model, scaled)
+    )
+    assert first == second
+    assert 0 < first["3"] < first["0"] + first["6"]
 
 
 def test_the_budget_is_never_exceeded_and_what_is_left_falls_with_it():
