@@ -3,8 +3,8 @@
 Views of the shipped photographs are written as JPEG files of the size of ImageNet's, 500 x 375,
 and scored as the command does it. A profile of the same work says what reading, transforms, random
 numbers, bands and rows take; the last number is the whole over the bare model on as many rows,
-ready in memory, at the batch size that is best for it. Times are those of the processor, so that
-others on a busy machine are not in them.
+ready in memory, at the batch size that is best for it. The profile counts the time of the processor;
+the ratio is of the clock's, unless ``--cpu-time`` asks for the other on a busy machine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import torch
-from common import BATCHES, arguments, cpu_seconds, in_turns, report, run_in_batches, start
+from common import BATCHES, arguments, cpu_seconds, in_turns, report, run_in_batches, seconds, start
 from data import crops
 
 from captum_spectral.sources.datasets import open_data
@@ -51,7 +51,9 @@ def main() -> None:
     """EfficientNet-Lite0, 8 bands, 16 rows per picture."""
     parser = arguments(__doc__, rounds=3)
     parser.add_argument("--pictures", type=int, default=200)
+    parser.add_argument("--cpu-time", action="store_true", help="that of the processor")
     args = start(parser)
+    measure = cpu_seconds if args.cpu_time else seconds
     model = load_model("efficientnet-lite0")
     settings = ImportanceSettings(n_samples=1)
     with tempfile.TemporaryDirectory() as folder:
@@ -66,27 +68,27 @@ def main() -> None:
 
         rows = torch.randn(32, *model.prepare(pictures.load(0)).shape[1:])
         batches = {b: lambda b=b: run_in_batches(model.module, rows, b) for b in BATCHES[:5]}
-        times = in_turns(batches, 2, measure=cpu_seconds)
+        times = in_turns(batches, 2, measure=measure)
         best = min(batches, key=lambda b: statistics.median(times[b]))
-        per_row = [seconds / len(rows) for seconds in times[best]]
+        per_row = [spent / len(rows) for spent in times[best]]
         profile = cProfile.Profile(time.process_time)
         profile.enable()
         score()
         profile.disable()
         total = sum(entry[2] for entry in pstats.Stats(profile).stats.values())
         table = [
-            {"stage": stage, "s": round(seconds, 2), "part": f"{seconds / total:.1%}"}
-            for stage, seconds in stages_of(profile, total).items()
+            {"stage": stage, "s": round(spent, 2), "part": f"{spent / total:.1%}"}
+            for stage, spent in stages_of(profile, total).items()
         ]
         report(args, f"score --samples 1, {args.pictures} JPEG files, by stage", table)
         count = 16 * args.pictures
         times = in_turns(
             {"score": score, "bare": lambda: run_in_batches(model.module, rows, best)},
             args.rounds,
-            measure=cpu_seconds,
+            measure=measure,
         )
     scored = statistics.median(times["score"])
-    per_row += [seconds / len(rows) for seconds in times["bare"]]
+    per_row += [spent / len(rows) for spent in times["bare"]]
     bare = statistics.median(per_row) * count
     table = [
         {
