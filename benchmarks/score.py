@@ -3,8 +3,8 @@
 Views of the shipped photographs are written as JPEG files of the size of ImageNet's, 500 x 375,
 and scored as the command does it. A profile of the same work says what reading, transforms, random
 numbers, bands and rows take; the last number is the whole over the bare model on as many rows,
-ready in memory, at the batch size that is best for it. The profile counts the time of the processor;
-the ratio is of the clock's, unless ``--cpu-time`` asks for the other on a busy machine.
+ready in memory, at the batch size that is best for it. The profile counts the processor's time; the
+ratio is of the clock's, unless ``--cpu-time`` asks for the other on a busy machine.
 """
 
 from __future__ import annotations

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from captum_spectral.cli.options import device_option, existing_file, load, one_line
+from captum_spectral.cli.options import (
+    device_option,
+    existing_file,
+    load,
+    one_line,
+    progress_option,
+    shown,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -49,8 +56,15 @@ Examples:
     help="Multiply the scale of a batch norm into the convolution before it.",
 )
 @device_option
+@progress_option
 def layers(
-    name: str, weights: Path | None, out: Path, bands: int, fuse: bool, device: torch.device
+    name: str,
+    weights: Path | None,
+    out: Path,
+    bands: int,
+    fuse: bool,
+    device: torch.device,
+    progress: bool | None,
 ) -> None:
     """Say which frequencies every convolution of a model amplifies, suppresses and folds back.
 
@@ -68,7 +82,13 @@ def layers(
         model = load(name, weights, device)
         x = model.prepare(Image.new("RGB", (_SIDE, _SIDE), "grey")).to(device)
         # A function is refused there, as it has no layers.
-        found = layer_responses(model.module, x, bands, fuse_batch_norm=fuse)  # type: ignore[arg-type]
+        found = layer_responses(
+            model.module,  # type: ignore[arg-type]
+            x,
+            bands,
+            fuse_batch_norm=fuse,
+            show_progress=shown(progress),
+        )
         document = report.to_json(
             found,
             model=name,

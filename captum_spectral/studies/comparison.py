@@ -128,7 +128,8 @@ def compare(
             picture that can be read.
 
     Cost in model rows per picture: ``2^P`` for up to ``most_exact`` layers, else ``n_steps`` with
-    gradients; and 2.
+    gradients; and 2. Then :func:`~captum_spectral.weights.layer_responses` of both, which takes
+    minutes where dense convolutions have many channels: about six for each ResNet-18 on one core.
     """
     settings = ComparisonSettings() if settings is None else settings
     pictures = shipped_photographs() if pictures is None else pictures
@@ -147,7 +148,7 @@ def compare(
     solved = layer_values(game, settings)
     values, change = solved.values, solved.change
     count = len(change)
-    responses = _responses(model.module, baseline.module, inputs[:1], settings.num_bands)
+    responses = _responses(model.module, baseline.module, inputs[:1], settings)
     layers = [
         ComparedLayer(
             name,
@@ -245,14 +246,21 @@ def _integrated(game: WeightGame, settings: ComparisonSettings) -> Tensor:
 
 
 def _responses(
-    model: nn.Module, baseline: nn.Module, first: Tensor, num_bands: int
+    model: nn.Module, baseline: nn.Module, first: Tensor, settings: ComparisonSettings
 ) -> dict[str, tuple[LayerResponse, LayerResponse]]:
     """Return the responses of the convolutions of both by name, if there are any."""
+
+    def of(one: nn.Module) -> dict[str, LayerResponse]:
+        found = layer_responses(
+            one, first, settings.num_bands, show_progress=settings.show_progress
+        )
+        return {each.name: each for each in found}
+
     try:
-        after = {each.name: each for each in layer_responses(model, first, num_bands)}
+        after = of(model)
     except ValueError:
         return {}
-    before = {each.name: each for each in layer_responses(baseline, first, num_bands)}
+    before = of(baseline)
     return {name: (before[name], after[name]) for name in after if name in before}
 
 

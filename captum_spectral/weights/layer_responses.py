@@ -13,6 +13,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.pooling import _AvgPoolNd, _MaxPoolNd
 
 from captum_spectral._arguments import check_count, format_inputs
+from captum_spectral._captum import progress_bar
 from captum_spectral._engine.forward import Forward
 from captum_spectral.features.band_mask import DEFAULT_BANDS, band_frequencies
 from captum_spectral.weights._layers import check_layer, default_size, is_quantised, read_layer
@@ -76,6 +77,7 @@ def layer_responses(
     *,
     additional_forward_args: Any = None,
     fuse_batch_norm: bool = True,
+    show_progress: bool = False,
 ) -> list[LayerResponse]:
     """Return the frequency response of every convolution of a model, in the order of their calls.
 
@@ -92,6 +94,7 @@ def layer_responses(
         additional_forward_args: Further arguments of the model. Default: None
         fuse_batch_norm: Multiply the scale of a batch norm into the convolution whose output it
             takes as it is; without it, gains say little. Default: True
+        show_progress: Show a progress bar that counts layers. Default: False
 
     Returns:
         One :class:`LayerResponse` for each convolution, the first time it is called.
@@ -107,8 +110,9 @@ def layer_responses(
     Warns:
         UserWarning: The model, or a part of it, is in training mode.
 
-    Cost: one model row. Then singular values of every layer, which take longest for dense
-    convolutions with many channels.
+    Cost: one model row. Then singular values of every layer, whose time grows with the cube of its
+    channels: of a dense convolution 3 x 3 on one core, a third of a second for 64, 8 seconds for
+    256, a minute for 512, and three times as long under a stride of 2.
 
     Example::
 
@@ -146,7 +150,12 @@ def layer_responses(
             f"model calls no convolution along the dims {trace.image} of its inputs, so there are "
             "no responses; nn.Linear layers are for frequency_response"
         )
-    return [_respond(call, bands, fuse_batch_norm) for call in trace.calls]
+    found = []
+    with progress_bar(show_progress, "Frequency responses", len(trace.calls)) as bar:
+        for call in trace.calls:
+            found.append(_respond(call, bands, fuse_batch_norm))
+            bar.update(1)
+    return found
 
 
 @dataclass

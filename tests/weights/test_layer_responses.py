@@ -182,6 +182,16 @@ def test_a_layer_that_is_called_twice_and_by_name_is_there_once():
     assert found.size == (32, 32)
 
 
+def test_progress_counts_layers(capfd):
+    model = nn.Sequential(conv(3, 4, 3), conv(4, 4, 3)).eval()
+    layer_responses(model, IMAGE)
+    assert "Frequency responses" not in capfd.readouterr().err
+    layer_responses(model, IMAGE, show_progress=True)
+    shown = capfd.readouterr().err
+    assert "Frequency responses" in shown
+    assert "2/2" in shown or "100%" in shown
+
+
 def test_training_mode_warns():
     with pytest.warns(UserWarning, match="training mode"):
         layer_responses(nn.Sequential(conv(3, 4, 3), nn.Dropout()), IMAGE)
