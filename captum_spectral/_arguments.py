@@ -130,7 +130,7 @@ def format_spectral_dims(
 def format_baselines(baselines: BaselineType, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Return one tensor per input, ``(B or 1, ...)``, in the dtype and on the device of the input.
 
-    A tuple of inputs needs a tuple of baselines, as in Captum.
+    A tuple of inputs needs a tuple of baselines, as in Captum; None in it is zero, too.
     """
     given = baselines if isinstance(baselines, tuple) else (baselines,)
     if baselines is not None and len(given) != len(inputs):
@@ -149,7 +149,7 @@ def format_baselines(baselines: BaselineType, inputs: tuple[Tensor, ...]) -> tup
                     f"{which} of shape {tuple(baseline.shape)} must have the shape of its input, "
                     f"{tuple(x.shape)}, or {(1, *x.shape[1:])}"
                 )
-        elif not _is_number(baseline):
+        elif baseline is not None and not _is_number(baseline):
             raise TypeError(
                 f"{which} must be None, a number or a tensor, got {type(baseline).__name__}"
             )
@@ -169,7 +169,9 @@ def _is_number(x: object) -> bool:
 
 
 def _plain_number(x: Any) -> Any:
-    """Return numbers of NumPy as Python's, which alone Captum knows; leave all else as it is."""
+    """Return what Captum knows: numbers of NumPy as Python's, None as 0, all else as it is."""
+    if x is None:
+        return 0
     return x.item() if isinstance(x, np.number) else x
 
 

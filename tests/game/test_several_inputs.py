@@ -116,6 +116,16 @@ class Described(nn.Module):
         )
 
 
+def test_none_among_the_baselines_is_zero():
+    explainer, mean = SpectralShapley(MODEL), IMAGE.mean(0, keepdim=True)
+    found, known = (
+        explainer.attribute(INPUTS, 1, baselines=(mean, absent, absent), **OPTIONS)
+        for absent in (None, 0)
+    )
+    torch.testing.assert_close(found, known, rtol=0, atol=0)
+    assert not torch.allclose(found, explainer.attribute(INPUTS, 1, **OPTIONS))
+
+
 @pytest.mark.parametrize("kind", [dict, UserDict])
 def test_metadata_that_is_no_player_follows_its_image_in_a_dict(kind):
     fields = kind(data=DATA, name="of no image")
