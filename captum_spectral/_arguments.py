@@ -97,9 +97,15 @@ def has_float64(device: torch.device) -> bool:
 
 
 def format_spectral_dims(
-    spectral_dims: int | Sequence[int], inputs: tuple[Tensor, ...]
+    spectral_dims: int | Sequence[int],
+    inputs: tuple[Tensor, ...],
+    name: str = "an input",
+    remedy: str = "use (-1,) for (B, T) signals",
 ) -> tuple[tuple[int, ...], ...]:
-    """Count the transformed dims of each input from 0, in the order given."""
+    """Count the transformed dims of each input from 0, in the order given.
+
+    Errors call an input by ``name``, and offer the ``remedy`` where dims do not fit it.
+    """
     single = isinstance(spectral_dims, numbers.Integral)
     given: Any = (spectral_dims,) if single else tuple(spectral_dims)  # type: ignore[arg-type]
     if not given or not all(map(_is_integer, given)):
@@ -112,14 +118,14 @@ def format_spectral_dims(
         for d in dims:
             if not -x.dim() <= d < x.dim():
                 raise ValueError(
-                    f"spectral_dims={dims} is out of range for an input of shape {tuple(x.shape)}: "
-                    f"it has no dim {d}"
+                    f"spectral_dims={dims} is out of range for {name} of shape {tuple(x.shape)}: "
+                    f"it has no dim {d}; {remedy}"
                 )
         counted = tuple(d % x.dim() for d in dims)
         if 0 in counted:
             raise ValueError(
-                f"spectral_dims={dims} touches dim 0 of an input of shape {tuple(x.shape)}, which "
-                "counts the examples; use (-1,) for (B, T) signals"
+                f"spectral_dims={dims} touches dim 0 of {name} of shape {tuple(x.shape)}, which "
+                f"counts the examples; {remedy}"
             )
         if len(set(counted)) != len(counted):
             raise ValueError(f"spectral_dims={dims} names a dim twice")

@@ -134,6 +134,7 @@ def bands(
             raise ValueError("features and feature_mask both say what the players are; give one")
         return features
     each = _dims_of_each(spectral_dims, len(inputs))
+    _check_each(each, inputs)
     if feature_mask is None:
         for x, dims in zip(inputs, each, strict=True):
             remark_on_dims(x, dims)
@@ -171,6 +172,18 @@ def _dims_of_each(
             f"{num_inputs} inputs"
         )
     return tuple(tuple(d) if isinstance(d, list) else d for d in given)
+
+
+def _check_each(each: tuple[int | tuple[int, ...] | None, ...], inputs: tuple[Tensor, ...]) -> None:
+    """Raise where an input of several does not have its dims; one alone is checked later."""
+    for i, (x, dims) in enumerate(zip(inputs, each, strict=True)):
+        if len(inputs) > 1 and dims is not None and isinstance(x, Tensor) and x.dim() > 1:
+            without = (*each[:i], None, *each[i + 1 :])
+            remedy = (
+                f"give each input its own, such as spectral_dims={without} where inputs[{i}] has "
+                "no spectrum and is one player, or (-1,) for (B, T) signals"
+            )
+            format_spectral_dims(dims, (x,), f"inputs[{i}]", remedy)
 
 
 def remark_on_dims(

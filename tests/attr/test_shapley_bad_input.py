@@ -64,6 +64,16 @@ BEFORE_ANY_FORWARD = [
     ({"spectral_dims": (-5, -1)}, ValueError, r"out of range for an input of shape \(2, 1, 10, 12"),
     ({"spectral_dims": (4,)}, ValueError, "it has no dim 4"),
     ({"spectral_dims": (0, 1)}, ValueError, r"touches dim 0 .* use \(-1,\) for \(B, T\) signals"),
+    (
+        {"inputs": (X, torch.rand(2, 4))},
+        ValueError,
+        r"dim 0 of inputs\[1\] of shape \(2, 4\), .* spectral_dims=\(\(-2, -1\), None\) where inp",
+    ),
+    (
+        {"inputs": (torch.rand(2, 4), X), "spectral_dims": ((-3, -1), (-2, -1))},
+        ValueError,
+        r"out of range for inputs\[0\] of shape \(2, 4\).* spectral_dims=\(None, \(-2, -1\)\)",
+    ),
     ({"spectral_dims": (-4, -1)}, ValueError, "touches dim 0"),
     ({"spectral_dims": (-1, 3)}, ValueError, "names a dim twice"),
     ({"spectral_dims": ()}, TypeError, "one or more integers"),
