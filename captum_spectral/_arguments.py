@@ -59,7 +59,7 @@ def format_inputs(inputs: Tensor | tuple[Tensor, ...], name: str = "inputs") -> 
         if not x.dtype.is_floating_point:
             raise TypeError(
                 f"{which} must be a real floating tensor, got dtype {x.dtype}; "
-                f"{'take its real part' if x.dtype.is_complex else 'use .float()'} first"
+                f"{_remedy_of(x.dtype)} first"
             )
         if x.dtype.itemsize < 2:
             raise TypeError(
@@ -83,6 +83,15 @@ def format_inputs(inputs: Tensor | tuple[Tensor, ...], name: str = "inputs") -> 
                 f"{int((~finite[example]).sum())} NaN or infinite values"
             )
     return tuple(detached(x) for x in tensors)
+
+
+def _remedy_of(dtype: torch.dtype) -> str:
+    """Say how a tensor that is not real and floating becomes what the model expects."""
+    if dtype.is_complex:
+        return "take its real part"
+    if dtype is torch.uint8:
+        return "use .float() / 255, or the scale that the model was trained on,"
+    return "use .float(), in the scale that the model was trained on,"
 
 
 def detached(x: Tensor) -> Tensor:

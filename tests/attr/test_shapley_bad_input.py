@@ -20,6 +20,7 @@ BEFORE_ANY_FORWARD = [
         TypeError,
         r"inputs must be a real floating .* torch.int64.*\.float\(\)",
     ),
+    ({"inputs": X.byte()}, TypeError, r"uint8; use \.float\(\) / 255, or the scale that the model"),
     ({"inputs": X.to(torch.complex64)}, TypeError, "real floating .*complex64; take its real part"),
     ({"inputs": [X]}, TypeError, "inputs must be a torch.Tensor, or inputs a tuple.* got list"),
     ({"inputs": (X, None)}, TypeError, r"inputs\[1\] must be a torch.Tensor"),
