@@ -83,6 +83,9 @@ class Forward:
         self.additional_forward_args = additional_forward_args
         self.num_examples, self._device = num_examples, device
         target, self.highest_class = format_target(target, num_examples)
+        # Empty tuples choose nothing.
+        entries = target if isinstance(target, list) else [target]
+        self._chooses = any(not isinstance(entry, tuple) or len(entry) > 0 for entry in entries)
         self.target: TargetType = target.to(device) if isinstance(target, Tensor) else target
         warn_if_training(forward_func)
 
@@ -156,6 +159,11 @@ class Forward:
             raise ValueError(
                 f"target={self.target!r} cannot be selected: forward_func returns one number, so "
                 "there is nothing to choose from; use target=None"
+            )
+        if outputs.dim() == 1 and self._chooses:
+            raise ValueError(
+                "target cannot be selected: forward_func returns one number per row, shape "
+                f"{tuple(outputs.shape)}, so there is nothing to choose from; use target=None"
             )
         highest = self.highest_class
         if highest is not None and outputs.dim() > 1 and highest >= outputs.shape[1]:

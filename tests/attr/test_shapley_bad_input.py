@@ -147,6 +147,15 @@ def test_before_any_forward_pass(arguments, error, message):
         (lambda x: x.flatten(1), {"target": 500}, ValueError, "target 500 does not exist.*0..119"),
         (lambda x: x.flatten(1), {"target": [0, 120]}, ValueError, "target 120 does not exist"),
         (lambda x: x.flatten(1), {"target": [0, -1]}, ValueError, "count classes from 0, got -1"),
+        *(
+            (
+                lambda x: x.flatten(1).sum(1),
+                {"target": target},
+                ValueError,
+                "one number per row, shape .*target=None",
+            )
+            for target in (0, [0, 0], (0,), [(0,), (0,)])
+        ),
         (lambda x: x.sum(), {"target": 0}, ValueError, "target=0 cannot be selected.*target=None"),
     ],
 )
