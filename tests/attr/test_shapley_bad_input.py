@@ -189,3 +189,21 @@ def test_masks_per_example_have_no_one_picture_for_the_batch():
     mask = torch.stack([band_mask((10, 12), 2), 1 - band_mask((10, 12), 2)])[:, None]
     with pytest.raises(ValueError, match=r"feature_mask with first dim 1, or return_input_shape=F"):
         SpectralShapley(lambda x: x.sum()).attribute(X, feature_mask=mask)
+
+
+def test_an_image_without_its_batch_dim_is_hinted_at_in_the_error_of_the_model():
+    conv = torch.nn.Conv2d(3, 4, 3)
+    model = torch.nn.Sequential(conv, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()).eval()
+    x = torch.rand(3, 10, 12)
+    hint = r"channels(.|\n)*read as a batch of 3; .* give x\[None\], of shape \(1, 3, 10, 12\)"
+    with pytest.raises(RuntimeError, match=hint) as found:
+        SpectralShapley(model).attribute(x, 1, num_bands=2)
+    assert type(found.value) is RuntimeError
+    assert str(found.value).count("batch of 3") == 1
+    SpectralShapley(model).attribute(x[None], 1, num_bands=2)
+
+    def fails(x):
+        raise RuntimeError("of the model's own")
+
+    with pytest.raises(RuntimeError, match="^of the model's own$"):
+        SpectralShapley(fails).attribute(x[None], 1, num_bands=2)
