@@ -59,7 +59,7 @@ def format_inputs(inputs: Tensor | tuple[Tensor, ...], name: str = "inputs") -> 
         if not x.dtype.is_floating_point:
             raise TypeError(
                 f"{which} must be a real floating tensor, got dtype {x.dtype}; "
-                f"{'take its real part' if x.dtype.is_complex else 'use .float()'} first"
+                f"{_remedy_of(x.dtype)} first"
             )
         if x.dtype.itemsize < 2:
             raise TypeError(
@@ -85,6 +85,15 @@ def format_inputs(inputs: Tensor | tuple[Tensor, ...], name: str = "inputs") -> 
     return tuple(detached(x) for x in tensors)
 
 
+def _remedy_of(dtype: torch.dtype) -> str:
+    """Say how a tensor that is not real and floating becomes what the model expects."""
+    if dtype.is_complex:
+        return "take its real part"
+    if dtype is torch.uint8:
+        return "use .float() / 255, or the scale that the model was trained on,"
+    return "use .float(), in the scale that the model was trained on,"
+
+
 def detached(x: Tensor) -> Tensor:
     """Detach `x`; clone it if it is an inference tensor, which autograd cannot use."""
     copied = x.is_inference() and not torch.is_inference_mode_enabled()
@@ -97,9 +106,15 @@ def has_float64(device: torch.device) -> bool:
 
 
 def format_spectral_dims(
-    spectral_dims: int | Sequence[int], inputs: tuple[Tensor, ...]
+    spectral_dims: int | Sequence[int],
+    inputs: tuple[Tensor, ...],
+    name: str = "an input",
+    remedy: str = "use (-1,) for (B, T) signals",
 ) -> tuple[tuple[int, ...], ...]:
-    """Count the transformed dims of each input from 0, in the order given."""
+    """Count the transformed dims of each input from 0, in the order given.
+
+    Errors call an input by ``name``, and offer the ``remedy`` where dims do not fit it.
+    """
     single = isinstance(spectral_dims, numbers.Integral)
     given: Any = (spectral_dims,) if single else tuple(spectral_dims)  # type: ignore[arg-type]
     if not given or not all(map(_is_integer, given)):
@@ -112,14 +127,14 @@ def format_spectral_dims(
         for d in dims:
             if not -x.dim() <= d < x.dim():
                 raise ValueError(
-                    f"spectral_dims={dims} is out of range for an input of shape {tuple(x.shape)}: "
-                    f"it has no dim {d}"
+                    f"spectral_dims={dims} is out of range for {name} of shape {tuple(x.shape)}: "
+                    f"it has no dim {d}; {remedy}"
                 )
         counted = tuple(d % x.dim() for d in dims)
         if 0 in counted:
             raise ValueError(
-                f"spectral_dims={dims} touches dim 0 of an input of shape {tuple(x.shape)}, which "
-                "counts the examples; use (-1,) for (B, T) signals"
+                f"spectral_dims={dims} touches dim 0 of {name} of shape {tuple(x.shape)}, which "
+                f"counts the examples; {remedy}"
             )
         if len(set(counted)) != len(counted):
             raise ValueError(f"spectral_dims={dims} names a dim twice")
@@ -130,7 +145,7 @@ def format_spectral_dims(
 def format_baselines(baselines: BaselineType, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Return one tensor per input, ``(B or 1, ...)``, in the dtype and on the device of the input.
 
-    A tuple of inputs needs a tuple of baselines, as in Captum.
+    A tuple of inputs needs a tuple of baselines, as in Captum; None in it is zero, too.
     """
     given = baselines if isinstance(baselines, tuple) else (baselines,)
     if baselines is not None and len(given) != len(inputs):
@@ -149,7 +164,7 @@ def format_baselines(baselines: BaselineType, inputs: tuple[Tensor, ...]) -> tup
                     f"{which} of shape {tuple(baseline.shape)} must have the shape of its input, "
                     f"{tuple(x.shape)}, or {(1, *x.shape[1:])}"
                 )
-        elif not _is_number(baseline):
+        elif baseline is not None and not _is_number(baseline):
             raise TypeError(
                 f"{which} must be None, a number or a tensor, got {type(baseline).__name__}"
             )
@@ -169,7 +184,9 @@ def _is_number(x: object) -> bool:
 
 
 def _plain_number(x: Any) -> Any:
-    """Return numbers of NumPy as Python's, which alone Captum knows; leave all else as it is."""
+    """Return what Captum knows: numbers of NumPy as Python's, None as 0, all else as it is."""
+    if x is None:
+        return 0
     return x.item() if isinstance(x, np.number) else x
 
 

@@ -21,6 +21,7 @@ from captum_spectral._captum import (
     run_forward,
     select_targets,
 )
+from captum_spectral._engine.memory import is_out_of_memory
 from captum_spectral._engine.outputs import as_function, inner_module, tensor_of
 from captum_spectral.sources.digests import digest_of
 
@@ -83,6 +84,9 @@ class Forward:
         self.additional_forward_args = additional_forward_args
         self.num_examples, self._device = num_examples, device
         target, self.highest_class = format_target(target, num_examples)
+        # Empty tuples choose nothing.
+        entries = target if isinstance(target, list) else [target]
+        self._chooses = any(not isinstance(entry, tuple) or len(entry) > 0 for entry in entries)
         self.target: TargetType = target.to(device) if isinstance(target, Tensor) else target
         warn_if_training(forward_func)
 
@@ -141,7 +145,26 @@ class Forward:
                 "numbers of images; put its .module in its place"
             )
         called = self.called if instead is None else instead
-        return run_forward(called, rows, None, self._args_of(examples))
+        try:
+            return run_forward(called, rows, None, self._args_of(examples))
+        except RuntimeError as error:
+            self._hint_at_one_image(error, rows)
+            raise
+
+    def _hint_at_one_image(self, error: RuntimeError, rows: tuple[Tensor, ...]) -> None:
+        """Add to an error of the model that an image was maybe given without its batch dim."""
+        # Python 3.10 has no notes, so the message itself is changed, where there is nothing else.
+        if type(error) is not RuntimeError or len(error.args) != 1 or len(rows) != 1:
+            return
+        if is_out_of_memory(error):
+            return
+        size = tuple(rows[0].shape[1:])
+        if len(size) == 2 and min(size) > 4 and self.num_examples in (1, 3, 4):
+            shape = (self.num_examples, *size)
+            error.args = (
+                f"{error.args[0]}\n(inputs of shape {shape} were read as a batch of "
+                f"{self.num_examples}; if they are one image, give x[None], of shape {(1, *shape)})",
+            )
 
     def at_target(self, outputs: Any, examples: RowExamples) -> Any:
         """Pick the target of each row from the outputs, as Captum does it.
@@ -156,6 +179,11 @@ class Forward:
             raise ValueError(
                 f"target={self.target!r} cannot be selected: forward_func returns one number, so "
                 "there is nothing to choose from; use target=None"
+            )
+        if outputs.dim() == 1 and self._chooses:
+            raise ValueError(
+                "target cannot be selected: forward_func returns one number per row, shape "
+                f"{tuple(outputs.shape)}, so there is nothing to choose from; use target=None"
             )
         highest = self.highest_class
         if highest is not None and outputs.dim() > 1 and highest >= outputs.shape[1]:

@@ -127,6 +127,12 @@ def band_mask(
         spacing=spacing,
         edges=edges,
         highest=highest,
+        nyquist=(
+            "without sample_rate edges are radii of which 1 is Nyquist, 0.5 cycles per sample; "
+            "give sample_rate for edges in hertz"
+            if rates is None
+            else f"Nyquist is sample_rate / 2 = {float(highest):g}"
+        ),
     )
 
 
@@ -153,6 +159,7 @@ def nested_bands(
     spacing: str,
     edges: Sequence[float | Fraction] | None,
     highest: Fraction | None = None,
+    nyquist: str = "1 is Nyquist along an axis",
     default: int = DEFAULT_BANDS,
 ) -> Tensor:
     """Return bands between edges: so many, or by default as many as fit; none is empty.
@@ -166,6 +173,7 @@ def nested_bands(
         edges: See there.
         highest: The Nyquist frequency in the unit of ``edges``, which mel need. None: 1. Default:
             None
+        nyquist: Where the Nyquist frequency is, for the error about edges above it. Default: at 1
         default: The most bands where ``num_bands`` is None. Default: 8
 
     Raises:
@@ -176,6 +184,11 @@ def nested_bands(
     if edges is not None:
         mask = digitized([edge / (highest or 1) for edge in check_edges(edges)])
         empty = empty_band(mask, len(edges) + 1)
+        if empty is not None and int(mask.max()) < len(edges):
+            raise ValueError(
+                f"edges={list(edges)!r} leave band {len(edges)} without any frequency of a signal "
+                f"of shape {sizes}: there is none from {edges[-1]} on; {nyquist}"
+            )
         if empty is not None:
             raise ValueError(
                 f"edges={list(edges)!r} leave band {empty} without any frequency of a signal of "
@@ -183,7 +196,9 @@ def nested_bands(
             )
         return torch.from_numpy(mask)
     most = default if num_bands is None else check_count("num_bands", num_bands)
-    if spacing not in ("linear", "octave") and (spacing != "mel" or highest is None):
+    if highest is not None and spacing not in ("linear", "octave", "mel"):
+        raise ValueError(f"spacing must be 'linear', 'octave' or 'mel', got {spacing!r}")
+    if highest is None and spacing not in ("linear", "octave"):
         raise ValueError(
             f"spacing must be 'linear' or 'octave', got {spacing!r}; 'mel' is for band_mask"
         )

@@ -134,6 +134,7 @@ def bands(
             raise ValueError("features and feature_mask both say what the players are; give one")
         return features
     each = _dims_of_each(spectral_dims, len(inputs))
+    _check_each(each, inputs)
     if feature_mask is None:
         for x, dims in zip(inputs, each, strict=True):
             remark_on_dims(x, dims)
@@ -145,11 +146,14 @@ def bands(
             else FourierBands(num_bands=num_bands, spectral_dims=dims)
             for dims in each
         )
+    masks = single_masks(feature_mask, len(inputs))
+    for x, (mask, _), dims in zip(inputs, masks, each, strict=True):
+        remark_on_dims(x, dims, mask)
     return tuple(
         Pixels(mask, name=name)
         if dims is None
         else FourierBands(mask, spectral_dims=dims, name=name)
-        for (mask, name), dims in zip(single_masks(feature_mask, len(inputs)), each, strict=True)
+        for (mask, name), dims in zip(masks, each, strict=True)
     )
 
 
@@ -170,12 +174,30 @@ def _dims_of_each(
     return tuple(tuple(d) if isinstance(d, list) else d for d in given)
 
 
-def remark_on_dims(x: object, spectral_dims: int | tuple[int, ...] | None) -> None:
-    """Warn where the default dims would transform an input over its channels."""
-    if spectral_dims != (-2, -1) or not isinstance(x, Tensor) or x.dim() not in (3, 4):
+def _check_each(each: tuple[int | tuple[int, ...] | None, ...], inputs: tuple[Tensor, ...]) -> None:
+    """Raise where an input of several does not have its dims; one alone is checked later."""
+    for i, (x, dims) in enumerate(zip(inputs, each, strict=True)):
+        if len(inputs) > 1 and dims is not None and isinstance(x, Tensor) and x.dim() > 1:
+            without = (*each[:i], None, *each[i + 1 :])
+            remedy = (
+                f"give each input its own, such as spectral_dims={without} where inputs[{i}] has "
+                "no spectrum and is one player, or (-1,) for (B, T) signals"
+            )
+            format_spectral_dims(dims, (x,), f"inputs[{i}]", remedy)
+
+
+def remark_on_dims(
+    x: object, spectral_dims: int | tuple[int, ...] | None, mask: object = None
+) -> None:
+    """Warn where the default dims would transform an input over its channels, or not its depth."""
+    if spectral_dims != (-2, -1) or not isinstance(x, Tensor):
         return
     shape = tuple(x.shape)
-    if x.dim() == 4 and shape[-1] in (2, 3, 4) and min(shape[1:3]) >= _MANY * shape[-1]:
+    if _seems_volume(x, mask):
+        likely = "(-3, -2, -1), for it seems to be a volume (B, C, D, H, W)"
+    elif mask is not None:
+        return
+    elif x.dim() == 4 and shape[-1] in (2, 3, 4) and min(shape[1:3]) >= _MANY * shape[-1]:
         likely = "(-3, -2), for its channels seem to be last"
     elif x.dim() == 3 and 1 < shape[1] <= 16 and shape[2] >= _MANY * shape[1]:
         likely = "(-1,), for it seems to be a signal (B, C, T) of several channels"
@@ -185,6 +207,20 @@ def remark_on_dims(x: object, spectral_dims: int | tuple[int, ...] | None) -> No
         f"spectral_dims=(-2, -1) transforms an input of shape {shape} over its dims of {shape[-2]} "
         f"and {shape[-1]}; you may want {likely}; if both are meant, (-1, -2) says so"
     )
+
+
+def _seems_volume(x: Tensor, mask: object) -> bool:
+    """Say whether an input may be a volume; with a mask whether that is one over its volume."""
+    if x.dim() != 5 or x.shape[2] == 1:
+        return False
+    if not isinstance(mask, Tensor):
+        return mask is None
+    if mask.shape[-3:] != x.shape[-3:]:
+        return False  # over the last two dims, or one that does not fit and is refused later
+    # Bands that differ along the depth and are symmetric in all three dims. Those of the frames of
+    # a video have an order of their own.
+    mirror = mask.flip((-3, -2, -1)).roll((1, 1, 1), (-3, -2, -1))
+    return not torch.equal(mask.roll(1, -3), mask) and torch.equal(mirror, mask)
 
 
 def split_bands(

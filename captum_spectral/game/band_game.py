@@ -64,7 +64,8 @@ class BandGame(Game):
     Warns:
         UserWarning: The model, or a part of it, is in training mode: dropout and batch statistics
             would make the values random. The default ``spectral_dims`` go over channels: of images
-            with channels last, or of signals ``(B, C, T)``.
+            with channels last, or of signals ``(B, C, T)``; or not over the depth of volumes
+            ``(B, C, D, H, W)``.
 
     Cost: no model rows until it is evaluated.
 

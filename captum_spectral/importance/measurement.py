@@ -233,11 +233,11 @@ class Measurement:
 
     def _check_bands(self, mask: Tensor, x: Tensor) -> None:
         """Remember the bands of the first images, and that all have as many."""
-        if self._bands is not None and self._bands.feature_mask is not None:
-            self._placed = mask.cpu()
-            return
         if self._bands is not None:
-            remark_on_dims(x, self._bands.spectral_dims)
+            remark_on_dims(x, self._bands.spectral_dims, self._bands.feature_mask)
+            if self._bands.feature_mask is not None:
+                self._placed = mask.cpu()
+                return
         fit = int(mask.max()) + 1
         if fit > self.num_bands:
             raise ValueError(

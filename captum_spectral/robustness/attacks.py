@@ -99,9 +99,10 @@ def robust_accuracy(
         TypeError: Images or outputs that are no real floating tensor, labels that are no integers,
             an ``attack`` that is not callable or returns no tensor, counts of a wrong kind.
         ValueError: Images outside ``clip`` or not finite, labels that do not fit, an unknown
-            ``norm``, several radii beside an ``attack``, outputs that are not ``(B, classes)`` or
-            not finite on an image as it is, or have no gradient, points of an ``attack`` of a wrong
-            shape, farther away than ``epsilon`` or outside ``clip``.
+            ``norm``, radii under the max-norm larger than the width of ``clip``, several radii
+            beside an ``attack``, outputs that are not ``(B, classes)`` or not finite on an image as
+            it is, or have no gradient, points of an ``attack`` of a wrong shape, farther away than
+            ``epsilon`` or outside ``clip``.
         torch.OutOfMemoryError: Not even the attack on a single image fits in memory.
 
     Warns:
@@ -150,6 +151,7 @@ def robust_accuracy(
                 "call robust_accuracy for each of them"
             )
         data = labelled(forward_func, images, labels, clip, internal_batch_size)
+        data.check_radii(sizes, norm)
         correct = data.correct()
         right = correct.nonzero().flatten()
         radii, order = sizes.reshape(-1).sort()

@@ -14,6 +14,8 @@ from captum_spectral.boundary.classifier import Classifier
 
 __all__ = ["Labelled", "labelled"]
 
+_ROUNDING = 1.01  # widths are of bounds in the precision of the images
+
 
 class Labelled(NamedTuple):
     """Images, the classifier whose targets are their labels, the range of their pixels.
@@ -34,6 +36,22 @@ class Labelled(NamedTuple):
         Cost: a model row per image.
         """
         return self.classifier.decide(self.batches) == self.classifier.target
+
+    def check_radii(self, radii: Tensor, norm: str) -> None:
+        """Raise where a radius under the max-norm is larger than pixels can move at all.
+
+        Radii under other norms are not looked at: up to a corner of ``clip`` all mean something.
+        """
+        if norm != "linf":
+            return
+        width = float(self.box.width(self.classifier.inputs[:1]).max())
+        largest = float(radii.max())
+        if largest > _ROUNDING * width:
+            raise ValueError(
+                f"epsilon must be at most the width of clip, {width:.4g}, got {largest:.4g}: no "
+                f"pixel can move farther; if levels of 255 are meant, {largest:g}/255 of that width "
+                f"is {largest / 255 * width:.4g}"
+            )
 
     def of(self, images: Tensor) -> Labelled:
         """Return some of the images ``(b,)``, after :meth:`correct`."""

@@ -83,6 +83,7 @@ def random_noise_accuracy(
     with torch.inference_mode(False), torch.no_grad():
         ball, sizes = ball_of(norm), format_epsilon(epsilon)
         data = labelled(forward_func, images, labels, clip, internal_batch_size)
+        data.check_radii(sizes, norm)
         correct = data.correct()
         radii = sizes.reshape(-1).tolist()
         total = len(correct) * len(radii)
@@ -242,6 +243,7 @@ def gradient_masking(
             raise ValueError(f"epsilon must be one number, got {epsilon!r}")
         check_count("restarts", restarts)
         data = labelled(forward_func, images, labels, clip, internal_batch_size)
+        data.check_radii(torch.as_tensor(epsilon), norm)
         large = _large(large_epsilon, epsilon, norm, data)
         shared: dict[str, Any] = {
             "clip": clip,

@@ -20,6 +20,7 @@ BEFORE_ANY_FORWARD = [
         TypeError,
         r"inputs must be a real floating .* torch.int64.*\.float\(\)",
     ),
+    ({"inputs": X.byte()}, TypeError, r"uint8; use \.float\(\) / 255, or the scale that the model"),
     ({"inputs": X.to(torch.complex64)}, TypeError, "real floating .*complex64; take its real part"),
     ({"inputs": [X]}, TypeError, "inputs must be a torch.Tensor, or inputs a tuple.* got list"),
     ({"inputs": (X, None)}, TypeError, r"inputs\[1\] must be a torch.Tensor"),
@@ -64,6 +65,16 @@ BEFORE_ANY_FORWARD = [
     ({"spectral_dims": (-5, -1)}, ValueError, r"out of range for an input of shape \(2, 1, 10, 12"),
     ({"spectral_dims": (4,)}, ValueError, "it has no dim 4"),
     ({"spectral_dims": (0, 1)}, ValueError, r"touches dim 0 .* use \(-1,\) for \(B, T\) signals"),
+    (
+        {"inputs": (X, torch.rand(2, 4))},
+        ValueError,
+        r"dim 0 of inputs\[1\] of shape \(2, 4\), .* spectral_dims=\(\(-2, -1\), None\) where inp",
+    ),
+    (
+        {"inputs": (torch.rand(2, 4), X), "spectral_dims": ((-3, -1), (-2, -1))},
+        ValueError,
+        r"out of range for inputs\[0\] of shape \(2, 4\).* spectral_dims=\(None, \(-2, -1\)\)",
+    ),
     ({"spectral_dims": (-4, -1)}, ValueError, "touches dim 0"),
     ({"spectral_dims": (-1, 3)}, ValueError, "names a dim twice"),
     ({"spectral_dims": ()}, TypeError, "one or more integers"),
@@ -136,6 +147,15 @@ def test_before_any_forward_pass(arguments, error, message):
         (lambda x: x.flatten(1), {"target": 500}, ValueError, "target 500 does not exist.*0..119"),
         (lambda x: x.flatten(1), {"target": [0, 120]}, ValueError, "target 120 does not exist"),
         (lambda x: x.flatten(1), {"target": [0, -1]}, ValueError, "count classes from 0, got -1"),
+        *(
+            (
+                lambda x: x.flatten(1).sum(1),
+                {"target": target},
+                ValueError,
+                "one number per row, shape .*target=None",
+            )
+            for target in (0, [0, 0], (0,), [(0,), (0,)])
+        ),
         (lambda x: x.sum(), {"target": 0}, ValueError, "target=0 cannot be selected.*target=None"),
     ],
 )
@@ -169,3 +189,21 @@ def test_masks_per_example_have_no_one_picture_for_the_batch():
     mask = torch.stack([band_mask((10, 12), 2), 1 - band_mask((10, 12), 2)])[:, None]
     with pytest.raises(ValueError, match=r"feature_mask with first dim 1, or return_input_shape=F"):
         SpectralShapley(lambda x: x.sum()).attribute(X, feature_mask=mask)
+
+
+def test_an_image_without_its_batch_dim_is_hinted_at_in_the_error_of_the_model():
+    conv = torch.nn.Conv2d(3, 4, 3)
+    model = torch.nn.Sequential(conv, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()).eval()
+    x = torch.rand(3, 10, 12)
+    hint = r"channels(.|\n)*read as a batch of 3; .* give x\[None\], of shape \(1, 3, 10, 12\)"
+    with pytest.raises(RuntimeError, match=hint) as found:
+        SpectralShapley(model).attribute(x, 1, num_bands=2)
+    assert type(found.value) is RuntimeError
+    assert str(found.value).count("batch of 3") == 1
+    SpectralShapley(model).attribute(x[None], 1, num_bands=2)
+
+    def fails(x):
+        raise RuntimeError("of the model's own")
+
+    with pytest.raises(RuntimeError, match="^of the model's own$"):
+        SpectralShapley(fails).attribute(x[None], 1, num_bands=2)

@@ -106,7 +106,7 @@ def test_frequencies_of_bands_in_cycles_per_pixel():
         ({"num_bands": torch.tensor(True)}, TypeError, "num_bands must be an integer or None"),
         ({"num_bands": torch.tensor([3, 3])}, TypeError, "num_bands must be an integer or None"),
         ({"norm": "max"}, ValueError, "norm must be 'linf', 'l2' or 'l1', got 'max'"),
-        ({"spacing": "log"}, ValueError, "spacing must be 'linear' or 'octave', got 'log'"),
+        ({"spacing": "log"}, ValueError, "'linear', 'octave' or 'mel', got 'log'$"),
         ({"shape": ()}, ValueError, "one or more positive sizes"),
         ({"shape": 16}, TypeError, r"sequence of sizes such as \(H, W\), got 16"),
         ({"num_bands": 9}, ValueError, r"num_bands=9 is more than .* at most num_bands=6 fits"),

@@ -78,8 +78,13 @@ def test_a_tone_is_in_the_band_of_its_hertz():
         ({"sample_rate": [1, 2, 3]}, ValueError, "one number or one for each of 2 dims"),
         ({"sample_rate": "fast"}, TypeError, "a number such as 16000"),
         ({"sample_rate": float("nan")}, TypeError, "a number such as 16000"),
-        ({"edges": [9000], "sample_rate": 16000}, ValueError, "leave band 1 without any freq"),
-        ({"spacing": "bark"}, ValueError, "must be 'linear' or 'octave', got 'bark'; 'mel' is"),
+        (
+            {"edges": [9000], "sample_rate": 16000},
+            ValueError,
+            r"leave band 1 without any freq.*none from 9000 on; Nyquist is sample_rate / 2 = 8000$",
+        ),
+        ({"edges": [300, 3400]}, ValueError, "from 3400 on; without sample_rate .* 1 is Nyquist"),
+        ({"spacing": "bark"}, ValueError, "must be 'linear', 'octave' or 'mel', got 'bark'$"),
     ],
 )
 def test_units_that_make_no_sense(options, error, message):

@@ -11,6 +11,7 @@ from captum_spectral import (
     BandGame,
     FeatureSuppression,
     SpectralBanzhaf,
+    SpectralImportance,
     SpectralInteractions,
     SpectralShapley,
     band_attribution,
@@ -115,6 +116,16 @@ class Described(nn.Module):
         )
 
 
+def test_none_among_the_baselines_is_zero():
+    explainer, mean = SpectralShapley(MODEL), IMAGE.mean(0, keepdim=True)
+    found, known = (
+        explainer.attribute(INPUTS, 1, baselines=(mean, absent, absent), **OPTIONS)
+        for absent in (None, 0)
+    )
+    torch.testing.assert_close(found, known, rtol=0, atol=0)
+    assert not torch.allclose(found, explainer.attribute(INPUTS, 1, **OPTIONS))
+
+
 @pytest.mark.parametrize("kind", [dict, UserDict])
 def test_metadata_that_is_no_player_follows_its_image_in_a_dict(kind):
     fields = kind(data=DATA, name="of no image")
@@ -142,7 +153,11 @@ def test_a_tuple_among_the_arguments_follows_its_image():
 
 @pytest.mark.parametrize(
     ("shape", "likely"),
-    [((1, 64, 48, 3), r"\(-3, -2\), for its channels"), ((1, 2, 64), r"\(-1,\), for it seems")],
+    [
+        ((1, 64, 48, 3), r"\(-3, -2\), for its channels"),
+        ((1, 2, 64), r"\(-1,\), for it seems"),
+        ((1, 1, 4, 6, 8), r"\(-3, -2, -1\), for it seems to be a volume"),
+    ],
 )
 def test_default_dims_over_channels_are_remarked_upon(shape, likely):
     x = torch.rand(shape)
@@ -156,3 +171,21 @@ def test_default_dims_over_channels_are_remarked_upon(shape, likely):
 )
 def test_what_may_be_meant_is_not_remarked_upon(shape):
     BandGame(lambda x: x.flatten(1).sum(1), torch.rand(shape))
+
+
+def test_a_mask_over_a_volume_is_remarked_upon_and_one_over_its_slices_is_not():
+    def model(x):
+        return x.flatten(1).sum(1, keepdim=True)
+
+    x, volume = torch.rand(1, 1, 4, 6, 8), band_mask((4, 6, 8), edges=[0.2, 0.4], norm="l2")
+    likely = r"you may want \(-3, -2, -1\), for it seems to be a volume"
+    for mask in (volume, volume[None, None]):
+        with pytest.warns(UserWarning, match=likely):
+            BandGame(model, x, feature_mask=mask)
+    with pytest.warns(UserWarning, match=likely):
+        SpectralImportance(model, feature_mask=volume, value=lambda out, _: out[:, 0]).update(x)
+    BandGame(model, x, feature_mask=volume, spectral_dims=(-3, -2, -1))
+    BandGame(model, x, feature_mask=volume, spectral_dims=(-1, -2))
+    BandGame(model, x, feature_mask=band_mask((6, 8), 2))
+    frames = torch.arange(4).reshape(4, 1, 1) * 2 + band_mask((6, 8), 2)  # bands of each frame
+    BandGame(model, x, feature_mask=frames)

@@ -197,6 +197,12 @@ WRONG = [
     ({"epsilon": torch.inf}, ValueError, "epsilon must be finite"),
     ({"epsilon": []}, ValueError, r"epsilon must be a number or a sequence.*shape \(0,\)"),
     ({"epsilon": "8/255"}, TypeError, "epsilon must be a number.*'8/255'"),
+    (
+        {"epsilon": [0.1, 8]},
+        ValueError,
+        "at most the width of clip, 1, got 8.* 8/255 .* is 0.03137",
+    ),
+    ({"epsilon": 8, "clip": (-1, 1.0)}, ValueError, "width of clip, 2, got 8.* is 0.06275"),
     ({"norm": "l1"}, ValueError, 'norm must be "linf" or "l2", got \'l1\''),
     ({"steps": 0}, ValueError, "steps must be at least 1, got 0"),
     ({"restarts": 1.5}, TypeError, "restarts must be an integer"),
@@ -250,6 +256,15 @@ def test_wrong_arguments_are_named(change, error, message):
         robust_accuracy(**arguments)
 
 
+def test_a_radius_as_wide_as_the_box_and_any_other_without_one_are_taken():
+    model = TwoClasses()
+    for options in ({"clip": (0, 1)}, {"clip": None, "epsilon": 8}, {"norm": "l2", "epsilon": 8}):
+        found = robust_accuracy(model, X, Y, **({"epsilon": 1.0, "steps": 2} | options))
+        assert found.bits.shape == (3,)
+    narrow = X * 0.8 + 0.1  # 0.9 - 0.1 is a little less than 0.8 in single precision
+    robust_accuracy(model, narrow, decided(model, narrow), 0.8, clip=(0.1, 0.9), steps=1)
+
+
 EARLY = {"images", "labels", "epsilon", "norm", "clip", "steps", "restarts", "internal_batch_size"}
 
 
@@ -284,6 +299,7 @@ def test_wrong_options_of_a_search_are_named(options, error, message):
     ("options", "message"),
     [
         ({"epsilon": [0.1, 0.2]}, "epsilon must be one number"),
+        ({"epsilon": 8}, "epsilon must be at most the width of clip, 1, got 8"),
         ({"large_epsilon": 0.05}, "large_epsilon must be finite and larger than epsilon=0.1"),
         ({"clip": None}, "large_epsilon must be given where clip leaves pixels unlimited"),
         ({"clip": (0, float("inf"))}, "large_epsilon must be given"),
