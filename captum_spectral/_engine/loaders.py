@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from captum_spectral._arguments import warn
 
 __all__ = ["Batch", "Unpack", "batches_of", "count_examples"]
 
@@ -63,6 +65,8 @@ def batches_of(
 ) -> Iterable[Batch]:
     """Yield the batches of a loader in their parts.
 
+    Warns once of the tensors in dicts that are neither images nor labels: no model gets them.
+
     Args:
         dataloader: Gives batches.
         unpack: Makes a batch of a known form of one of another. Default: None
@@ -80,7 +84,7 @@ def batches_of(
         )
     if isinstance(dataloader, Mapping):
         raise TypeError(f"{argument} must give batches, and a dict is one batch; put it in a list")
-    return (_parts(batch if unpack is None else unpack(batch), argument) for batch in dataloader)
+    return _all_parts(dataloader, unpack, argument)
 
 
 def count_examples(
@@ -95,10 +99,46 @@ def count_examples(
             if dataloader.drop_last:
                 count -= count % cast(int, dataloader.batch_size)
     elif isinstance(dataloader, list | tuple):
-        count = sum(len(batch.images) for batch in batches_of(dataloader, unpack))
+        given = dataloader if unpack is None else map(unpack, dataloader)
+        count = sum(len(_parts(batch, "dataloader").images) for batch in given)
     if count is None or max_examples is None:
         return max_examples if count is None and max_examples else count
     return min(count, max_examples)
+
+
+def _all_parts(dataloader: Iterable[Any], unpack: Unpack | None, argument: str) -> Iterator[Batch]:
+    """Take all batches apart, and tell once what is left out of them."""
+    told = False
+    for given in dataloader:
+        batch = given if unpack is None else unpack(given)
+        parts = _parts(batch, argument)
+        if not told and isinstance(batch, Mapping) and (names := _left_out(batch)):
+            told = True
+            # Images of a calibration go alone into the model: there is no unpack=.
+            use = (
+                "unpack=lambda batch: ((images, further arguments), labels) passes them to the "
+                "model, and unpack=lambda batch: (images, labels) leaves them out without a word"
+                if argument == "dataloader"
+                else "batches of (images, labels) leave them out without a word"
+            )
+            warn(
+                f"{argument} gives tensors that the model does not get, "
+                f"{', '.join(map(repr, names))}: of a dict images and labels are taken; {use}"
+            )
+        yield parts
+
+
+def _left_out(batch: Mapping[Any, Any]) -> list[Any]:
+    """Return the names of the tensors in a dict that are neither its images nor its labels."""
+    used = {next((name for name in names if name in batch), None) for names in (_IMAGES, _LABELS)}
+    return [name for name, entry in batch.items() if name not in used and _is_numbers(entry)]
+
+
+def _is_numbers(entry: Any) -> bool:
+    """Say whether an entry is a tensor, or an array of numbers: texts and lists are for others."""
+    return isinstance(entry, Tensor) or (
+        isinstance(entry, np.ndarray) and entry.dtype.kind in "fiub"
+    )
 
 
 def _parts(batch: Any, argument: str) -> Batch:

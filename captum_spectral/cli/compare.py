@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from captum_spectral.cli.options import (
+    check_outside,
     device_option,
     existing_file,
     load,
@@ -125,8 +126,9 @@ def compare(
     from captum_spectral.studies.files import make_folder, write
 
     with one_line():
+        check_outside(out, data)
         make_folder(out)
-        pictures = open_data(None if data is None else str(data), leave_out=out)
+        pictures = open_data(None if data is None else str(data))
         model, before = load(name, weights, device), load(against, against_weights, device)
         settings = ComparisonSettings(
             max_examples=max_examples, seed=seed, show_progress=shown(progress)
@@ -175,8 +177,9 @@ def _rounded(
     from captum_spectral.studies.files import make_folder, write
 
     with one_line():
+        check_outside(out, data)
         make_folder(out)
-        pictures = open_data(None if data is None else str(data), leave_out=out)
+        pictures = open_data(None if data is None else str(data))
         model = load(name, weights, device)
         found = round_and_repair(model, pictures, RoundingSettings(**settings), device)
         document = report.rounding_to_json(

@@ -23,8 +23,10 @@ class SpectralScore(SpectralImportance):
     ``MetricCollection``, ``metric.plot()``, ``BootStrapper``, ``MetricTracker``. With shares
     :math:`p` of the bands and weights :math:`\beta^i` see
     :func:`~captum_spectral.signed_spectral_score`: 1 for all power in the lowest band, 0 for an
-    even spread, negative for high frequencies; NaN where no band is of worth, as for labels that
-    the model does not know.
+    even spread, negative for high frequencies. ``"signed"`` is NaN where no band is positive, as
+    there is nothing to share then: labels that the model does not know, or in another order than
+    its outputs, images prepared in another way. See to these first; :meth:`result` has the bands
+    themselves, and ``score="authors"`` a number unless all bands are equal.
 
     ``BootStrapper`` copies a metric with its model; a function is not copied:
     ``SpectralScore(lambda x: model(x))``.

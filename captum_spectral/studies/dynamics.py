@@ -232,6 +232,18 @@ class ImportanceCallback:
         """
         return to_document(self.state_dict())
 
+    @property
+    def state_key(self) -> str:
+        """Lightning asks its callbacks for this, and this is none: see :meth:`for_lightning`.
+
+        Raises:
+            AttributeError: Always.
+        """
+        raise AttributeError(
+            "ImportanceCallback is no callback of Lightning, and its for_lightning() makes one: "
+            "Trainer(callbacks=[callback.for_lightning()])"
+        )
+
     def for_lightning(self, prefix: str | None = "spectral/", **extra: Any) -> Any:
         """Return a callback of Lightning that calls this one at the end of every training epoch.
 

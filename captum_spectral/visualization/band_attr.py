@@ -30,6 +30,7 @@ _GROUP_WIDTH = 0.8
 _LEGEND_SIZE = 9.0  # points
 _TICK_SIZE = 8.5
 _LINE = 0.2  # inches of a row of the legend or of the title
+_MOST_PER_PIXEL = math.sqrt(0.5) + 1e-6  # the corner of the Fourier plane; beyond are other units
 _WIDEST = 14.4  # inches of a new figure; beyond 30 bands the bars become narrower
 _EDGED = 0.06  # inches; the edges of narrower bars would hide their colours
 
@@ -41,7 +42,7 @@ def visualize_band_attr(
     labels: Sequence[str] | None = None,
     *,
     unit: str = "model output",
-    frequency_unit: str = "cycles/pixel",
+    frequency_unit: str | None = None,
     num_standard_errors: float = 1.0,
     whisker_label: str | None = None,
     title: str | None = None,
@@ -71,7 +72,8 @@ def visualize_band_attr(
         labels: N names for the legend. None: ``"example 0"`` and so on where N > 1. Default: None
         unit: Unit of the attributions, e.g. ``"logits"`` or ``"nats"``; ``""`` for a pure number.
             Default: "model output"
-        frequency_unit: Unit of ``frequencies``. Default: "cycles/pixel"
+        frequency_unit: Unit of ``frequencies``, e.g. ``"Hz"``. None: "cycles/pixel", and none if a
+            frequency is higher than pixels can hold (:math:`\sqrt{1/2}`). Default: None
         num_standard_errors: Half length of a whisker in standard errors. For 95% intervals 1.96
             where there are many draws, and more where there are few: 12.7 for two, 2.8 for five,
             see :func:`captum_spectral.coalitions.half_width`. Default: 1.0
@@ -152,6 +154,9 @@ def visualize_band_attr(
             zorder=3,
         )
     axes.axhline(0, color=ink(ground), linewidth=0.8, zorder=2.5)
+    if frequency_unit is None:
+        highest = 0.0 if ranges is None else float(np.nan_to_num(ranges).max())
+        frequency_unit = "cycles/pixel" if highest <= _MOST_PER_PIXEL else ""
     _label_bands(axes, num_bands, ranges, frequency_unit)
     write(axes.set_ylabel(with_unit("attribution", unit)), high)
     axes.yaxis.set_major_formatter(plain_numbers(np.abs(values).max()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +13,16 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from torch import Tensor
 
-from captum_spectral.visualization._drawing import Array, Floats, check_named, show, to_array
+from captum_spectral.visualization._drawing import (
+    Array,
+    Floats,
+    centred,
+    check_named,
+    show,
+    to_array,
+)
 from captum_spectral.visualization._layout import (
     add_colour_bar,
     add_legend,
@@ -35,11 +44,21 @@ _LEAST = 0.6  # inches of a panel
 _WIDEST = 3.2  # inches of all panels, at least
 
 
+class _Measured(Protocol):
+    """A result with a map and its unit, such as FourierHeatMap."""
+
+    @property
+    def value(self) -> Tensor: ...
+
+    @property
+    def unit(self) -> str: ...
+
+
 def visualize_heat_maps(
-    maps: Mapping[str, Array],
+    maps: Mapping[str, Array | _Measured],
     *,
-    unit: str = "error rate",
-    cmap: str | Colormap = "viridis",
+    unit: str | None = None,
+    cmap: str | Colormap | None = None,
     title: str | None = None,
     fig_size: tuple[float, float] | None = None,
     use_pyplot: bool = True,
@@ -54,10 +73,12 @@ def visualize_heat_maps(
     images or perturbations hold there.
 
     Args:
-        maps: ``(H, W)`` maps in the order of ``torch.fft.fft2`` by the name of their model, at most
-            7, of any sizes; as ``value`` of :func:`captum_spectral.robustness.fourier_heat_map`.
-        unit: What the maps hold. Default: "error rate"
-        cmap: Colour map. Default: "viridis"
+        maps: What :func:`captum_spectral.robustness.fourier_heat_map` returns, by the name of its
+            model; or ``(H, W)`` maps in the order of ``torch.fft.fft2``. At most 7, of any sizes.
+        unit: What the maps hold. None: that of the results, and of plain maps "error rate".
+            Default: None
+        cmap: Colour map. None: "viridis", and for values of both signs that are no rates
+            "coolwarm" with 0 in its middle. Default: None
         title: Title of the figure. Default: None
         fig_size: Width and height in inches. None: to fit the maps. Default: None
         use_pyplot: Make the figure with pyplot and show it; False leaves pyplot alone.
@@ -68,8 +89,8 @@ def visualize_heat_maps(
 
     Raises:
         TypeError: Maps that are not a real tensor or array, or without names.
-        ValueError: Infinite values, a map without any value, no maps or more than 7, a ``fig_size``
-            without room.
+        ValueError: Infinite values, a map without any value, no maps or more than 7, results of
+            different units, a ``fig_size`` without room.
 
     Example::
 
@@ -81,7 +102,13 @@ def visualize_heat_maps(
     """
     planes = _planes(maps)
     known = np.concatenate([plane[np.isfinite(plane)] for plane in planes.values()])
-    scale = Normalize(known.min(), known.max() if known.max() > known.min() else known.min() + 1)
+    unit = _unit_of(maps) if unit is None else unit
+    is_signed = known.min() < 0 < known.max() and not unit.endswith("rate")
+    if cmap is None and is_signed:
+        cmap, scale = "coolwarm", centred(known)
+    else:
+        end = known.max() if known.max() > known.min() else known.min() + 1
+        cmap, scale = cmap or "viridis", Normalize(known.min(), end)
     figure, axes, bar = _new_grid(planes, title, fig_size, use_pyplot)
     ground = outside(figure)
     for ax, (name, plane) in zip(axes, planes.items(), strict=False):
@@ -132,12 +159,27 @@ def _profile(plane: Floats) -> tuple[Floats, Floats]:
     return np.flatnonzero(kept) / side, means[kept]
 
 
-def _planes(maps: Mapping[str, Array]) -> dict[str, Floats]:
-    check_named(maps, "maps", '{"a model": heat.value}')
+def _unit_of(maps: Mapping[str, Array | _Measured]) -> str:
+    """Return the unit of results; plain maps have none of their own."""
+    units = {
+        str(given.unit) for given in maps.values() if not isinstance(given, Tensor | np.ndarray)
+    }
+    if len(units) > 1:
+        raise ValueError(
+            f"maps must be of one unit to share a colour scale, got {', '.join(sorted(units))}; "
+            "draw a figure for each"
+        )
+    return units.pop() if units else "error rate"
+
+
+def _planes(maps: Mapping[str, Array | _Measured]) -> dict[str, Floats]:
+    check_named(maps, "maps", '{"a model": heat}')
     if not 1 <= len(maps) <= len(COLOURS):
         raise ValueError(f"maps must hold 1 to {len(COLOURS)} models, got {len(maps)}")
     planes = {}
-    for name, values in maps.items():
+    for name, given in maps.items():
+        is_result = hasattr(given, "value") and hasattr(given, "unit")
+        values = cast(_Measured, given).value if is_result else cast(Array, given)
         plane = to_array(values, f"maps[{name!r}]", ("(H, W)",), finite=False)
         if np.isinf(plane).any() or np.isnan(plane).all():
             raise ValueError(f"maps[{name!r}] must hold finite values, NaN where there is none")

@@ -71,8 +71,9 @@ def visualize_spectrum(
             Default: "model output"
         sample_rate: Samples per second of a signal, or per mm: one number, or one for each of the
             transformed dims. None: 1. Default: None
-        frequency_unit: Unit of the axes. None: "cycles/pixel", and for a signal "cycles/sample", or
-            "Hz" with a ``sample_rate``. Default: None
+        frequency_unit: Unit of the axes, e.g. ``"cycles/mm"``. None: "cycles/pixel", and for a
+            signal "cycles/sample"; with a ``sample_rate``, whose unit is not known, "cycles per
+            unit of length", and for a signal "Hz". Default: None
         cmap: Diverging colour map; 0 gets its middle. Default: "coolwarm" (red raises the output,
             blue lowers it; safe for colour-blind readers)
         alpha_overlay: Opacity of the colour layer in [0, 1]. Default: 0.65
@@ -108,8 +109,9 @@ def visualize_spectrum(
     rates = _rates(sample_rate, values.ndim)
     is_signal = values.ndim == 1
     if frequency_unit is None:
-        of_signal = "cycles/sample" if sample_rate is None else "Hz"
-        frequency_unit = of_signal if is_signal else "cycles/pixel"
+        per_sample = "cycles/sample" if is_signal else "cycles/pixel"
+        per_unit = "Hz" if is_signal else "cycles per unit of length"
+        frequency_unit = per_sample if sample_rate is None else per_unit
     figure, axes = place_for(plt_fig_axis, fig_size, use_pyplot)
     across, down = room(axes)
     note = "grey: log magnitude of the image's spectrum"

@@ -71,6 +71,17 @@ def test_unpack_takes_whatever_else_apart():
     assert evaluated(DataLoader(IMAGES, batch_size=4), unpack=lambda x: (x, LABELS[: len(x)]))
 
 
+def test_tensors_of_a_dict_that_the_model_does_not_get_are_named_once():
+    extra = {"mask": torch.ones(4), "weight": np.ones(4), "path": np.array(["a.png"] * 4), "id": 3}
+    loader = of(lambda x, y: {"pixel_values": x, "labels": y} | extra)
+    with pytest.warns(UserWarning, match="'mask', 'weight': of a dict images") as caught:
+        assert evaluated(loader) == known()
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert "unpack=lambda batch: ((images, further arguments), labels)" in str(caught[0].message)
+    assert evaluated(loader, unpack=lambda b: (b["pixel_values"], b["labels"])) == known()
+
+
 def scaled(x, scale, name=""):
     """Take a number per image, and a text."""
     assert name in ("", "text")

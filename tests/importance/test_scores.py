@@ -95,6 +95,10 @@ def test_the_delta_method_agrees_with_a_simulation(name):
 def test_scores_of_nothing_are_unknown():
     flat = result([0.0, 0.0, 0.0])
     assert all(math.isnan(x) for x in (*flat.score(), *flat.signed_score()))
+    harmful = result([-2.0, -1.0], torch.eye(2))  # no band is positive: no power to share
+    assert math.isnan(harmful.signed_score().value)
+    assert math.isfinite(harmful.signed_score(normalization="min_shift").value)
+    assert math.isfinite(harmful.score().value)
     alone = result([2.0, 1.0], torch.full((2, 2), math.nan), num_examples=1)
     assert alone.signed_score().value > 0
     assert math.isnan(alone.signed_score().standard_error)

@@ -148,6 +148,13 @@ def lightning(monkeypatch):
     return module
 
 
+def test_a_trainer_that_gets_it_itself_hears_of_for_lightning():
+    # Lightning asks for it so where it checks its callbacks: no default, nothing is caught.
+    with pytest.raises(AttributeError, match=r"no callback of Lightning.*\.for_lightning\(\)"):
+        callback().state_key  # noqa: B018
+    assert not hasattr(callback(), "state_key")
+
+
 def test_lightning_calls_it_at_the_end_of_every_epoch_in_the_first_process(lightning):
     measure, model, logged = callback(), network().train(), []
     model.log_dict = lambda numbers, rank_zero_only: logged.append((numbers, rank_zero_only))

@@ -36,6 +36,9 @@ def test_units():
     )
     assert axes.get_ylabel() == "attribution (nats)"
     assert axes.get_xlabel() == "band and its frequencies (cycles/degree)"
+    for scale, label in ((1, " (cycles/pixel)"), (2**0.5, " (cycles/pixel)"), (8000, "")):
+        _, axes = visualize_band_attr(VALUES, scale * FREQUENCIES, use_pyplot=False)
+        assert axes.get_xlabel() == "band and its frequencies" + label
     _, axes = visualize_band_attr(VALUES, unit="", use_pyplot=False)
     assert axes.get_ylabel() == "attribution"
 

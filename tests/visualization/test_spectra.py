@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from helpers import tiny_cnn
 
-from captum_spectral.visualization import visualize_spectrum
+from captum_spectral.robustness.sensitivity import fourier_heat_map
+from captum_spectral.visualization import visualize_heat_maps, visualize_spectrum
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (7, 7), (8, 7), (9, 12), (1, 6)])
@@ -161,9 +163,32 @@ def test_a_volume_is_the_plane_through_its_zero_frequency_in_its_units():
     np.testing.assert_allclose(drawn, np.log10(np.fft.fftshift(magnitude)), rtol=1e-5)
     assert colour.get_extent() == [-0.5, 0.5, 1.0, -1.0]
     assert axes.get_xlabel() == "horizontal frequency (cycles/mm)"
+    unnamed = spectrum_of(painted, volume, sample_rate=(0.5, 2, 1)).get_xlabel()
+    assert " ".join(unnamed.split()) == "horizontal frequency (cycles per unit of length)"
 
 
 @pytest.mark.parametrize("rate", [0, -1, (1, 2, 3)])
 def test_sample_rates_are_positive_and_one_for_each_dim(rate):
     with pytest.raises(ValueError, match="sample_rate must be positive, one number or one for eac"):
         spectrum_of(torch.ones(8, 8), torch.rand(3, 8, 8), sample_rate=rate)
+
+
+def test_heat_maps_have_the_unit_of_their_results_and_zero_in_the_middle_of_signed_ones():
+    model = tiny_cnn(dtype=torch.float32)
+    images = torch.rand(2, 3, 6, 6, generator=torch.Generator().manual_seed(0))
+    labels = model(images).argmax(1)
+    nats = fourier_heat_map(model, images, labels, 3.0, value="log_likelihood")
+    assert nats.value.min() < 0 < nats.value.max()
+    rates = fourier_heat_map(model, images, labels, 3.0)
+    _, axes = visualize_heat_maps({"a": nats}, use_pyplot=False)
+    (drawn,) = axes[0].get_images()
+    assert axes[1].get_ylabel() == "nats"
+    assert drawn.get_cmap().name == "coolwarm"
+    assert drawn.get_clim() == pytest.approx(np.array([-1, 1]) * float(nats.value.abs().max()))
+    np.testing.assert_array_equal(drawn.get_array(), np.fft.fftshift(nats.value))
+    for given in (rates, rates.value):
+        _, axes = visualize_heat_maps({"a": given}, use_pyplot=False)
+        assert axes[1].get_ylabel() == "error rate"
+        assert axes[0].get_images()[0].get_cmap().name == "viridis"
+    with pytest.raises(ValueError, match="of one unit to share a colour scale, got error rate, na"):
+        visualize_heat_maps({"a": nats, "b": rates}, use_pyplot=False)
