@@ -246,7 +246,9 @@ def test_noise_around_a_method_inside_of_a_function_works():
     torch.testing.assert_close(found, want)
 
 
-@pytest.mark.parametrize("model", [lambda x: network()(x).detach(), lambda x: torch.ones(len(x), 4)])
+@pytest.mark.parametrize(
+    "model", [lambda x: network()(x).detach(), lambda x: torch.ones(len(x), 4)]
+)
 @pytest.mark.parametrize("method", [IntegratedGradients, Saliency])
 def test_a_model_without_gradients_is_told_what_to_look_for(method, model):
     with pytest.raises(ValueError, match=r"look for .detach.* KernelShap, .* do not"):
