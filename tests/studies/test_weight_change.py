@@ -195,6 +195,10 @@ def test_a_study_of_rounding_tells_what_each_repair_gives_back():
     assert "From small to small at 2 bits and adapters" in text
     document = json.loads(report.rounding_to_json(found, model="small"))
     assert [repair["size"] for repair in document["repairs"]] == [0, 0, adapters.size]
+    for most, looked, calibrated in ((1, 1, 2), (2, 2, 1), (None, 2, 1)):  # three can be read
+        settings = RoundingSettings(max_examples=most, num_bands=0)
+        few = round_and_repair(net(), Plain(), settings)
+        assert (few.change.num_examples, few.num_calibration) == (looked, calibrated)
     plain = round_and_repair(net(), Plain(), RoundingSettings(num_calibration=2, clip="mse"))
     assert plain.ranks == {}
     assert "clip mse" in report.rounding_to_text(plain, "small")
