@@ -53,7 +53,8 @@ class ResidualAdapters:
             Default: "output"
         calibration: Images ``(B, ...)``, or a loader that gives batches of them, alone or first in
             a tuple. Only for ``"output"``. Default: None
-        skip: Patterns for layers that get no adapter. Default: ()
+        skip: Patterns for names of layers that get no adapter, e.g. ``("layer3*", "fc")``.
+            Default: ()
         adapter_bits: Round the pairs as well, each matrix to this many bits between its least and
             its largest number. None: do not. Default: None
         show_progress: Show a progress bar of the calibration, in model rows. Default: False
