@@ -114,6 +114,15 @@ class WeightChange:
     bands: PairedBands | None
     noise: list[LayerNoise]
 
+    def __repr__(self) -> str:
+        most = max(self.layers, key=lambda layer: abs(layer.value.value))
+        return (
+            f"WeightChange({self.num_examples} images, the same class for "
+            f"{self.agreement.value:.1%}, log-likelihood {self.change.value:+.3g} +- "
+            f"{self.change.error:.2g} nats; {len(self.layers)} layers differ, "
+            f"{most.name!r} matters most: {most.value.value:+.3g})"
+        )
+
 
 def weight_change(
     model: nn.Module,

@@ -133,6 +133,16 @@ class ResidualAdapters:
         self._stored: dict[str, tuple[Tensor, Tensor]] = {}  # pairs of a file, rounded already
         self._ranks = dict.fromkeys(self._layers, 0)
 
+    def __repr__(self) -> str:
+        ranks = [rank for rank in self._ranks.values() if rank]
+        told = (
+            f"ranks {min(ranks)} to {max(ranks)} in {len(ranks)} of" if ranks else "rank 0 in all"
+        )
+        return (
+            f"ResidualAdapters({type(self.model).__name__}, metric={self.metric!r}, {told} "
+            f"{len(self._ranks)} layers, {self.size:.4f} numbers per rounded weight)"
+        )
+
     def _compared(self, skip: Sequence[str] = ()) -> tuple[dict[str, nn.Module], int]:
         """Compare the models; return the layers with adapters and what a budget is a share of."""
         own = matrix_layers(self.model, "model")

@@ -54,6 +54,12 @@ def test_layers_share_the_change_of_the_log_likelihood_by_definition():
     same = (OTHER(X).argmax(1) == classes).double().mean()
     assert found.agreement.value == pytest.approx(float(same))
     assert found.accuracy is None
+    most = max(found.layers, key=lambda layer: abs(layer.value.value))
+    assert repr(found) == (
+        f"WeightChange(5 images, the same class for {float(same):.1%}, log-likelihood "
+        f"{found.change.value:+.3g} +- {found.change.error:.2g} nats; 4 layers differ, "
+        f"{most.name!r} matters most: {most.value.value:+.3g})"
+    )
 
 
 def test_other_weights_come_as_a_model_as_a_state_dict_or_as_rounded_weights():
