@@ -115,12 +115,12 @@ class WeightChange:
     noise: list[LayerNoise]
 
     def __repr__(self) -> str:
-        most = max(self.layers, key=lambda layer: abs(layer.value.value))
+        layers = sorted(self.layers, key=lambda layer: -abs(layer.value.value))
+        most = "".join(f", {each.name!r} most: {each.value.value:+.3g}" for each in layers[:1])
         return (
             f"WeightChange({self.num_examples} images, the same class for "
             f"{self.agreement.value:.1%}, log-likelihood {self.change.value:+.3g} +- "
-            f"{self.change.error:.2g} nats; {len(self.layers)} layers differ, "
-            f"{most.name!r} matters most: {most.value.value:+.3g})"
+            f"{self.change.error:.2g} nats; {len(self.layers)} layers differ{most})"
         )
 
 

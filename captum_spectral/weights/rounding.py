@@ -74,8 +74,8 @@ class RoundedWeights:
         told = f"{bits[0]}" if len(bits) == 1 else f"{bits[0]} to {bits[-1]}"
         span = f"{min(errors):.3g} to {max(errors):.3g}" if errors else "none"
         return (
-            f"RoundedWeights({type(self.model).__name__}, {len(self.layers)} layers at {told} bits, "
-            f"{self.bits_per_weight:.2f} per weight with grids, relative errors {span})"
+            f"RoundedWeights({type(self.model).__name__}, {len(self.layers)} layers at {told} "
+            f"bits, {self.bits_per_weight:.2f} per weight with grids, relative errors {span})"
         )
 
 

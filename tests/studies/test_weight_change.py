@@ -58,7 +58,7 @@ def test_layers_share_the_change_of_the_log_likelihood_by_definition():
     assert repr(found) == (
         f"WeightChange(5 images, the same class for {float(same):.1%}, log-likelihood "
         f"{found.change.value:+.3g} +- {found.change.error:.2g} nats; 4 layers differ, "
-        f"{most.name!r} matters most: {most.value.value:+.3g})"
+        f"{most.name!r} most: {most.value.value:+.3g})"
     )
 
 
