@@ -1,15 +1,18 @@
-"""Any Captum method on bands, in one call."""
+"""Captum's methods on bands, in one call."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from inspect import Parameter, signature
-from typing import Any
+from numbers import Real
+from typing import Any, Literal, overload
 
 import torch
-from torch import Tensor
+from captum.attr import Attribution, DeepLiftShap, FeaturePermutation, GradientShap, NoiseTunnel
+from torch import Tensor, nn
 
 from captum_spectral._captum import BaselineType, TargetType
+from captum_spectral._engine.forward import not_differentiable
 from captum_spectral._engine.outputs import Output
 from captum_spectral.features.features import Features
 from captum_spectral.features.fourier import SpectralDims
@@ -17,6 +20,38 @@ from captum_spectral.game import BandGame
 from captum_spectral.game.mixing import OpaqueMixing
 
 __all__ = ["band_attribution"]
+
+
+@overload
+def band_attribution(
+    attribution: Callable[[BandGame], Any],
+    forward_func: Callable[..., Any],
+    inputs: Tensor | tuple[Tensor, ...],
+    target: TargetType = ...,
+    *,
+    baselines: BaselineType = ...,
+    additional_forward_args: Any = ...,
+    feature_mask: Tensor | tuple[Tensor, ...] | None = ...,
+    num_bands: int | None = ...,
+    spectral_dims: SpectralDims = ...,
+    features: Features | tuple[Features, ...] | None = ...,
+    output: Output | None = ...,
+    method_baselines: Tensor | float | None = ...,
+    return_convergence_delta: Literal[False] = ...,
+    **options: Any,
+) -> Tensor: ...
+
+
+@overload
+def band_attribution(
+    attribution: Callable[[BandGame], Any],
+    forward_func: Callable[..., Any],
+    inputs: Tensor | tuple[Tensor, ...],
+    target: TargetType = ...,
+    *,
+    return_convergence_delta: Literal[True],
+    **options: Any,
+) -> tuple[Tensor, Tensor]: ...
 
 
 def band_attribution(
@@ -33,8 +68,9 @@ def band_attribution(
     features: Features | tuple[Features, ...] | None = None,
     output: Output | None = None,
     method_baselines: Tensor | float | None = None,
+    return_convergence_delta: bool = False,
     **options: Any,
-) -> Tensor:
+) -> Tensor | tuple[Tensor, Tensor]:
     r"""Run a Captum method on the frequency bands of an input.
 
     The method runs on :class:`~captum_spectral.BandGame`, the model as a function of how much of
@@ -44,7 +80,10 @@ def band_attribution(
 
     Methods that put hooks on layers (``DeepLift``, ``DeepLiftShap``, ``GuidedBackprop``,
     ``Deconvolution``, ``LRP``) need a model that is a ``torch.nn.Module``, with the layers that
-    they know on images. ``LRP`` starts from a baseline of zeros and takes one input.
+    they know on images. ``LRP`` starts from a baseline of zeros and takes one input. Gradients need
+    a model that has them. ``FeaturePermutation`` has no meaning here, where all weights are 1, and
+    is refused; ``NoiseTunnel`` takes a method and not a model, and goes around
+    ``SpectralShapley(model)``, or around a method inside of a function that makes it.
 
     Args:
         attribution: A class of ``captum.attr`` that takes a forward function, e.g.
@@ -66,15 +105,20 @@ def band_attribution(
         method_baselines: Weights of the bands where the method starts, if it has an argument
             ``baselines``: a number, ``(B, M)``, or ``(n, M)`` for ``GradientShap`` and
             ``DeepLiftShap``, which draw from them. None: 0, no band is there. Default: None
+        return_convergence_delta: Return the method's own as well, if it has one. Default: False
         **options: Further arguments of the method's ``attribute``, e.g. ``n_steps=64``.
 
     Returns:
-        ``(B, M)`` attributions.
+        ``(B, M)`` attributions; with ``return_convergence_delta`` followed by the delta.
 
     Raises:
-        TypeError: As :class:`~captum_spectral.BandGame`, or of the method; a method that puts hooks
-            on layers and a model that is a function.
-        ValueError: As :class:`~captum_spectral.BandGame`, or of the method.
+        TypeError: As :class:`~captum_spectral.BandGame`, or of the method; an ``attribution`` that
+            is no class or function, such as the object ``IntegratedGradients(model)``; a method
+            that puts hooks on layers and a model that is a function; method_baselines or a delta
+            of a method that has none.
+        ValueError: As :class:`~captum_spectral.BandGame`, or of the method; ``FeaturePermutation``,
+            ``method_baselines`` of another shape, a method on gradients and an output that has
+            none.
 
     Cost: the model rows that the method takes.
 
@@ -90,28 +134,40 @@ def band_attribution(
         >>> values.shape, torch.allclose(values.sum(1), gain, atol=1e-5)
         (torch.Size([2, 4]), True)
     """
+    _check_attribution(attribution)
     # Also where the caller has switched gradients off.
     with torch.inference_mode(False), torch.enable_grad():
-        game = BandGame(
-            forward_func,
-            inputs,
-            baselines=baselines,
-            additional_forward_args=additional_forward_args,
-            feature_mask=feature_mask,
-            num_bands=num_bands,
-            spectral_dims=spectral_dims,
-            features=features,
-            output=output,
-        )
+        try:
+            game = BandGame(
+                forward_func,
+                inputs,
+                baselines=baselines,
+                additional_forward_args=additional_forward_args,
+                feature_mask=feature_mask,
+                num_bands=num_bands,
+                spectral_dims=spectral_dims,
+                features=features,
+                output=output,
+            )
+        except (TypeError, ValueError) as error:
+            if attribution not in _DRAWING or not str(error).startswith("baselines"):
+                raise
+            raise type(error)(
+                f"{error}. They are what an absent band holds; the weights of bands that "
+                f"{attribution.__name__} draws from are method_baselines=, (n, M)"
+            ) from error
         first = inputs[0] if isinstance(inputs, tuple) else inputs
         dtype = torch.promote_types(first.dtype, torch.float32)
         present = torch.ones(game.num_examples, game.num_bands, dtype=dtype, device=first.device)
         examples = torch.arange(game.num_examples, device=first.device)
         present.requires_grad_()  # or methods on gradients warn that they set it
         method = attribution(game)
+        _check_method(method)
         options |= _baselines_of(method, method_baselines, present)
+        if return_convergence_delta:
+            options |= _delta_of(method)
         try:
-            attributions: Tensor = method.attribute(
+            found = method.attribute(
                 present, target=target, additional_forward_args=(examples,), **options
             )
         except TypeError as error:
@@ -119,7 +175,76 @@ def band_attribution(
                 raise
             game.apply(lambda layer: None)  # says it in our words
             raise
+        except RuntimeError as error:
+            if not any(words in str(error) for words in _NO_GRADIENT):
+                raise
+            raise ValueError(
+                f"{not_differentiable('inputs')}. {type(method).__name__} needs gradients; "
+                "FeatureAblation, KernelShap, ShapleyValueSampling and SpectralShapley do not"
+            ) from error
+        if return_convergence_delta:
+            return found[0].detach(), found[1].detach()
+        attributions: Tensor = found
         return attributions.detach()
+
+
+# Their baselines are a distribution.
+_DRAWING = GradientShap, DeepLiftShap
+# PyTorch's words for an output that no gradient leads back from.
+_NO_GRADIENT = (
+    "does not require grad and does not have a grad_fn",
+    "appears to not have been used in the graph",
+)
+_CALL = "band_attribution(IntegratedGradients, model, inputs, target)"
+
+
+def _check_attribution(attribution: Any) -> None:
+    """Check what can be told before there is a method."""
+    tunnel = NoiseTunnel in (attribution, type(attribution))
+    if tunnel:
+        raise TypeError(
+            "attribution must take a model, and NoiseTunnel takes a method: use "
+            "NoiseTunnel(SpectralShapley(model)).attribute(inputs, ...) for noise on the inputs, "
+            "or a function, lambda game: NoiseTunnel(IntegratedGradients(game)), for noise on how "
+            "much of each band there is"
+        )
+    kind = type(attribution).__name__
+    if isinstance(attribution, Attribution):
+        raise TypeError(
+            f"attribution must be a class and not an object of it: leave out (model) of {kind} "
+            f"and call band_attribution({kind}, model, inputs, target)"
+        )
+    if isinstance(attribution, nn.Module) or not callable(attribution):
+        got = repr(attribution) if isinstance(attribution, str) else kind
+        raise TypeError(
+            "attribution must be a class of captum.attr, or a function that makes such an object, "
+            f"got {got}; call {_CALL}"
+        )
+
+
+def _check_method(method: Any) -> None:
+    """Check the object that is to attribute."""
+    if not callable(getattr(method, "attribute", None)):
+        raise TypeError(
+            f"attribution must give an object that has attribute(...), got "
+            f"{type(method).__name__}; call {_CALL}"
+        )
+    if isinstance(method, FeaturePermutation):
+        raise ValueError(
+            "attribution must not be FeaturePermutation: it exchanges the weights of bands between "
+            "examples, all of them are 1 here, and every attribution would be 0; FeatureAblation "
+            "takes one band away at a time, KernelShap and ShapleyValueSampling many"
+        )
+
+
+def _delta_of(method: Any) -> dict[str, bool]:
+    """Return what asks a method for its convergence delta."""
+    if "return_convergence_delta" not in signature(method.attribute).parameters:
+        raise TypeError(
+            f"return_convergence_delta was given, and {type(method).__name__}.attribute has no "
+            "such argument; IntegratedGradients, DeepLift, GradientShap and LRP have"
+        )
+    return {"return_convergence_delta": True}
 
 
 def _baselines_of(method: Any, given: Tensor | float | None, present: Tensor) -> dict[str, Any]:
@@ -136,4 +261,21 @@ def _baselines_of(method: Any, given: Tensor | float | None, present: Tensor) ->
         return {}
     if given is None:  # a distribution, of the empty coalition alone; DeepLiftShap wants two
         given = torch.zeros_like(present[:1]).detach().expand(2, -1)
+    examples, bands = present.shape
+    drawing = isinstance(method, _DRAWING)
+    if not isinstance(given, Tensor) and (drawing or not isinstance(given, Real)):
+        number = "" if drawing else "a number or "
+        raise TypeError(
+            f"method_baselines of {type(method).__name__} must be {number}a tensor of weights of "
+            f"the bands ({'n' if drawing else examples}, {bands}), got {type(given).__name__}"
+        )
+    if isinstance(given, Tensor):
+        least = 2 if isinstance(method, DeepLiftShap) else 1
+        fits = given.dim() == 2 and given.shape[1] == bands and len(given) >= least
+        if not fits or not (drawing or len(given) in (1, examples)):
+            rows = f"n, {bands}) with n >= {least}" if drawing else f"{examples}, {bands})"
+            raise ValueError(
+                f"method_baselines of {type(method).__name__} must be weights of the bands "
+                f"({rows}, got shape {tuple(given.shape)}"
+            )
     return {"baselines": given}

@@ -13,6 +13,7 @@ from captum_spectral._captum import TargetType, log_usage
 from captum_spectral.attr._synchronous import Synchronous
 from captum_spectral.attr._values import Solver, gap_of
 from captum_spectral.features.features import Features
+from captum_spectral.weights.rounding import RoundedWeights
 from captum_spectral.weights.weight_game import WeightGame
 
 __all__ = ["WeightShapley"]
@@ -62,7 +63,7 @@ class WeightShapley(Synchronous, Attribution):  # type: ignore[misc]
         inputs: Tensor | tuple[Tensor, ...],
         target: TargetType = None,
         *,
-        baselines: nn.Module | Mapping[str, Tensor],
+        baselines: nn.Module | RoundedWeights | Mapping[str, Tensor],
         players: Literal["layer", "band", "singular"] | Mapping[str, int] = "layer",
         layer: str | None = None,
         features: Features | None = None,
@@ -84,7 +85,7 @@ class WeightShapley(Synchronous, Attribution):  # type: ignore[misc]
             inputs (Tensor or tuple[Tensor, ...]): ``(B, ...)``, or a tuple of them.
             target (int, tuple, Tensor, or list, optional): Output index; None: every output.
                 Default: None
-            baselines (Module or dict[str, Tensor]): The other weights.
+            baselines (Module, RoundedWeights or dict[str, Tensor]): The other weights.
             players (str or dict[str, int], optional): ``"layer"``, ``"band"``, ``"singular"``, or
                 ids of tensors, see :class:`~captum_spectral.weights.WeightGame`. Default: "layer"
             layer (str, optional): The layer of ``"band"`` and ``"singular"``. Default: None

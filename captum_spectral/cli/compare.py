@@ -70,7 +70,8 @@ Examples:
     default=16,
     show_default=True,
     metavar="N",
-    help="How many pictures are looked at.",
+    help="How many pictures are looked at, at most. With --bits, up to 32 others calibrate batch "
+    "norms; of too few for both, half.",
 )
 @click.option(
     "--out",

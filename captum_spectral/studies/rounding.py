@@ -35,9 +35,10 @@ class RoundingSettings:
         budget: Of adapters; None: none.
         metric: Of adapters. ``"output"`` needs as many patches as the longest patch of a layer has
             numbers, which for a classifier's last layer are as many pictures as it has inputs.
-        num_calibration: Pictures for batch norms and the metric, besides those that are looked at.
+        num_calibration: Pictures for batch norms and the metric, besides those that are looked at;
+            where there are too few for both, each gets half, and what the other leaves.
         num_bands: As in :func:`~captum_spectral.studies.weight_change.weight_change`.
-        max_examples: Pictures that are looked at.
+        max_examples: Pictures that are looked at, at most. None: all others.
         seed: Of the choice of pictures.
         show_progress: Show progress bars.
     """
@@ -135,10 +136,13 @@ def round_and_repair(
     inputs, skipped = read_inputs(model, pictures, reading, device)
     calibration = inputs[:0]
     if needed:
-        count = min(settings.num_calibration, len(inputs) // 2)
+        looked = len(inputs) - min(settings.num_calibration, len(inputs) // 2)
+        if settings.max_examples is not None:
+            looked = min(looked, settings.max_examples)
+        count = min(settings.num_calibration, len(inputs) - looked)
         if count < 1:
             raise ValueError("pictures must be at least two: one to calibrate, one to look at")
-        calibration, inputs = inputs[:count], inputs[count:]
+        calibration, inputs = inputs[:count], inputs[count : count + looked]
     repaired: list[tuple[str, nn.Module, ResidualAdapters | None]] = [
         ("rounded", rounded.model, None)
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,9 +17,9 @@ from captum_spectral.attr.spectral_shapley import SpectralShapley
 from captum_spectral.features.band_mask import band_frequencies, band_mask, fitting_band_mask
 from captum_spectral.features.painting import band_sums
 from captum_spectral.studies.comparison import ComparisonSettings, layer_values, standard_error
-from captum_spectral.weights import WeightGame
+from captum_spectral.weights import RoundedWeights, WeightGame
 from captum_spectral.weights.calibration import Calibration, Runner, batches_of
-from captum_spectral.weights.changes import LayerChange, weights_of
+from captum_spectral.weights.changes import LayerChange, module_of, weights_of
 
 __all__ = ["ChangedLayer", "LayerNoise", "Mean", "PairedBands", "WeightChange", "weight_change"]
 
@@ -114,10 +114,19 @@ class WeightChange:
     bands: PairedBands | None
     noise: list[LayerNoise]
 
+    def __repr__(self) -> str:
+        layers = sorted(self.layers, key=lambda layer: -abs(layer.value.value))
+        most = "".join(f", {each.name!r} most: {each.value.value:+.3g}" for each in layers[:1])
+        return (
+            f"WeightChange({self.num_examples} images, the same class for "
+            f"{self.agreement.value:.1%}, log-likelihood {self.change.value:+.3g} +- "
+            f"{self.change.error:.2g} nats; {len(self.layers)} layers differ{most})"
+        )
+
 
 def weight_change(
     model: nn.Module,
-    other: nn.Module,
+    other: nn.Module | RoundedWeights | Mapping[str, Tensor],
     loader: Calibration,
     *,
     num_bands: int = 4,
@@ -135,7 +144,8 @@ def weight_change(
 
     Args:
         model: Gives logits ``(B, classes)``; never changed.
-        other: The same with other weights, by the same names.
+        other: The same with other weights, by the same names; what
+            :func:`~captum_spectral.weights.quantize_weights` returned; or a state dict.
         loader: Images ``(B, C, H, W)``, or batches of them or of ``(images, labels)``.
         num_bands: Bands of the image and of the outputs of layers; 0: none of these. Default: 4
         max_examples: Images that are looked at. Default: None, all
@@ -163,7 +173,7 @@ def weight_change(
         >>> from captum_spectral.weights import quantize_weights
         >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(),
         ...                             torch.nn.Flatten(), torch.nn.Linear(144, 5)).eval()
-        >>> found = weight_change(model, quantize_weights(model, 3).model, torch.rand(4, 3, 8, 8))
+        >>> found = weight_change(model, quantize_weights(model, 3), torch.rand(4, 3, 8, 8))
         >>> [layer.name for layer in found.layers]
         ['0', '3']
         >>> len(found.bands.change), found.noise[0].ratio.shape
@@ -171,6 +181,7 @@ def weight_change(
     """
     bands = check_count("num_bands", num_bands, 0)
     weights_of(model, other, "other")
+    other = module_of(other, "other", model)
     runs = Runner(model, "model"), Runner(other, "other")
     x, labels = _collected(loader, max_examples, runs[0].device)
     outputs, noise = _outputs(runs, (model, other), x, bands)

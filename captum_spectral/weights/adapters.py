@@ -53,7 +53,8 @@ class ResidualAdapters:
             Default: "output"
         calibration: Images ``(B, ...)``, or a loader that gives batches of them, alone or first in
             a tuple. Only for ``"output"``. Default: None
-        skip: Patterns for layers that get no adapter. Default: ()
+        skip: Patterns for names of layers that get no adapter, e.g. ``("layer3*", "fc")``.
+            Default: ()
         adapter_bits: Round the pairs as well, each matrix to this many bits between its least and
             its largest number. None: do not. Default: None
         show_progress: Show a progress bar of the calibration, in model rows. Default: False
@@ -131,6 +132,16 @@ class ResidualAdapters:
         self._components: dict[str, Components] = {}
         self._stored: dict[str, tuple[Tensor, Tensor]] = {}  # pairs of a file, rounded already
         self._ranks = dict.fromkeys(self._layers, 0)
+
+    def __repr__(self) -> str:
+        ranks = [rank for rank in self._ranks.values() if rank]
+        told = (
+            f"ranks {min(ranks)} to {max(ranks)} in {len(ranks)} of" if ranks else "rank 0 in all"
+        )
+        return (
+            f"ResidualAdapters({type(self.model).__name__}, metric={self.metric!r}, {told} "
+            f"{len(self._ranks)} layers, {self.size:.4f} numbers per rounded weight)"
+        )
 
     def _compared(self, skip: Sequence[str] = ()) -> tuple[dict[str, nn.Module], int]:
         """Compare the models; return the layers with adapters and what a budget is a share of."""

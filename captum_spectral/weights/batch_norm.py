@@ -10,13 +10,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from captum_spectral._captum import progress_bar
 from captum_spectral.weights.calibration import Calibration, Runner, batches_of
+from captum_spectral.weights.changes import module_of
+from captum_spectral.weights.rounding import RoundedWeights
 
 __all__ = ["batch_norms", "recalibrate_batch_norm"]
 
 
 @torch.no_grad()
 def recalibrate_batch_norm(
-    model: nn.Module, loader: Calibration, show_progress: bool = False
+    model: nn.Module | RoundedWeights, loader: Calibration, show_progress: bool = False
 ) -> nn.Module:
     """Return a copy of a model whose batch norms have the statistics of some images.
 
@@ -27,7 +29,8 @@ def recalibrate_batch_norm(
     little, as each batch norm sees what those before it make of the same batch.
 
     Args:
-        model: With batch norms that keep statistics; never changed.
+        model: With batch norms that keep statistics, or what
+            :func:`~captum_spectral.weights.quantize_weights` returned; never changed.
         loader: Images ``(B, ...)``, taken 32 at a time, or batches of them, alone or first in a
             tuple.
         show_progress: Show a progress bar, in model rows. Default: False
@@ -36,7 +39,7 @@ def recalibrate_batch_norm(
         The copy, in the modes of the model.
 
     Raises:
-        TypeError: A model that is no module, batches of another kind.
+        TypeError: A model that is neither, batches of another kind.
         ValueError: No batch norm with statistics, a model in training mode, images that are not
             finite or none at all.
 
@@ -52,9 +55,7 @@ def recalibrate_batch_norm(
         >>> torch.allclose(new(images).mean((0, 2, 3)), torch.zeros(4), atol=1e-4)
         True
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-    copied = copy.deepcopy(model)
+    copied = copy.deepcopy(module_of(model, "model"))
     norms = batch_norms(copied)
     if not norms:
         raise ValueError("model must hold a batch norm with running statistics, and holds none")

@@ -22,6 +22,7 @@ __all__ = ["Calibration", "Runner", "batches_of", "second_moments"]
 # Images, or batches of them in any form that a loader gives.
 Calibration = Tensor | Iterable[Any]
 
+_MOST_LISTED = 5  # of layers, in a message
 _PATCH_BYTES = 2**26  # of the patches that are looked at together
 
 
@@ -123,17 +124,33 @@ def second_moments(
     for name, moments in seen.items():
         if not moments.count:
             raise ValueError(f"the layer {name!r} did not run on the calibration images; skip it")
-        size = moments.sums.shape[-1]
-        if moments.count < size:
-            raise ValueError(
-                f"calibration is too small for the layer {name!r}: its {images} images give "
-                f"{moments.count} patches, and a patch has {size} numbers; give "
-                f"{-(-size // moments.count)} times as many, skip the layer, or use "
-                "metric='plain'"
-            )
+    _check_enough(seen, images)
+    for name, moments in seen.items():
         if not moments.sums.isfinite().all():
             raise ValueError(f"the inputs of the layer {name!r} are not finite on calibration")
     return {name: moments.sums / moments.count for name, moments in seen.items()}
+
+
+def _check_enough(seen: dict[str, _Moments], images: int) -> None:
+    """Check that every layer was given as many patches as a patch is long."""
+    short = {
+        name: (moments.count, moments.size)
+        for name, moments in seen.items()
+        if moments.count < moments.size
+    }
+    if short:
+        listed = "; ".join(
+            f"{name!r} has {count} patches, of {size} numbers each"
+            for name, (count, size) in list(short.items())[:_MOST_LISTED]
+        )
+        more = f"; and {len(short) - _MOST_LISTED} more" if len(short) > _MOST_LISTED else ""
+        enough = max(-(-size * images // count) for count, size in short.values())
+        raise ValueError(
+            f"calibration is too small for {len(short)} of {len(seen)} layers: with its {images} "
+            f"images {listed}{more}. Give {enough} images of this size, which are enough for all; "
+            "or leave these layers out with skip=, which takes patterns such as 'layer3*'; or use "
+            "metric='plain'"
+        )
 
 
 class _Moments:
@@ -145,12 +162,12 @@ class _Moments:
         self._patches: nn.Module | None = None
         if isinstance(layer, _ConvNd) and not layer.transposed:
             self._patches = _patches_of(layer)
-            self._size = weight[0].numel()
+            self.size = weight[0].numel()
         else:  # a transposed convolution spreads each place of its input by itself
-            self._size = weight.shape[0] // self._groups
+            self.size = weight.shape[0] // self._groups
             if isinstance(layer, nn.Linear):
-                self._size = weight.shape[1]
-        self.sums = torch.zeros(self._groups, self._size, self._size, dtype=torch.float64)
+                self.size = weight.shape[1]
+        self.sums = torch.zeros(self._groups, self.size, self.size, dtype=torch.float64)
         self.count = 0
 
     def add(self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -162,11 +179,11 @@ class _Moments:
             x = x.reshape(-1, x.shape[-1])
         # As many rows of float64 patches as fit, roughly: a patch for each place of the input.
         places = x[0].numel() // x.shape[1]
-        at_once = max(1, _PATCH_BYTES // (8 * places * self._size * self._groups))
+        at_once = max(1, _PATCH_BYTES // (8 * places * self.size * self._groups))
         for part in x.split(at_once):
             rows = part if self._patches is None else self._patches(part)
             # (B, G, q, places) -> (G, q, B places)
-            rows = rows.reshape(len(rows), self._groups, self._size, -1).cpu().double()
+            rows = rows.reshape(len(rows), self._groups, self.size, -1).cpu().double()
             rows = rows.permute(1, 2, 0, 3).flatten(2)
             self.sums += rows @ rows.mT
             self.count += rows.shape[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -18,12 +19,44 @@ from captum_spectral._arguments import check_count
 from captum_spectral.features.features import Features
 from captum_spectral.features.fourier import FourierBands
 from captum_spectral.weights._layers import is_lazy, is_quantised
+from captum_spectral.weights.rounding import RoundedWeights
 
-__all__ = ["BandChange", "Change", "LayerChange", "SingularChange", "weights_of"]
+__all__ = ["BandChange", "Change", "LayerChange", "SingularChange", "module_of", "weights_of"]
+
+
+def module_of(given: Any, argument: str, like: nn.Module | None = None) -> nn.Module:
+    """Return the module that is meant: itself, rounded weights' model, or ``like`` on a state dict.
+
+    Args:
+        given: A module; what :func:`~captum_spectral.weights.quantize_weights` returned; with
+            ``like`` a state dict, too.
+        argument: Its name in errors.
+        like: The module that is copied for a state dict; never changed.
+
+    Raises:
+        TypeError: Anything else, a state dict that holds no tensors.
+        ValueError: A state dict with other names or shapes.
+    """
+    own = given.model if isinstance(given, RoundedWeights) else given
+    if isinstance(own, nn.Module):
+        return own
+    if like is None or not isinstance(own, Mapping):
+        also = "" if like is None else ", a state dict"
+        raise TypeError(
+            f"{argument} must be a torch.nn.Module{also} or what quantize_weights returns, got "
+            f"{type(own).__name__}"
+        )
+    weights_of(like, own, argument)  # says what is wrong with it
+    copied = copy.deepcopy(like)
+    # The second name of a tied tensor may be missing.
+    copied.load_state_dict(dict(own), strict=False)
+    return copied
 
 
 def weights_of(
-    model: nn.Module, baselines: nn.Module | Mapping[str, Tensor], argument: str = "baselines"
+    model: nn.Module,
+    baselines: nn.Module | RoundedWeights | Mapping[str, Tensor],
+    argument: str = "baselines",
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Return name to (baseline, model) of every floating weight and buffer that differs.
 
@@ -33,13 +66,16 @@ def weights_of(
         argument: Name of the baselines in errors. Default: "baselines"
 
     Raises:
-        TypeError: A model that is no module, baselines that are neither a module nor tensors.
+        TypeError: A model that is no module, baselines that are neither a module, rounded weights
+            nor tensors.
         ValueError: Names or shapes that differ, lazy, parametrised or quantised modules, values
             that are not finite, nothing that differs.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     own = _tensors(model, "model")
+    if isinstance(baselines, RoundedWeights):
+        baselines = baselines.model
     if isinstance(baselines, nn.Module):
         other = _tensors(baselines, argument)
     elif isinstance(baselines, Mapping):
@@ -55,7 +91,8 @@ def weights_of(
         other |= {n: t for n, t in own.items() if n not in other and n not in saved}
     else:
         raise TypeError(
-            f"{argument} must be a torch.nn.Module or a state dict, got {type(baselines).__name__}"
+            f"{argument} must be a torch.nn.Module, a state dict or what quantize_weights returns, "
+            f"got {type(baselines).__name__}"
         )
     # A tensor that has two names is one.
     tied = {n for n, _ in (*model.named_parameters(remove_duplicate=False),)} - own.keys()

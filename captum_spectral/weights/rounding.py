@@ -68,6 +68,16 @@ class RoundedWeights:
         bits = sum(layer.bits_per_weight * layer.num_weights for layer in layers)
         return bits / sum(layer.num_weights for layer in layers)
 
+    def __repr__(self) -> str:
+        bits = sorted({layer.bits for layer in self.layers.values()})
+        errors = [layer.error for layer in self.layers.values() if not math.isnan(layer.error)]
+        told = f"{bits[0]}" if len(bits) == 1 else f"{bits[0]} to {bits[-1]}"
+        span = f"{min(errors):.3g} to {max(errors):.3g}" if errors else "none"
+        return (
+            f"RoundedWeights({type(self.model).__name__}, {len(self.layers)} layers at {told} "
+            f"bits, {self.bits_per_weight:.2f} per weight with grids, relative errors {span})"
+        )
+
 
 @torch.no_grad()
 def quantize_weights(

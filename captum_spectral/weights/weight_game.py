@@ -25,6 +25,7 @@ from captum_spectral.weights.changes import (
     SingularChange,
     weights_of,
 )
+from captum_spectral.weights.rounding import RoundedWeights
 
 __all__ = ["WeightGame"]
 
@@ -52,7 +53,8 @@ class WeightGame:
         model: A ``torch.nn.Module``, in the state it is to be explained in; never changed.
         inputs: ``(B, ...)`` tensor, or a tuple of them.
         target: As everywhere in Captum; None keeps all outputs. Default: None
-        baselines: The other weights: a model with the same names, or a state dict.
+        baselines: The other weights: a model with the same names, what
+            :func:`~captum_spectral.weights.quantize_weights` returned, or a state dict.
         players: ``"layer"``: a player for each module with all parameters and floating buffers in
             it that differ (running statistics, too). A dict from tensor names to ids: your own
             groups of those. ``"band"``: frequency bands of the *input* of one convolution; its
@@ -102,7 +104,7 @@ class WeightGame:
         inputs: Tensor | tuple[Tensor, ...],
         target: TargetType = None,
         *,
-        baselines: nn.Module | Mapping[str, Tensor],
+        baselines: nn.Module | RoundedWeights | Mapping[str, Tensor],
         players: Literal["layer", "band", "singular"] | Mapping[str, int] = "layer",
         layer: str | None = None,
         features: Features | None = None,

@@ -7,10 +7,13 @@ from captum.attr import (
     Deconvolution,
     DeepLift,
     DeepLiftShap,
+    FeatureAblation,
+    FeaturePermutation,
     GradientShap,
     GuidedBackprop,
     IntegratedGradients,
     LayerActivation,
+    NoiseTunnel,
     Saliency,
 )
 from torch import nn
@@ -160,3 +163,104 @@ def test_a_game_of_a_function_is_a_module_without_parameters():
     assert not list(game.parameters())
     assert not game.training
     torch.testing.assert_close(game(torch.ones(3, 3).double()), X.sum((1, 2, 3)))
+
+
+def permuting(game):
+    return FeaturePermutation(game)
+
+
+@pytest.mark.parametrize("method", [FeaturePermutation, permuting])
+def test_to_permute_weights_that_are_all_1_is_refused_and_ablation_works(method):
+    with pytest.raises(ValueError, match=r"all of them are 1 .* FeatureAblation"):
+        band_attribution(method, never, X, TARGET, **BANDS)
+    assert band_attribution(FeatureAblation, network(), X, TARGET, **BANDS).abs().min() > 0
+
+
+def never(x):
+    raise AssertionError("the model ran")
+
+
+def tunnel(game):
+    return NoiseTunnel(IntegratedGradients(game))
+
+
+STARTS = {"method_baselines": torch.zeros(3)}
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "kind", "message"),
+    [
+        (
+            IntegratedGradients(never),
+            {},
+            TypeError,
+            r"call band_attribution\(IntegratedGradients, ",
+        ),
+        (
+            "IntegratedGradients",
+            {},
+            TypeError,
+            "class of captum.attr, .* got 'IntegratedGradients'",
+        ),
+        (network(), {}, TypeError, "got Sequential; call band_attribution"),
+        (lambda game: 3, {}, TypeError, r"an object that has attribute\(...\), got int"),
+        (NoiseTunnel, {}, TypeError, r"NoiseTunnel\(SpectralShapley\(model\)\)"),
+        (NoiseTunnel(Saliency(never)), {}, TypeError, r"lambda game: NoiseTunnel\(Integ"),
+        (Saliency, {"return_convergence_delta": True}, TypeError, "Saliency.attribute has no such"),
+        (
+            GradientShap,
+            {"baselines": X[:2]},
+            ValueError,
+            r"GradientShap draws .* method_baselines=",
+        ),
+        (DeepLiftShap, {"baselines": "no"}, TypeError, r"DeepLiftShap draws .* method_baselines="),
+        (
+            GradientShap,
+            {"method_baselines": 0.0},
+            TypeError,
+            r"method_baselines .* \(n, 3\), got fl",
+        ),
+        (GradientShap, STARTS, ValueError, r"\(n, 3\) with n >= 1, got shape \(3,\)"),
+        (
+            IntegratedGradients,
+            STARTS,
+            ValueError,
+            r"method_baselines .* \(3, 3\), got shape \(3,\)",
+        ),
+        (
+            IntegratedGradients,
+            {"method_baselines": "no"},
+            TypeError,
+            "must be a number or a tensor",
+        ),
+    ],
+)
+def test_what_is_no_method_is_refused_before_the_model_runs(method, options, kind, message):
+    with pytest.raises(kind, match=message):
+        band_attribution(method, never, X, TARGET, **BANDS, **options)
+
+
+def test_noise_around_a_method_inside_of_a_function_works():
+    found = band_attribution(tunnel, network(), X, TARGET, stdevs=0.0, nt_samples=2, **BANDS)
+    want = band_attribution(IntegratedGradients, network(), X, TARGET, **BANDS)
+    torch.testing.assert_close(found, want)
+
+
+@pytest.mark.parametrize(
+    "model", [lambda x: network()(x).detach(), lambda x: torch.ones(len(x), 4)]
+)
+@pytest.mark.parametrize("method", [IntegratedGradients, Saliency])
+def test_a_model_without_gradients_is_told_what_to_look_for(method, model):
+    with pytest.raises(ValueError, match=r"look for .detach.* KernelShap, .* do not"):
+        band_attribution(method, model, X, TARGET, **BANDS)
+
+
+@pytest.mark.parametrize("method", [IntegratedGradients, DeepLift])
+def test_a_convergence_delta_is_the_sum_less_the_gain(method):
+    model = network()
+    found, delta = band_attribution(
+        method, model, X, TARGET, return_convergence_delta=True, **BANDS
+    )
+    torch.testing.assert_close(delta, found.sum(1) - gain(model), rtol=0, atol=1e-12)
+    assert not found.requires_grad
+    assert not delta.requires_grad

@@ -15,7 +15,7 @@ from captum_spectral.features import split_bands
 from captum_spectral.features.band_mask import band_mask
 from captum_spectral.report import weight_change as report
 from captum_spectral.studies import RoundingSettings, round_and_repair, weight_change
-from captum_spectral.weights import quantize_weights
+from captum_spectral.weights import quantize_weights, recalibrate_batch_norm
 
 MODEL = small_cnn()
 OTHER = quantize_weights(MODEL, 2).model
@@ -54,6 +54,30 @@ def test_layers_share_the_change_of_the_log_likelihood_by_definition():
     same = (OTHER(X).argmax(1) == classes).double().mean()
     assert found.agreement.value == pytest.approx(float(same))
     assert found.accuracy is None
+    most = max(found.layers, key=lambda layer: abs(layer.value.value))
+    assert repr(found) == (
+        f"WeightChange(5 images, the same class for {float(same):.1%}, log-likelihood "
+        f"{found.change.value:+.3g} +- {found.change.error:.2g} nats; 4 layers differ, "
+        f"{most.name!r} most: {most.value.value:+.3g})"
+    )
+
+
+def test_other_weights_come_as_a_model_as_a_state_dict_or_as_rounded_weights():
+    rounded = quantize_weights(MODEL, 2)
+    before = state(MODEL)
+    want = weight_change(MODEL, rounded.model, X, num_bands=0)
+    for other in (rounded, rounded.model.state_dict()):
+        assert weight_change(MODEL, other, X, num_bands=0) == want
+    assert same_state(MODEL, before)
+    new, known = (recalibrate_batch_norm(net, X) for net in (rounded, rounded.model))
+    assert same_state(new, state(known))
+    other = dict(rounded.model.state_dict(), more=torch.ones(1))
+    with pytest.raises(ValueError, match=r"other must have the weights .* unknown more"):
+        weight_change(MODEL, other, X)
+    with pytest.raises(TypeError, match=r"other must be .* a state dict or what quantize_weights"):
+        weight_change(MODEL, 3, X)
+    with pytest.raises(TypeError, match=r"model must be .* or what quantize_weights .* got dict"):
+        recalibrate_batch_norm({}, X)
 
 
 def test_bands_are_shapley_values_of_both_models_and_errors_are_paired():
@@ -177,6 +201,10 @@ def test_a_study_of_rounding_tells_what_each_repair_gives_back():
     assert "From small to small at 2 bits and adapters" in text
     document = json.loads(report.rounding_to_json(found, model="small"))
     assert [repair["size"] for repair in document["repairs"]] == [0, 0, adapters.size]
+    for most, looked, calibrated in ((1, 1, 2), (2, 2, 1), (None, 2, 1)):  # three can be read
+        settings = RoundingSettings(max_examples=most, num_bands=0)
+        few = round_and_repair(net(), Plain(), settings)
+        assert (few.change.num_examples, few.num_calibration) == (looked, calibrated)
     plain = round_and_repair(net(), Plain(), RoundingSettings(num_calibration=2, clip="mse"))
     assert plain.ranks == {}
     assert "clip mse" in report.rounding_to_text(plain, "small")

@@ -295,8 +295,8 @@ def with_nan():
         ((MODEL, ROUNDED, "hessian"), ValueError, "metric must be 'output' or 'plain'"),
         ((MODEL, ROUNDED, "output", 3), TypeError, "calibration must be images"),
         ((MODEL, ROUNDED, "output", []), ValueError, "calibration must hold at least one image"),
-        ((MODEL, ROUNDED, "output", images(7)), ValueError, "too small for the layer '10': its 7 "),
-        ((MODEL, ROUNDED, "output", images(7)), ValueError, "7 patches.* 32 numbers; give 5 times"),
+        ((MODEL, ROUNDED, "output", images(7)), ValueError, "for 1 of 4 layers: with its 7 images"),
+        ((MODEL, ROUNDED, "output", images(7)), ValueError, "7 patches, of 32 .* Give 32 images"),
         ((MODEL, ROUNDED, "output", images(7) / 0), ValueError, "calibration must be finite"),
         ((small_cnn().train(), ROUNDED, "output", images(40)), ValueError, "is in training mode"),
         ((MODEL, MODEL, "plain"), ValueError, "quantised must differ from the model"),
@@ -309,6 +309,21 @@ def with_nan():
 def test_bad_models_and_calibrations_are_named(arguments, kind, message):
     with pytest.raises(kind, match=message):
         ResidualAdapters(*arguments)
+
+
+def test_all_layers_with_too_few_patches_are_told_and_so_many_images_are_enough():
+    layers = [nn.Linear(n, n + 1) for n in range(10, 17)]
+    model = nn.Sequential(*layers).eval()
+    rounded = quantize_weights(model, 2)
+    x = torch.rand(16, 10, generator=torch.Generator().manual_seed(0))
+    few = (
+        r"for 6 of 7 .* 10 images '1' has 10 .* of 11 .*; '5' .*; and 1 more\. Give 16 .*'layer3\*'"
+    )
+    with pytest.raises(ValueError, match=few):
+        ResidualAdapters(model, rounded, calibration=x[:10])
+    with pytest.raises(ValueError, match="for 1 of 7 layers: with its 15 images '6' has 15"):
+        ResidualAdapters(model, rounded, calibration=x[:15])
+    assert "6" in ResidualAdapters(model, rounded, calibration=x).ranks
 
 
 def test_bad_options_and_budgets_are_named():

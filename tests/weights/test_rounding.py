@@ -7,7 +7,7 @@ import torch
 from rounded import LAYERS, by_loop, layer_and_input, same_state, small_cnn, state
 from torch import nn
 
-from captum_spectral.weights import quantize_weights
+from captum_spectral.weights import ResidualAdapters, quantize_weights
 from captum_spectral.weights.rounding import codes_of, weight_of
 
 
@@ -173,3 +173,24 @@ def test_quantised_modules_are_refused():
     quantised = torch.ao.nn.quantized.Linear(3, 3)
     with pytest.raises(TypeError, match="is a quantised Linear; dequantise it first"):
         quantize_weights(nn.Sequential(quantised))
+
+
+def test_rounded_weights_and_adapters_are_printed_on_one_line():
+    model = small_cnn()
+    rounded = quantize_weights(model, 3, overrides={"10": 5})
+    errors = [layer.error for layer in rounded.layers.values()]
+    assert repr(rounded) == (
+        f"RoundedWeights(Sequential, 4 layers at 3 to 5 bits, {rounded.bits_per_weight:.2f} per "
+        f"weight with grids, relative errors {min(errors):.3g} to {max(errors):.3g})"
+    )
+    assert "4 layers at 2 bits, " in repr(quantize_weights(model, 2))
+    zeros = nn.Sequential(nn.Linear(2, 2))
+    nn.init.zeros_(zeros[0].weight)
+    assert "relative errors none)" in repr(quantize_weights(zeros))
+    adapters = ResidualAdapters(model, rounded, "plain")
+    start = "ResidualAdapters(Sequential, metric='plain', "
+    assert repr(adapters) == start + "rank 0 in all 4 layers, 0.0000 numbers per rounded weight)"
+    adapters.ranks = {"0": 2, "10": 3}
+    assert repr(adapters) == (
+        f"{start}ranks 2 to 3 in 2 of 4 layers, {adapters.size:.4f} numbers per rounded weight)"
+    )
