@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from captum_spectral.cli.options import (
-    check_outside,
     device_option,
     existing_file,
     load,
@@ -127,9 +126,8 @@ def compare(
     from captum_spectral.studies.files import make_folder, write
 
     with one_line():
-        check_outside(out, data)
         make_folder(out)
-        pictures = open_data(None if data is None else str(data))
+        pictures = open_data(None if data is None else str(data), leave_out=out)
         model, before = load(name, weights, device), load(against, against_weights, device)
         settings = ComparisonSettings(
             max_examples=max_examples, seed=seed, show_progress=shown(progress)
@@ -178,9 +176,8 @@ def _rounded(
     from captum_spectral.studies.files import make_folder, write
 
     with one_line():
-        check_outside(out, data)
         make_folder(out)
-        pictures = open_data(None if data is None else str(data))
+        pictures = open_data(None if data is None else str(data), leave_out=out)
         model = load(name, weights, device)
         found = round_and_repair(model, pictures, RoundingSettings(**settings), device)
         document = report.rounding_to_json(

@@ -27,7 +27,6 @@ COMMAND_LINE = "captum_spectral.command_line"  # where click's context keeps the
 __all__ = [
     "COMMAND_LINE",
     "bands_option",
-    "check_outside",
     "command_line",
     "device_option",
     "existing_file",
@@ -39,19 +38,6 @@ __all__ = [
     "shown",
     "suffix",
 ]
-
-
-def check_outside(out: Path, data: Path | None) -> None:
-    """Refuse to write a report in the folder of the data, whose pictures its figures would become.
-
-    Raises:
-        ValueError: The folder ``out`` is ``data`` or lies anywhere below, links followed.
-    """
-    if data is not None and data.is_dir() and out.resolve().is_relative_to(data.resolve()):
-        raise ValueError(
-            f"--out {out} lies inside the data folder {data}, and the figures of a report would be "
-            "pictures of the data next time; choose a folder outside of it"
-        )
 
 
 def bands_option(at_least: int, default: int | None = 8) -> Callable[[_Command], _Command]:

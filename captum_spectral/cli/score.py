@@ -14,7 +14,6 @@ import click
 
 from captum_spectral.cli.options import (
     bands_option,
-    check_outside,
     command_line,
     device_option,
     existing_file,
@@ -246,8 +245,8 @@ def score(
             per_class=per_class,
         )
         if data is not None and root is None:
-            check_outside(out, Path(data))
-        pictures = open_data(data, root)
+            _check_own_folder(out, Path(data))
+        pictures = open_data(data, root, leave_out=out)
         ids = None if label_map is None else read_label_map(label_map)
         if (ids is not None or per_class) and pictures.label(0) is None:
             raise ValueError(
@@ -298,6 +297,21 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _check_own_folder(out: Path, data: Path) -> None:
+    """Refuse to write a report among pictures: it would hide them, or be one of them next time."""
+    from captum_spectral.sources.listing import Lister
+
+    own = out.resolve()
+    if not own.is_dir() or not own.is_relative_to(data.resolve()):
+        return
+    names = (entry.name for entry in Lister(str(own)).walk(""))
+    if (picture := next((name for name in names if name != "importance.png"), None)) is not None:
+        raise ValueError(
+            f"--out {out} holds pictures of --data ({picture}), and a report needs a folder of its "
+            "own; choose another one"
+        )
 
 
 def _check_old_state(paths: Sequence[Path], resume: bool) -> None:

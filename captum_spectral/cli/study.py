@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from captum_spectral.cli.options import (
-    check_outside,
     command_line,
     device_option,
     existing_file,
@@ -74,8 +73,6 @@ def study(config: Path, out: Path, device: torch.device, progress: bool | None) 
 
     with one_line():
         written_down = read_config(config)
-        if written_down.data is not None and written_down.root is None:
-            check_outside(out, Path(written_down.data))
         processes = Processes(device)
         if processes.is_first:
             make_folder(out)

@@ -35,6 +35,8 @@ _COMPARED = 8  # pictures of a data set whose content is in its fingerprint
 def open_data(
     data: str | None,
     root: str | os.PathLike[str] | None = None,
+    *,
+    leave_out: str | os.PathLike[str] | None = None,
 ) -> Pictures:
     """Open what a user calls the data.
 
@@ -42,6 +44,7 @@ def open_data(
         data: A folder, see :func:`~captum_spectral.sources.folders.open_folder`; with ``root`` the
             name of a data set, see :func:`open_torchvision`; None: the shipped photographs.
         root: The folder in which torchvision looks. Default: None
+        leave_out: A folder below ``data`` that is none of the data. Default: None
 
     Returns:
         The :class:`Pictures`.
@@ -58,7 +61,7 @@ def open_data(
 
     if data.partition(":")[0] in datasets.__all__ and not os.path.exists(data):
         raise ValueError(f"{data} is a data set of torchvision; say with --root where it is")
-    return open_folder(data)
+    return open_folder(data, leave_out=leave_out)
 
 
 def open_torchvision(name: str, root: str | os.PathLike[str]) -> Pictures:

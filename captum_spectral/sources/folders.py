@@ -22,7 +22,9 @@ _PART = re.compile(
 )
 
 
-def open_folder(path: str | os.PathLike[str]) -> Pictures:
+def open_folder(
+    path: str | os.PathLike[str], leave_out: str | os.PathLike[str] | None = None
+) -> Pictures:
     """List the images in a folder; its sub folders, if they hold the images, are the classes.
 
     A file is an image if its extension is that of a format that is read here. One that may be a
@@ -39,6 +41,8 @@ def open_folder(path: str | os.PathLike[str]) -> Pictures:
         path: The folder. It holds either the images themselves, which then have no labels, or one
             folder for each class, with its images anywhere below. Classes are sorted by name. A
             class without images stays a class.
+        leave_out: A folder anywhere below ``path`` that is none of the data, as that of a report.
+            Default: None
 
     Returns:
         The :class:`Pictures`, sorted; the name of each is its path below ``path``. The fingerprint
@@ -62,7 +66,8 @@ def open_folder(path: str | os.PathLike[str]) -> Pictures:
         (('cat', 'dog'), [('cat/1.png', 0), ('dog/1.png', 1)])
     """
     path = os.fspath(path)
-    lister = Lister(os.path.realpath(path) if path else path)
+    other = None if leave_out is None else os.path.realpath(leave_out)
+    lister = Lister(os.path.realpath(path) if path else path, other)
     flat, folders = lister.scan("")
     if flat and (below := next((f for f in folders if any(lister.walk(f))), None)):
         raise ValueError(

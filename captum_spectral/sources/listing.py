@@ -33,11 +33,13 @@ class Lister:
 
     Attributes:
         root: The folder.
+        leave_out: A folder anywhere below that is passed over, without links. Default: None
         skipped: The (name, reason) of every file that was refused and may be a picture, and of
             links to folders.
     """
 
     root: str
+    leave_out: str | None = None
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -57,6 +59,8 @@ class Lister:
             if entry.name.startswith("."):
                 continue
             if entry.is_dir(follow_symlinks=False):
+                if os.path.join(self.root, name) == self.leave_out:
+                    continue
                 folders.append(name)
             elif self._is_image(entry, name):
                 files.append(_entry(entry, name))

@@ -4,7 +4,6 @@ import json
 
 import pytest
 from explained import run
-from PIL import Image
 
 NETS = """
 import torch
@@ -91,14 +90,3 @@ def test_options_that_do_not_go_together_are_named(nets, options, message):
     result = run("compare", "--model", f"{nets}:net", *options)
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.split())
-
-
-@pytest.mark.parametrize("other", [("--against", "{}:rounded"), ("--bits", "3")])
-def test_a_report_in_the_folder_of_the_data_is_refused(nets, tmp_path, other):
-    (tmp_path / "pics").mkdir()
-    Image.new("RGB", (24, 24)).save(tmp_path / "pics" / "a.png")
-    other = [part.format(nets) for part in other]
-    result = run("compare", "--model", f"{nets}:net", *other, "--data", "pics", "--out", "pics/out")
-    assert result.exit_code == 1
-    assert "--out pics/out lies inside the data folder pics" in result.stderr
-    assert [path.name for path in (tmp_path / "pics").iterdir()] == ["a.png"]

@@ -288,10 +288,33 @@ def test_models_whose_names_differ_in_other_letters_keep_states_of_their_own(net
     assert len(result[1]["models"]) == 2
 
 
-@pytest.mark.parametrize("out", ["data", "data/b", "./data/../data/c", "data/report", "data/b/d/e"])
-def test_a_report_in_the_folder_of_the_data_is_refused_before_the_run(nets, out):
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("out", ["data/b/report", "data/b/deep/er", "data/report"])
+def test_a_report_anywhere_below_the_pictures_is_none_of_them(nets, out):
+    args = ("--model", f"{nets}:net", "--data", "data", "--out", out, *SMALL)
+    (first, document, _), (second, again, _) = scored(*args), scored(*args)
+    assert first.to_json() == second.to_json()
+    assert document == again
+    assert document["data"]["num_classes"] == 3
+    assert document["skipped"] == []
+
+
+@pytest.mark.parametrize("out", ["data", "data/b", "./data/../data/c"])
+def test_a_report_among_the_pictures_is_refused_before_the_run(nets, out):
     before = sorted(Path("data").rglob("*"))
     message = fails("--model", f"{nets}:net", "--data", "data", "--out", out, *SMALL)
-    assert f"--out {Path(out)} lies inside the data folder data" in message
-    assert "choose a folder outside" in message
+    assert f"--out {Path(out)} holds pictures of --data" in message
+    assert "choose another one" in message
     assert sorted(Path("data").rglob("*")) == before
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_report_below_the_pictures_is_none_of_them(nets, tmp_path):
+    for i in range(3):
+        photograph(tmp_path / "flat" / f"{i}.png", seed=i)
+    for folder, count in (("flat", 3), ("data", 12)):
+        for _ in range(2):
+            args = ("--data", folder, "--out", f"{folder}/report")
+            document = scored("--model", f"{nets}:net", *args, *SMALL)[1]
+            assert document["data"]["num_pictures"] == count
+            assert document["data"]["num_classes"] == (3 if folder == "data" else None)

@@ -217,13 +217,6 @@ def test_wrong_entries_and_models_are_named(nets, old, new, message):
     assert len(result.output.splitlines()) == 1
 
 
-def test_a_study_in_the_folder_of_its_data_is_refused(nets):
-    result = command(written(nets), "--out", "data/out")
-    assert result.exit_code == 1
-    assert "--out data/out lies inside the data folder data" in result.output
-    assert not Path("data/out").exists()
-
-
 def test_without_models_it_says_how_to_name_one(nets):
     result = command(written(nets, 'data = "data"'))
     assert "study.toml must have a [[model]] table for each model" in result.output
