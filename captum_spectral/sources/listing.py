@@ -12,6 +12,10 @@ from captum_spectral.sources.formats import extensions, why_not_listed
 
 __all__ = ["Entry", "Lister"]
 
+# What the commands write beside their figures: a folder with one of these is a report, and its
+# figures are no pictures of the data.
+_REPORTS = ("importance.json", "comparison.json", "layers.json", "study.json")
+
 
 class Entry(NamedTuple):
     """A picture in a folder.
@@ -30,6 +34,8 @@ class Entry(NamedTuple):
 @dataclass
 class Lister:
     """List folders below ``root``, a path without links; a million files take seconds.
+
+    Folders that hold a report of one of the commands are passed over.
 
     Attributes:
         root: The folder.
@@ -59,9 +65,8 @@ class Lister:
             if entry.name.startswith("."):
                 continue
             if entry.is_dir(follow_symlinks=False):
-                if os.path.join(self.root, name) == self.leave_out:
-                    continue
-                folders.append(name)
+                if os.path.join(self.root, name) != self.leave_out and not _is_report(entry):
+                    folders.append(name)
             elif self._is_image(entry, name):
                 files.append(_entry(entry, name))
         return files, folders
@@ -97,6 +102,10 @@ class Lister:
         if reason is not None:
             self.skipped.append((name, reason))
         return fits and reason is None
+
+
+def _is_report(folder: os.DirEntry[str]) -> bool:
+    return any(os.path.isfile(os.path.join(folder.path, name)) for name in _REPORTS)
 
 
 def _entry(entry: os.DirEntry[str], name: str) -> Entry:

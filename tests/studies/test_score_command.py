@@ -309,6 +309,18 @@ def test_a_report_among_the_pictures_is_refused_before_the_run(nets, out):
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_the_report_of_an_earlier_run_is_no_picture_of_a_later_one(nets, tmp_path):
+    for i in range(3):
+        photograph(tmp_path / "flat" / f"{i}.png", seed=i)
+    for out in ("flat/first", "flat/second", "elsewhere"):
+        args = ("--data", "flat", "--out", out, *SMALL)
+        document = scored("--model", f"{nets}:net", *args)[1]
+        photograph(Path(out) / "importance.png", seed=9)  # the figure, which is not drawn here
+        assert document["data"]["num_pictures"] == 3
+        assert document["skipped"] == []
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_a_report_below_the_pictures_is_none_of_them(nets, tmp_path):
     for i in range(3):
         photograph(tmp_path / "flat" / f"{i}.png", seed=i)
