@@ -163,7 +163,8 @@ class Forward:
             shape = (self.num_examples, *size)
             error.args = (
                 f"{error.args[0]}\n(inputs of shape {shape} were read as a batch of "
-                f"{self.num_examples}; if they are one image, give x[None], of shape {(1, *shape)})",
+                f"{self.num_examples}; if they are one image, give x[None], of shape "
+                f"{(1, *shape)})",
             )
 
     def at_target(self, outputs: Any, examples: RowExamples) -> Any:

@@ -49,8 +49,8 @@ class Labelled(NamedTuple):
         if largest > _ROUNDING * width:
             raise ValueError(
                 f"epsilon must be at most the width of clip, {width:.4g}, got {largest:.4g}: no "
-                f"pixel can move farther; if levels of 255 are meant, {largest:g}/255 of that width "
-                f"is {largest / 255 * width:.4g}"
+                f"pixel can move farther; if levels of 255 are meant, {largest:g}/255 of that "
+                f"width is {largest / 255 * width:.4g}"
             )
 
     def of(self, images: Tensor) -> Labelled:

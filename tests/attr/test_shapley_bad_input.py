@@ -205,5 +205,5 @@ def test_an_image_without_its_batch_dim_is_hinted_at_in_the_error_of_the_model()
     def fails(x):
         raise RuntimeError("of the model's own")
 
-    with pytest.raises(RuntimeError, match="^of the model's own$"):
+    with pytest.raises(RuntimeError, match=r"^of the model's own$"):
         SpectralShapley(fails).attribute(x[None], 1, num_bands=2)
