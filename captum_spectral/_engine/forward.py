@@ -163,7 +163,8 @@ class Forward:
             shape = (self.num_examples, *size)
             error.args = (
                 f"{error.args[0]}\n(inputs of shape {shape} were read as a batch of "
-                f"{self.num_examples}; for one image give x[None], of shape {(1, *shape)})",
+                f"{self.num_examples}; if they are one image, give x[None], of shape "
+                f"{(1, *shape)})",
             )
 
     def at_target(self, outputs: Any, examples: RowExamples) -> Any:
@@ -243,18 +244,13 @@ def gradients(
     kept = tuple(gradient.detach() for gradient in found if gradient is not None)
     if len(kept) < len(leaves):
         which = "inputs" if len(leaves) == 1 else f"inputs[{found.index(None)}]"
-        raise ValueError(not_differentiable(which))
+        raise ValueError(
+            "forward_func must be differentiable, but its output has no gradient with respect to "
+            f"{which}: look for .detach(), .data, .item(), torch.no_grad(), NumPy, argmax or "
+            "integers on the way to the output, and pass what it does not use in "
+            "additional_forward_args"
+        )
     return kept
-
-
-def not_differentiable(which: str) -> str:
-    """Say that the output has no gradient with respect to ``which``, and what to look for."""
-    return (
-        "forward_func must be differentiable, but its output has no gradient with respect to "
-        f"{which}: look for .detach(), .data, .item(), torch.no_grad(), NumPy, argmax or "
-        "integers on the way to the output, and pass what it does not use in "
-        "additional_forward_args"
-    )
 
 
 def as_results(output: Any) -> Tensor:
