@@ -216,8 +216,8 @@ class ImportanceResult:
             The score, the spread of the scores of bands redrawn from their covariance, and a 95 %
             interval that holds where bands may be above or below 0, too. With many such bands the
             score itself is biased: noise above 0 counts as power. NaN where no band is positive, as
-            there is nothing to share then: the full images tell the model no more of these labels than
-            blank ones. See that labels and preprocessing are the model's; where they are, read
+            there is nothing to share then: the full images tell the model no more of these labels
+            than blank ones. See that labels and preprocessing are the model's; where they are, read
             ``attributions``, or use the other normalization.
 
         Raises:
