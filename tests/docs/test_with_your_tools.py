@@ -172,6 +172,13 @@ def has_units(names):
     assert names["bands"].shape == (1, 6)
     assert names["hertz"][-1, -1] == 4000
     assert len(names["frequencies"]) == 3
+    assert names["of_scans"].shape == (2, 3)
+    assert names["of_scans"].abs().sum() > 0
+
+
+def has_players_of_channels(names):
+    assert names["values"].shape == (3, 8)
+    assert (names["values"].abs().sum(0) > 0).all()
 
 
 CHECKS = {
@@ -179,6 +186,7 @@ CHECKS = {
     "Hugging Face": has_values,
     "Hugging Face 1": says_a_class,
     "Audio": has_values,
+    "Audio 1": has_players_of_channels,
     "ONNX Runtime": has_values,
     "scikit-learn": has_values,
     "Whatever a model returns": has_both_outputs,
