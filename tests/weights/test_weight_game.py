@@ -237,7 +237,11 @@ BROKEN = dict(OTHER.state_dict(), **{"7.bias": torch.full((3,), torch.nan)})
         ({"baselines": LARGER}, ValueError, r"7.bias is \(5,\) and not \(3,\)"),
         ({"baselines": BROKEN}, ValueError, "7.bias holds NaN or infinities"),
         ({"baselines": MODEL}, ValueError, "must differ from the model"),
-        ({"baselines": 3}, TypeError, "a torch.nn.Module or a state dict, got int"),
+        (
+            {"baselines": 3},
+            TypeError,
+            "a torch.nn.Module, a state dict or what quantize_weights returns, got int",
+        ),
         ({"baselines": {"7.bias": 3.0}}, TypeError, "must hold tensors, got float for '7.bias'"),
         ({"players": "channel"}, ValueError, "'layer', 'band', 'singular' or a dict"),
         ({"players": {"0.weight": 0}}, ValueError, r"'0.bias' is missing, and \d more"),
