@@ -244,13 +244,18 @@ def gradients(
     kept = tuple(gradient.detach() for gradient in found if gradient is not None)
     if len(kept) < len(leaves):
         which = "inputs" if len(leaves) == 1 else f"inputs[{found.index(None)}]"
-        raise ValueError(
-            "forward_func must be differentiable, but its output has no gradient with respect to "
-            f"{which}: look for .detach(), .data, .item(), torch.no_grad(), NumPy, argmax or "
-            "integers on the way to the output, and pass what it does not use in "
-            "additional_forward_args"
-        )
+        raise ValueError(not_differentiable(which))
     return kept
+
+
+def not_differentiable(which: str) -> str:
+    """Say that the output has no gradient with respect to ``which``, and what to look for."""
+    return (
+        "forward_func must be differentiable, but its output has no gradient with respect to "
+        f"{which}: look for .detach(), .data, .item(), torch.no_grad(), NumPy, argmax or "
+        "integers on the way to the output, and pass what it does not use in "
+        "additional_forward_args"
+    )
 
 
 def as_results(output: Any) -> Tensor:
