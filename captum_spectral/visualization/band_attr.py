@@ -189,7 +189,7 @@ def _label_bands(axes: Axes, num_bands: int, ranges: Floats | None, frequency_un
     if ranges is not None:
         label = with_unit("band and its frequencies", frequency_unit)
         ends = range_labels(ranges)
-        widest = max(map(len, ends)) * letter
+        widest = (max(map(len, ends)) + 1) * letter  # and a gap
         # As they are, else broken after the dash, else turned by 90 degrees.
         upright = per_band > 0.65 * widest
         if widest > per_band > 0.65 * widest:
