@@ -395,6 +395,7 @@ class ImportanceResult:
         self,
         *,
         title: str | None = None,
+        sample_rate: float | None = None,
         num_standard_errors: float = 1.0,
         plt_fig_axis: tuple[Figure, Axes] | None = None,
         use_pyplot: bool = True,
@@ -403,6 +404,8 @@ class ImportanceResult:
 
         Args:
             title: Title of the axes. Default: None
+            sample_rate: Samples per second of the signals, for frequencies in hertz.
+                None: cycles/pixel. Default: None
             num_standard_errors: Half length of a whisker in standard errors. Default: 1.0
             plt_fig_axis: Figure and axes to draw in. None makes a figure. Default: None
             use_pyplot: Make the figure with pyplot and show it; False leaves pyplot alone.
@@ -412,16 +415,21 @@ class ImportanceResult:
             Figure and axes.
 
         Raises:
-            ValueError: ``num_standard_errors`` that is not positive.
+            ValueError: ``num_standard_errors`` or ``sample_rate`` that is not positive.
         """
         from captum_spectral.visualization import visualize_band_attr
 
-        errors = self.standard_error
+        errors, frequencies = self.standard_error, self.frequencies
+        if sample_rate is not None:
+            if not 0 < sample_rate < math.inf:
+                raise ValueError(f"sample_rate must be positive and finite, got {sample_rate!r}")
+            frequencies = None if frequencies is None else frequencies * sample_rate
         return visualize_band_attr(
             self.attributions,
-            self.frequencies,
+            frequencies,
             None if errors.isnan().any() else errors,
             unit=self.unit,
+            frequency_unit=None if sample_rate is None else "Hz",
             num_standard_errors=num_standard_errors,
             title=title,
             plt_fig_axis=plt_fig_axis,

@@ -175,3 +175,12 @@ def test_the_plot_shows_values_and_errors():
     alone = result([3.0, 0.5], torch.full((2, 2), math.nan), num_examples=1)
     _, axes = alone.plot(use_pyplot=False)
     assert len(axes.containers) == 1  # bars, no whiskers
+
+
+def test_bars_of_sounds_are_in_hertz():
+    sounds = result([3.0, 0.5], frequencies=torch.tensor([[0, 0.2], [0.25, 0.5]]))
+    _, axes = sounds.plot(sample_rate=8000, use_pyplot=False)
+    assert axes.get_xlabel() == "band and its frequencies (Hz)"
+    assert "2000" in axes.get_xticklabels()[1].get_text()
+    with pytest.raises(ValueError, match="sample_rate must be positive and finite, got 0"):
+        sounds.plot(sample_rate=0, use_pyplot=False)
