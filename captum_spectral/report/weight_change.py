@@ -132,8 +132,9 @@ def rounding_to_text(study: RoundedStudy, model: str) -> str:
         "",
         *aligned(rows),
         "",
-        "adapters: numbers in them over rounded weights. batch norms: their statistics estimated "
-        "anew, without adapters.",
+        "adapters: numbers in them over rounded weights, ranks in the metric of "
+        f"{'weights' if settings.metric == 'plain' else 'outputs'}. batch norms: their statistics "
+        "estimated anew, without adapters.",
     ]
     if study.ranks:
         kept = {layer: rank for layer, rank in study.ranks.items() if rank}

@@ -198,6 +198,7 @@ def test_a_study_of_rounding_tells_what_each_repair_gives_back():
     assert found.skipped == [("1.png", "it is broken")]
     text = report.rounding_to_text(found, "small")
     assert "small rounded to 2 bits per channel; 1 pictures to calibrate" in text
+    assert "ranks in the metric of weights" in text
     assert "From small to small at 2 bits and adapters" in text
     document = json.loads(report.rounding_to_json(found, model="small"))
     assert [repair["size"] for repair in document["repairs"]] == [0, 0, adapters.size]
