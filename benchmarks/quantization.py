@@ -280,7 +280,9 @@ def photographs(args: argparse.Namespace) -> None:
     report(args, title, rows, record=record)
 
 
-def orders(model: nn.Module, rounded: nn.Module, images: Tensor, steps: int) -> dict[str, Tensor]:
+def worth(
+    model: nn.Module, rounded: nn.Module, images: Tensor, args: argparse.Namespace
+) -> tuple[WeightGame, dict[str, Tensor]]:
     """What each way of asking says that restoring each layer is worth, ``(P,)``."""
     classes = classes_of(model, images)
     game = WeightGame(
@@ -290,16 +292,16 @@ def orders(model: nn.Module, rounded: nn.Module, images: Tensor, steps: int) -> 
         baselines=nn.Sequential(rounded, nn.LogSoftmax(1)),
     )
     count = game.num_players
-    found = {}
-    if count <= 12:
-        found["Shapley"] = (
-            WeightShapley(game.model)
-            .attribute(images, classes, baselines=nn.Sequential(rounded, nn.LogSoftmax(1)))
-            .mean(0)
-        )
+    shapley = WeightShapley(game.model).attribute(
+        images,
+        classes,
+        baselines=nn.Sequential(rounded, nn.LogSoftmax(1)),
+        budget=None if count <= 12 else args.rows,
+    )
+    found = {"Shapley": shapley.mean(0)}
     gates = torch.ones(1, count)
     found["IG over gates"] = IntegratedGradients(game).attribute(
-        gates, n_steps=steps, internal_batch_size=1
+        gates, n_steps=args.ig_steps, internal_batch_size=1
     )[0]
     for name, where in (("gradient at rounded", 0.0), ("gradient at float", 1.0)):
         at = torch.full((1, count), where, requires_grad=True)
@@ -313,7 +315,32 @@ def orders(model: nn.Module, rounded: nn.Module, images: Tensor, steps: int) -> 
         [float(sum((a - b).square().sum() for a, b in pairs)) for pairs in by_player(game)]
     ).sqrt()
     found["|D|"], found["|D| / |W|"] = sizes, ratios
-    return {name: x.detach().double() for name, x in found.items()}
+    return game, {name: x.detach().double() for name, x in found.items()}
+
+
+def asked_again(game: WeightGame, counts: Tensor) -> Tensor:
+    """Layers by the gradient per weight, which is asked again after each that is restored."""
+    gates, order = torch.zeros(1, len(counts)), []
+    for _ in range(len(counts)):
+        at = gates.clone().requires_grad_()
+        (slopes,) = torch.autograd.grad(game(at).sum(), at)
+        per_weight = (slopes[0].double() / counts).masked_fill(gates[0] > 0, -math.inf)
+        order.append(int(per_weight.argmax()))
+        gates[0, order[-1]] = 1
+    return torch.tensor(order)
+
+
+def orders(
+    model: nn.Module, rounded: nn.Module, images: Tensor, counts: Tensor, args: argparse.Namespace
+) -> dict[tuple[str, str], Tensor]:
+    """The layers in the order of every way of asking, and of taking what it says."""
+    game, values = worth(model, rounded, images, args)
+    found = {}
+    for name, x in values.items():
+        found[name, "value"] = x.argsort(descending=True)
+        found[name, "value per weight"] = (x / counts).argsort(descending=True)
+    found["gradient, asked again", "value per weight"] = asked_again(game, counts)
+    return found
 
 
 def by_player(game: WeightGame) -> list[list[tuple[Tensor, Tensor]]]:
@@ -374,18 +401,16 @@ def restore(args: argparse.Namespace) -> None:
             return outputs.argmax(1) == classes
 
         before.append(hits(torch.zeros(len(counts), dtype=torch.bool)))
-        for name, values in orders(model, rounded, images, args.ig_steps).items():
-            for how, key in (("value", values), ("value per weight", values / counts)):
-                order = key.argsort(descending=True)
-                # Of few layers of very different sizes a share lets in the same ones in any order.
-                chosen = [gates_within(order, counts, share) for share in shares]
-                if not args.photographs:
-                    chosen = [first_layers(order, number) for number in NUMBERS]
-                found = torch.stack([hits(gates) for gates in chosen])
-                weights = [float((counts * gates).sum() / counts.sum()) for gates in chosen]
-                restored.setdefault((name, how), []).append(weights)
-                table.setdefault((name, how), []).append(found)
-                print(name, how, [f"{x:.3f}" for x in found.double().mean(1)], flush=True)
+        for (name, how), order in orders(model, rounded, images, counts, args).items():
+            # Of few layers of very different sizes a share lets in the same ones in any order.
+            chosen = [gates_within(order, counts, share) for share in shares]
+            if not args.photographs:
+                chosen = [first_layers(order, number) for number in NUMBERS]
+            found = torch.stack([hits(gates) for gates in chosen])
+            weights = [float((counts * gates).sum() / counts.sum()) for gates in chosen]
+            restored.setdefault((name, how), []).append(weights)
+            table.setdefault((name, how), []).append(found)
+            print(name, how, [f"{x:.3f}" for x in found.double().mean(1)], flush=True)
     if args.photographs:
         title = f"EfficientNet-Lite0, 4 bits ({share_of(torch.cat(before))} with none)"
         rows = rows_of_photographs(table, columns)
@@ -396,9 +421,9 @@ def restore(args: argparse.Namespace) -> None:
         for (name, how), found in table.items():
             row = {"order by": name, "taken": how}
             for i, column in enumerate(columns):
-                weights = sum(w[i] for w in restored[name, how]) / len(found)
+                weight = sum(w[i] for w in restored[name, how]) / len(found)
                 agreed = interval([float(one[i].double().mean()) for one in found])
-                row[column] = f"{agreed} ({weights:.1%})"
+                row[column] = f"{agreed} ({weight:.1%})"
             rows.append(row)
     report(args, f"Agreement with some layers restored, {title}", rows)
 
@@ -440,6 +465,7 @@ def main() -> None:
     parser.add_argument("--bits", type=int, default=3, help="of --restore on Fashion-MNIST")
     parser.add_argument("--asked", type=int, default=100, help="images that orders are made on")
     parser.add_argument("--ig-steps", type=int, default=8)
+    parser.add_argument("--rows", type=int, default=256, help="per photograph, of Shapley values")
     parser.add_argument(
         "--shares", type=float, nargs="+", default=[0.01, 0.02, 0.05, 0.1, 0.2, 0.4]
     )
