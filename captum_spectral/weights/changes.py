@@ -19,6 +19,7 @@ from captum_spectral._arguments import check_count
 from captum_spectral.features.features import Features
 from captum_spectral.features.fourier import FourierBands
 from captum_spectral.weights._layers import is_lazy, is_quantised
+from captum_spectral.weights._pairs import check_linear
 from captum_spectral.weights.rounding import RoundedWeights
 
 __all__ = ["BandChange", "Change", "LayerChange", "SingularChange", "module_of", "weights_of"]
@@ -117,7 +118,9 @@ def weights_of(
             continue
         baseline = other[name].detach().to(weight)
         for which, t in (("model", weight), (argument, baseline)):
-            if not t.isfinite().all():
+            if t.is_meta:
+                raise ValueError(f"{name} of {which} is on the meta device; load its values first")
+            if not t.detach().isfinite().all():
                 raise ValueError(f"{which} must be finite, and {name} holds NaN or infinities")
         if not torch.equal(baseline, weight):
             changed[name] = baseline.clone(), weight.detach().clone()
@@ -367,6 +370,7 @@ class BandChange(_OneLayer):
                 f"layer {self.layer!r} must be a convolution to have bands of its input, got "
                 f"{type(self.module).__name__}"
             )
+        check_linear(self.module, f"layer {self.layer!r}")
         dims = tuple(range(2 - self.changed["weight"][0].dim(), 0))
         self._features = FourierBands(spectral_dims=dims) if features is None else features
         self._lock = threading.RLock()
