@@ -430,6 +430,8 @@ class Table(OfCoalitions):
             cell = first_not_finite(self.values.flatten(0, 1))
             if cell is not None:
                 raise self._not_finite(*divmod(cell, self.values.shape[1]))
+        if self._shortcuts is not None:
+            self._shortcuts.settle()
         super().finish()
 
     def start_over(self) -> None:

@@ -16,9 +16,11 @@ made as ever.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -26,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_spectral._engine.chunk_size import Formats, remembered
-from captum_spectral._engine.forward import Forward
+from captum_spectral._engine.forward import Forward, RowExamples
 from captum_spectral._engine.memory import Buffer, is_out_of_memory
 from captum_spectral._engine.outputs import inner_module
 from captum_spectral._engine.rows import Ahead, Chunk, Held, Walk
@@ -82,6 +84,7 @@ class Stem:
         self.lock = threading.RLock()  # a model may have threads of its own
         self._inputs: tuple[_Layers, ...] = ()
         self._made: list[_Layers] = []
+        self._promises: list[weakref.ref[Unmade]] = []
 
     @property
     def pays(self) -> bool:
@@ -95,6 +98,7 @@ class Stem:
                 _Layers(self, number) for number in range(len(self.signals.layouts))
             )
         self._made = []
+        self._promises = [promise for promise in self._promises if promise() is not None]
         return tuple(Unmade.of(stage, (chunk, walk)) for stage in self._inputs)
 
     def forget_before(self, example: int) -> None:
@@ -106,9 +110,23 @@ class Stem:
         """Drop all parts and rows, and what was noted."""
         self._inputs = ()
 
+    def promised(self, rows: Unmade) -> None:
+        """Learn of rows that may have to be made."""
+        self._promises.append(weakref.ref(rows))
+
+    def settle(self) -> None:
+        """Make the rows that the model keeps: else they would hold the inputs and all parts."""
+        for promise in self._promises:
+            rows = promise()
+            if rows is not None:
+                with contextlib.suppress(Exception):  # such as of memory: values are not lost
+                    rows.settle()
+        self._promises = []
+
     def make(self, stage: _Layers, chunk: Chunk, walk: Walk) -> Tensor:
-        """Make the rows of a chunk at a stage."""
-        with self.lock:
+        """Make the rows of a chunk at a stage, in whatever mode the model needs them."""
+        plainly = torch.autocast(self.signals.device.type, enabled=False)
+        with self.lock, torch.inference_mode(False), torch.no_grad(), plainly:
             second = any(made.number == stage.number for made in self._made)
             # The rows that were made before may have been changed in place.
             rows = stage.layout.unflatten(*stage.make(chunk)) if second else stage.rows(chunk, walk)
@@ -116,8 +134,8 @@ class Stem:
             if second or stage.parent is None:  # something looks at the input, or in two places
                 self.holds = False
             elif not stage.known:
-                stage.known = True
                 rows = self._compare(stage, rows, chunk, walk)
+                stage.known = True
             return rows
 
     def _compare(self, stage: _Layers, mixed: Tensor, chunk: Chunk, walk: Walk) -> Tensor:
@@ -205,14 +223,18 @@ class _Layers:
                 raise
             return None  # the rows themselves will tell
         fits = type(constant) is Tensor and constant.dtype is self.dtype and len(constant) == 1
-        if not fits or constant.device != zeros.device:
+        if not fits or constant.dim() < 2 or constant.device != zeros.device:
             return None
-        self._next.append(_Layers(self.stem, self.number, self, call, constant))
+        self._next.append(_Layers(self.stem, self.number, self, call.fixed(), constant))
         return self._next[-1]
 
     def made(self, chunk: Chunk, walk: Walk) -> Tensor:
         """Make the rows of a chunk, for the model."""
         return self.stem.make(self, chunk, walk)
+
+    def promised(self, rows: Unmade) -> None:
+        """Learn of rows that may have to be made here."""
+        self.stem.promised(rows)
 
     def rows(self, chunk: Chunk, walk: Walk) -> Tensor:
         """Make rows ``(rows, *signal)``, in larger blocks for small chunks."""
@@ -404,24 +426,17 @@ class Shortcuts:
             plain: Makes them in the plain way.
         """
         way = self._way
-        if way in self._known.proven:
-            output = self._forward(rows, chunk.examples)
-            self._learn()
-            return output
-        output = None
-        try:
-            output = self._forward(rows, chunk.examples)
-        except Exception as error:
-            if is_out_of_memory(error):
-                raise
+        if way == PLAIN:
+            return self._forward(rows, chunk.examples)
+        output = self._if_it_can(rows, chunk.examples)
         self._learn()
-        if way[1] and self._stem is not None and not self._stem.pays:
-            if output is not None:
-                return output  # of rows that were compared, and of a way that is not gone again
-        elif output is not None and self._agrees(output, plain(), chunk):
-            with self._known.lock:
-                self._known.proven.add(way)
-            return output
+        if output is not None:
+            if way in self._known.proven:
+                return output
+            if self._agrees(output, plain(), chunk):
+                with self._known.lock:
+                    self._known.proven.add(way)
+                return output
         self._known.refuse(way)
         return self._forward(plain(), chunk.examples)
 
@@ -429,6 +444,11 @@ class Shortcuts:
         """Drop parts and rows."""
         if self._stem is not None:
             self._stem.forget()
+
+    def settle(self) -> None:
+        """Make the rows that the model keeps."""
+        if self._stem is not None:
+            self._stem.settle()
 
     def without_stem(self) -> None:
         """Drop the stem, where memory is short."""
@@ -443,16 +463,29 @@ class Shortcuts:
             if stem.cost is not None:
                 self._known.costs.setdefault(channels_last, stem.cost)
 
+    def _if_it_can(self, rows: tuple[Tensor, ...], examples: RowExamples) -> Any:
+        """Return the outputs of rows; None where the model cannot do with them."""
+        try:
+            return self._forward(rows, examples)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            return None
+
     def _agrees(self, output: Any, rows: tuple[Tensor, ...], chunk: Chunk) -> bool:
-        """Say whether the first row has the output of the plain way, to rounding."""
-        one = self._forward(tuple(x[:1] for x in rows), lambda device: chunk.examples(device)[:1])
+        """Say whether the last row has the output of the plain way, to rounding.
+
+        Coalitions grow: the first one may be the empty one, a signal of zeros that shows little.
+        """
+        last = tuple(x[-1:] for x in rows)
+        one = self._if_it_can(last, lambda device: chunk.examples(device)[-1:])
         if not (isinstance(output, Tensor) and isinstance(one, Tensor) and output.dim() > 0):
             return False
-        if one.shape != output[:1].shape or not output.dtype.is_floating_point:
+        if one.shape != output[-1:].shape or not output.dtype.is_floating_point:
             return False
         dtypes = [output.dtype, rows[0].dtype]
         if self._autocast is not None:
             dtypes.append(self._autocast)
         allowed = max(torch.finfo(dtype).eps for dtype in dtypes) ** 0.5
         largest = torch.maximum(output.abs().max(), one.abs().max())
-        return bool((output[:1] - one).abs().max() <= allowed * largest)
+        return bool((output[-1:] - one).abs().max() <= allowed * largest)
