@@ -342,7 +342,8 @@ def known_of(forward: Forward, inputs: tuple[Tensor, ...], signals: Signals) -> 
     if any(getattr(nn.modules.module, name, None) for name in _GLOBAL_HOOKS):
         return None
     modules = list(model.modules())
-    if not all(map(_is_itself, modules)):
+    kinds = {base for module in modules for base in type(module).__mro__}
+    if not all(map(_is_itself, modules)) or any(map(_holds_compiled, [*modules, *kinds])):
         return None
     has_formats = any(layout.channels_last() != layout for layout in signals.layouts)
     has_formats &= any(isinstance(module, nn.Conv2d) for module in modules)
@@ -364,6 +365,11 @@ def _is_itself(module: nn.Module) -> bool:
     compiled = getattr(module, "_compiled_call_impl", None) is not None
     scripted = isinstance(module, torch.jit.ScriptModule)
     return calls and not (replicas or hooks or compiled or scripted)
+
+
+def _holds_compiled(owner: object) -> bool:
+    """Say if a function there is compiled: for rows that are not made yet it would be anew."""
+    return any(hasattr(one, "_torchdynamo_orig_callable") for one in vars(owner).values())
 
 
 class Shortcuts:

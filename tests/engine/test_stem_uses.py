@@ -127,8 +127,39 @@ def test_what_is_not_a_module_as_it_was_written_sees_every_row(make):
     assert known_of(model) is None
 
 
-def test_compiled_models_see_every_row():
-    model = torch.compile(classified(nn.Conv2d(3, 6, 3)), backend="eager")
+class WithMethod(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.model = classified(nn.Conv2d(3, 6, 3))
+        self.eval()
+
+    @torch.compile(backend="eager")
+    def forward(self, x):
+        return self.model(x)
+
+
+class WithFunction(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.model = classified(nn.Conv2d(3, 6, 3))
+        self.scale = torch.compile(lambda x: x * 2, backend="eager")
+        self.eval()
+
+    def forward(self, x):
+        return self.model(self.scale(x))
+
+
+COMPILED = {
+    "a model": lambda: torch.compile(classified(nn.Conv2d(3, 6, 3)), backend="eager"),
+    "a method": WithMethod,
+    "a function": WithFunction,
+    "a part": lambda: nn.Sequential(WithMethod(), nn.Identity()).eval(),
+}
+
+
+@pytest.mark.parametrize("create", COMPILED.values(), ids=COMPILED)
+def test_compiled_models_see_every_row(create):
+    model = create()
     game = BandGame(model, X, 1, num_bands=4)
     torch.testing.assert_close(game.evaluate(ALL), game.evaluate(ALL, 2))
     assert known_of(model) is None
