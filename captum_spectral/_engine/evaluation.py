@@ -13,8 +13,9 @@ from captum_spectral._engine.chunk_size import ChunkSize, Clock, FixedSize
 from captum_spectral._engine.forward import Forward, as_results, first_not_finite
 from captum_spectral._engine.memory import is_out_of_memory, release, what_it_said
 from captum_spectral._engine.rows import Ahead, Chunk, Walk
+from captum_spectral._engine.shortcuts import Known, Shortcuts
 from captum_spectral._engine.signals import Signals
-from captum_spectral._engine.stem import Known, Shortcuts, Stem
+from captum_spectral._engine.stem import Stem
 
 __all__ = [
     "Coalitions",

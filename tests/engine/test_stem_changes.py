@@ -212,3 +212,14 @@ def test_memory_that_runs_out_for_rows_that_are_kept_loses_no_value(monkeypatch)
     assert model.kept.shape == X[:1].expand(len(model.kept), -1, -1, -1).shape
     assert known_of(model).stem_holds
     assert model.kept.isfinite().all()  # made when somebody looks
+
+
+@pytest.mark.parametrize("norm", [nn.GroupNorm(2, 6), nn.BatchNorm2d(6)])
+def test_group_norms_on_the_cpu_are_shown_rows_in_the_format_of_the_inputs(norm):
+    # In channels_last PyTorch's group norm of nearly constant signals has no right digit.
+    model = classified(nn.Conv2d(3, 6, 3), norm)
+    with torch.no_grad():
+        model[0].weight.mul_(0.02)
+        model[0].bias.fill_(10)
+    agree(model, tolerance=1e-3)
+    assert (known_of(model).formats is None) == isinstance(norm, nn.GroupNorm)

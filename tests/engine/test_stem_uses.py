@@ -11,7 +11,7 @@ from stems import ALL, ROWS, Own, Passed, X, agree, behind_the_stem, classified,
 from torch import nn
 
 from captum_spectral import BandGame, SpectralShapley
-from captum_spectral._engine import stem
+from captum_spectral._engine import shortcuts, stem
 
 pytestmark = pytest.mark.usefixtures("formats")
 
@@ -377,7 +377,7 @@ def test_shortcuts_can_be_left_out():
 
 
 def test_small_inputs_are_shown_as_they_are(monkeypatch):
-    monkeypatch.setattr(stem, "SMALLEST", X[0].numel() + 1)
+    monkeypatch.setattr(shortcuts, "SMALLEST", X[0].numel() + 1)
     model = classified(nn.Conv2d(3, 6, 3))
     agree(model)
     assert known_of(model) is None
