@@ -10,7 +10,12 @@ import torch
 from torch import Tensor
 
 from captum_spectral._engine.chunk_size import ChunkSize, Clock, FixedSize
-from captum_spectral._engine.forward import Forward, as_results, first_not_finite
+from captum_spectral._engine.forward import (
+    Forward,
+    as_results,
+    first_not_finite,
+    hint_at_fixed_batch,
+)
 from captum_spectral._engine.memory import is_out_of_memory, release, what_it_said
 from captum_spectral._engine.rows import Ahead, Chunk, Walk
 from captum_spectral._engine.signals import Signals
@@ -76,11 +81,21 @@ class RowLimit(NamedTuple):
         argument: The name of the argument.
         value: What it was, None for as many as the model is fastest with.
         whole: The value of ``argument`` with which whole batches go through the model.
+        by_itself: Whether the value is not the user's. Default: False
     """
 
     argument: str
     value: int | None
     whole: int | None
+    by_itself: bool = False
+
+    def hint_at_fixed_batch(self, error: BaseException, num_examples: int) -> None:
+        """Add to an error of the model the value for models whose batch is fixed."""
+        one = self.whole is None
+        best = 1 if one else self.whole
+        if self.value != best or self.by_itself:
+            rows = "single rows" if one else f"as many rows as there are examples, {num_examples}"
+            hint_at_fixed_batch(error, f"{self.argument}={best} gives it {rows}")
 
 
 class Evaluation:
@@ -154,9 +169,12 @@ class Evaluation:
         try:
             device = self._work.do(chunk, self._walk)
         except BaseException as error:
+            lacking = not isinstance(error, TableError) and is_out_of_memory(error)
             if self._work.nothing_kept:  # what was kept is of no use
                 self._walk = self._walk.anew()
-            if isinstance(error, TableError) or not is_out_of_memory(error):
+                if not lacking:
+                    self._limit.hint_at_fixed_batch(error, self._work.num_examples)
+            if not lacking:
                 raise
             return what_it_said(error)
         self._walk.done(chunk)

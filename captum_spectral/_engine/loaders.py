@@ -112,7 +112,7 @@ def _all_parts(dataloader: Iterable[Any], unpack: Unpack | None, argument: str) 
     for given in dataloader:
         batch = given if unpack is None else unpack(given)
         parts = _parts(batch, argument)
-        if not told and isinstance(batch, Mapping) and (names := _left_out(batch)):
+        if not told and (names := _left_out(batch)):
             told = True
             # Images of a calibration go alone into the model: there is no unpack=.
             use = (
@@ -121,17 +121,29 @@ def _all_parts(dataloader: Iterable[Any], unpack: Unpack | None, argument: str) 
                 if argument == "dataloader"
                 else "batches of (images, labels) leave them out without a word"
             )
+            form = "dict" if isinstance(batch, Mapping) else type(batch).__name__
             warn(
-                f"{argument} gives tensors that the model does not get, "
-                f"{', '.join(map(repr, names))}: of a dict images and labels are taken; {use}"
+                f"{argument} gives tensors that the model does not get, {', '.join(names)}: of a "
+                f"{form} images and labels are taken; {use}"
             )
         yield parts
 
 
-def _left_out(batch: Mapping[Any, Any]) -> list[Any]:
-    """Return the names of the tensors in a dict that are neither its images nor its labels."""
-    used = {next((name for name in names if name in batch), None) for names in (_IMAGES, _LABELS)}
-    return [name for name, entry in batch.items() if name not in used and _is_numbers(entry)]
+def _left_out(batch: Any) -> list[str]:
+    """Name the tensors of a batch that are neither its images nor its labels nor its groups.
+
+    Beside images and labels in a tuple, integers one per image are indices, which no model gets.
+    """
+    if isinstance(batch, Mapping):
+        used = {next((one for one in names if one in batch), None) for names in (_IMAGES, _LABELS)}
+        return [repr(name) for name, one in batch.items() if name not in used and _is_numbers(one)]
+    if not isinstance(batch, tuple | list):
+        return []
+    return [
+        f"[{place}] of shape {tuple(entry.shape)}"
+        for place, entry in enumerate(batch[2:], 2)
+        if _is_numbers(entry) and not _are_groups(entry) and entry.ndim > 0
+    ]
 
 
 def _is_numbers(entry: Any) -> bool:

@@ -40,7 +40,6 @@ FORMS = {
     "kornia": lambda x, y: {"input": x, "target": y},
     "paths": lambda x, y: (x, y, ["a.png"] * len(x)),
     "longer": lambda x, y: (x, y, torch.arange(len(x)), ["a.png"] * len(x)),
-    "weights": lambda x, y: (x, y, torch.rand(len(x))),
     "nested": lambda x, y: ((x,), y),
 }
 
@@ -80,6 +79,20 @@ def test_tensors_of_a_dict_that_the_model_does_not_get_are_named_once():
     assert caught[0].filename == __file__
     assert "unpack=lambda batch: ((images, further arguments), labels)" in str(caught[0].message)
     assert evaluated(loader, unpack=lambda b: (b["pixel_values"], b["labels"])) == known()
+
+
+def test_tensors_of_a_tuple_that_the_model_does_not_get_are_named_once():
+    loader = of(lambda x, y: (x, y, x[:, :1], torch.arange(len(x)), ["a.png"] * len(x), x[:, 0, 0]))
+    with pytest.warns(UserWarning, match=r"gives tensors that the model does not get, ") as caught:
+        assert evaluated(loader) == known()
+    (told,) = caught
+    places = "[2] of shape (4, 1, 16, 12), [5] of shape (4, 12): of a tuple images and labels are"
+    assert places in str(told.message)
+    assert told.filename == __file__
+    assert evaluated(loader, unpack=lambda batch: batch[:2]) == known()
+    weighted = of(lambda x, y: [x, y, np.ones(len(x))])
+    with pytest.warns(UserWarning, match=r"\[2\] of shape \(4,\): of a list images and labels"):
+        assert evaluated(weighted) == known()
 
 
 def scaled(x, scale, name=""):
