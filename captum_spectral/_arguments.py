@@ -289,8 +289,16 @@ def check_coalitions(coalitions: object, num_examples: int, num_features: int) -
         )
 
 
-def format_examples(examples: object, num_rows: int, num_examples: int) -> Tensor:
+def format_examples(
+    examples: object, num_rows: int, num_examples: int, apart: tuple[Any, ...] = ()
+) -> Tensor:
     """Return the example of each row of weights, ``(R,)`` int64 on the CPU."""
+    if apart:
+        raise TypeError(
+            f"examples must be one tensor, got {1 + len(apart)} arguments: Captum's DeepLiftShap "
+            "takes a tensor apart that is not in a tuple; give it "
+            "additional_forward_args=(torch.arange(B),)"
+        )
     if examples is None:
         if num_rows != num_examples:
             raise ValueError(
