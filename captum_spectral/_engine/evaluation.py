@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -14,9 +14,10 @@ from captum_spectral._engine.forward import (
     Forward,
     as_results,
     first_not_finite,
-    hint_at_fixed_batch,
+    is_of_model,
 )
 from captum_spectral._engine.memory import is_out_of_memory, release, what_it_said
+from captum_spectral._engine.row_limit import RowLimit
 from captum_spectral._engine.rows import Ahead, Chunk, Walk
 from captum_spectral._engine.signals import Signals
 from captum_spectral._engine.stem import Known, Shortcuts, Stem
@@ -72,30 +73,6 @@ class Work(ABC):
 
     def finish(self) -> None:  # noqa: B027
         """Do what is left to do when all rows are done."""
-
-
-class RowLimit(NamedTuple):
-    """The most rows that may share a forward pass, as the user said it.
-
-    Args:
-        argument: The name of the argument.
-        value: What it was, None for as many as the model is fastest with.
-        whole: The value of ``argument`` with which whole batches go through the model.
-        by_itself: Whether the value is not the user's. Default: False
-    """
-
-    argument: str
-    value: int | None
-    whole: int | None
-    by_itself: bool = False
-
-    def hint_at_fixed_batch(self, error: BaseException, num_examples: int) -> None:
-        """Add to an error of the model the value for models whose batch is fixed."""
-        one = self.whole is None
-        best = 1 if one else self.whole
-        if self.value != best or self.by_itself:
-            rows = "single rows" if one else f"as many rows as there are examples, {num_examples}"
-            hint_at_fixed_batch(error, f"{self.argument}={best} gives it {rows}")
 
 
 class Evaluation:
@@ -172,8 +149,8 @@ class Evaluation:
             lacking = not isinstance(error, TableError) and is_out_of_memory(error)
             if self._work.nothing_kept:  # what was kept is of no use
                 self._walk = self._walk.anew()
-                if not lacking:
-                    self._limit.hint_at_fixed_batch(error, self._work.num_examples)
+                if not lacking and is_of_model(error):
+                    self._look_for_fixed_batch(error, chunk)
             if not lacking:
                 raise
             return what_it_said(error)
@@ -183,6 +160,23 @@ class Evaluation:
         self._clock.chunk_ended(chunk.rows, self._work.channels_last)
         self._learn()
         return None
+
+    def _look_for_fixed_batch(self, error: BaseException, chunk: Chunk) -> None:
+        """Add to the error of a model what helps if its batch is fixed; it is tried with another.
+
+        Python 3.10 has no notes, so the message itself is changed.
+        """
+        count = self._work.num_examples
+        for rows in sorted({1, 1 if self._limit.whole is None else count} - {chunk.rows}):
+            try:
+                self._work.do(self._walk.chunk(rows), self._walk)
+            except Exception:
+                continue
+            finally:
+                self._work.start_over()
+            remedy = self._limit.remedy(rows, chunk.rows, count)
+            error.args = (f"{error.args[0]}\n({remedy})",)
+            return
 
     def _make_room(self, chunk: Chunk, failure: str, again: bool) -> None:
         """Take fewer rows from now on, or raise if there can be none fewer."""

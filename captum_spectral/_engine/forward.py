@@ -32,7 +32,7 @@ __all__ = [
     "as_results",
     "first_not_finite",
     "gradients",
-    "hint_at_fixed_batch",
+    "is_of_model",
     "is_random",
     "warn_if_training",
 ]
@@ -228,24 +228,16 @@ class Forward:
         return arg
 
 
-def hint_at_fixed_batch(error: BaseException, remedy: str) -> None:
-    """Add to an error of a model that its batch may be fixed, and what to do then.
-
-    Errors of this package say by themselves what is wrong.
-    """
+def is_of_model(error: BaseException) -> bool:
+    """Say whether an error has a message of the model: not of this package or the system."""
     told = len(error.args) == 1 and isinstance(error.args[0], str)
-    if not told or not isinstance(error, Exception) or isinstance(error, KeyError):
-        return
+    if not told or not isinstance(error, Exception) or isinstance(error, KeyError | OSError):
+        return False
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    if trace is None or trace.tb_frame.f_globals.get("__name__", "").startswith("captum_spectral."):
-        return
-    # Python 3.10 has no notes.
-    error.args = (
-        f"{error.args[0]}\n(if forward_func takes batches of one size alone, as a model exported "
-        f"with a fixed batch does, {remedy})",
-    )
+    name = "" if trace is None else trace.tb_frame.f_globals.get("__name__", "")
+    return not name.startswith("captum_spectral.")
 
 
 def gradients(

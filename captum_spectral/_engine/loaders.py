@@ -76,15 +76,31 @@ def batches_of(
         TypeError: A data set or a tensor in place of a loader, batches of another form.
     """
     single = isinstance(dataloader, Dataset) and not isinstance(dataloader, IterableDataset)
-    by_index = hasattr(dataloader, "__getitem__") and not isinstance(dataloader, list | tuple)
+    known = list, tuple, str
+    by_index = hasattr(dataloader, "__getitem__") and not isinstance(dataloader, known)
     if single or (by_index and not isinstance(dataloader, Mapping | Dataset)):
         raise TypeError(
             f"{argument} must give batches, and {type(dataloader).__name__} gives single images; "
             "use torch.utils.data.DataLoader(data, batch_size=32) of a data set of single images"
         )
-    if isinstance(dataloader, Mapping):
-        raise TypeError(f"{argument} must give batches, and a dict is one batch; put it in a list")
+    if isinstance(dataloader, Mapping) or _is_batch(dataloader):
+        kind = type(dataloader).__name__
+        raise TypeError(
+            f"{argument} must give batches, and this {kind} is one batch; put it in a list"
+        )
+    if isinstance(dataloader, str) or not isinstance(dataloader, Iterable):
+        raise TypeError(f"{argument} must give batches, got {dataloader!r}")
+    if unpack is not None and not callable(unpack):
+        raise TypeError(f"unpack must be a function of a batch, got {unpack!r}")
     return _all_parts(dataloader, unpack, argument)
+
+
+def _is_batch(given: Any) -> bool:
+    """Say whether a list or tuple is images with their labels, and no batches of images alone."""
+    if not isinstance(given, list | tuple) or len(given) < 2 or not all(map(_is_numbers, given)):
+        return False
+    images, labels = given[:2]
+    return images.ndim > labels.ndim and len(images) == len(labels)
 
 
 def count_examples(

@@ -186,6 +186,11 @@ def as_function(forward_func: Any) -> Callable[..., Any]:
     Raises:
         TypeError: It can neither be called nor be made a function.
     """
+    if isinstance(forward_func, type) and issubclass(forward_func, nn.Module):
+        name = forward_func.__name__
+        raise TypeError(
+            f"forward_func must be a model, got the class {name}; make one: {name}(...)"
+        )
     if callable(forward_func):
         called: Callable[..., Any] = forward_func
         return called
@@ -206,9 +211,9 @@ def tensor_of(returned: Any) -> Any:
         TypeError: There are no numbers in it, or several that could be meant.
     """
     if isinstance(returned, Tensor):
-        if returned.dtype.is_complex:
+        if returned.dtype.is_complex or returned.is_nested or returned.is_meta:
             raise _unreadable(returned)
-        return returned
+        return returned if returned.layout is torch.strided else returned.to_dense()
     if isinstance(returned, numbers.Real):
         return returned
     if hasattr(returned, "__array__"):
@@ -416,7 +421,8 @@ def _describe(returned: Any) -> str:
     """Name what came: the dtype of a tensor, the keys of a dict, the kinds in a list."""
     name = type(returned).__name__
     if isinstance(returned, Tensor):
-        return str(returned.dtype)
+        kind = "nested, of " if returned.is_nested else "on the meta device, of "
+        return f"{kind if returned.is_nested or returned.is_meta else ''}{returned.dtype}"
     if hasattr(returned, "__array__"):
         return f"an array of {np.asarray(returned).dtype}"
     if isinstance(returned, NamedOutputs):

@@ -41,9 +41,7 @@ class Batches:
         self.max_rows = internal_batch_size
         rows = internal_batch_size or len(inputs)
         self._size = FixedSize(rows)
-        self._limit = RowLimit(
-            "internal_batch_size", rows, whole=None, by_itself=internal_batch_size is None
-        )
+        self._limit = RowLimit("internal_batch_size", rows, whole=None)
 
     def of_all(self, take: Take, bar: Any) -> tuple[Tensor, ...]:
         """Return what ``take`` makes of all examples.

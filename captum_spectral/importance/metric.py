@@ -460,6 +460,8 @@ class SpectralImportance(Metric):
                 bar.update(len(images))
                 if seen == max_examples or self.is_precise:
                     break
+        if not seen and not self._update_count:
+            raise ValueError("dataloader must give at least one image, and gave none")
         return self.compute()
 
 

@@ -122,10 +122,8 @@ CALLS = {
 def test_the_error_of_a_fixed_batch_says_what_helps(argument, call):
     with pytest.raises(AssertionError) as caught:
         call(OfOne())
-    caught.match(
-        r"^Guard failed: x.size\(\)\[0\] == 1\n\(if forward_func takes batches of one size"
-    )
-    caught.match(rf"{argument}=1 gives it (single rows|as many rows as there are examples, 1)\)$")
+    caught.match(r"^Guard failed: x.size\(\)\[0\] == 1\n\(forward_func takes 1 row and not \d+, ")
+    caught.match(rf": {argument}=1 gives it 1 row at a time\)$")
     call(OfOne(), **{argument: 1})
 
 
@@ -140,9 +138,15 @@ def test_later_errors_and_those_of_this_package_have_no_such_hint():
 
     with pytest.raises(AssertionError, match=r"^the second call$"):
         SpectralShapley(fails_later).attribute(X, 0, num_bands=8)
+    narrow = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(7, 5)).eval()
+    with pytest.raises(RuntimeError, match=r"shapes cannot be multiplied \(.*7x5\)$"):
+        SpectralShapley(narrow).attribute(X, 0, **OPTIONS)
     with pytest.raises(TypeError, match=r"got str$"):
         SpectralShapley(lambda x: "text").attribute(X, 0, **OPTIONS)
-    with pytest.raises(AssertionError, match=r"== 1$"):
+    message = (
+        r"takes 1 row and not 3, .*perturbations_per_eval=1 gives .*, of one example in each call"
+    )
+    with pytest.raises(AssertionError, match=message):
         SpectralShapley(OfOne()).attribute(X, 0, **OPTIONS, perturbations_per_eval=1)
 
 

@@ -179,5 +179,52 @@ def test_batches_of_another_form_name_what_came(batch, got):
 
 
 def test_one_batch_in_place_of_a_loader():
-    with pytest.raises(TypeError, match="a dict is one batch; put it in a list"):
+    with pytest.raises(TypeError, match="this dict is one batch; put it in a list"):
         evaluated({"image": IMAGES, "label": LABELS})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((IMAGES, LABELS), "this tuple is one batch; put it in a list"),
+        ([IMAGES.numpy(), LABELS.numpy()], "this list is one batch; put it in a list"),
+        ({"image": IMAGES}, "this dict is one batch; put it in a list"),
+        ("photos/", "dataloader must give batches, got 'photos/'"),
+        (None, "dataloader must give batches, got None"),
+    ],
+)
+def test_what_is_no_loader_is_named(given, message):
+    with pytest.raises(TypeError, match=message):
+        evaluated(given)
+
+
+def test_images_alone_in_a_list_are_batches():
+    assert evaluated([IMAGES[:3], IMAGES[3:]]).num_examples == 6
+
+
+def test_unpack_must_be_a_function():
+    with pytest.raises(TypeError, match="unpack must be a function of a batch, got 'image'"):
+        evaluated([IMAGES], unpack="image")
+
+
+def test_no_images_at_all():
+    for empty in ([], DataLoader(TensorDataset(IMAGES[:0], LABELS[:0]), batch_size=2)):
+        with pytest.raises(ValueError, match="dataloader must give at least one image, and gave"):
+            evaluated(empty)
+    importance = SpectralImportance(tiny_cnn(), **OPTIONS)
+    importance.update(IMAGES, LABELS)
+    assert importance.evaluate([], show_progress=False) == known()
+
+
+@pytest.mark.parametrize(
+    ("labels", "error", "message"),
+    [
+        (["cat"] * 6, TypeError, r"labels must be integers, one class per image, got list \(too"),
+        ((LABELS, LABELS), TypeError, r"labels must be integers, .* got tuple \("),
+        (LABELS[:, None], ValueError, r"got shape \(6, 1\); use labels.squeeze\(1\)$"),
+        (torch.eye(6).long(), ValueError, r"got shape \(6, 6\); use labels.argmax\(1\) of one-hot"),
+    ],
+)
+def test_labels_that_are_no_classes_are_named(labels, error, message):
+    with pytest.raises(error, match=message):
+        evaluated([(IMAGES, labels)])
