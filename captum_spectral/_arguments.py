@@ -18,7 +18,7 @@ from typing import Any
 import captum
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from captum_spectral._captum import BaselineType, TargetType, format_baseline
 
@@ -36,6 +36,7 @@ __all__ = [
     "format_spectral_dims",
     "format_target",
     "has_float64",
+    "is_empty_shell",
     "warn",
 ]
 
@@ -75,7 +76,7 @@ def format_inputs(inputs: Tensor | tuple[Tensor, ...], name: str = "inputs") -> 
                 f"{which} has {len(x)} examples and {name}[0] has {len(tensors[0])}; dim 0 must be "
                 "the same in all"
             )
-        if x.is_meta:
+        if is_empty_shell(x):
             raise ValueError(f"{which} must hold numbers, and is on the meta device, without any")
         finite = torch.isfinite(x)
         if not finite.all():
@@ -85,6 +86,11 @@ def format_inputs(inputs: Tensor | tuple[Tensor, ...], name: str = "inputs") -> 
                 f"{int((~finite[example]).sum())} NaN or infinite values"
             )
     return tuple(detached(x) for x in tensors)
+
+
+def is_empty_shell(x: Tensor) -> bool:
+    """Say whether a tensor has a shape and no numbers; subclasses may keep theirs elsewhere."""
+    return x.is_meta and type(x) in (Tensor, nn.Parameter)
 
 
 def _remedy_of(dtype: torch.dtype) -> str:

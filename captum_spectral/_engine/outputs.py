@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from captum_spectral._arguments import is_empty_shell
+
 __all__ = [
     "Output",
     "OutputOf",
@@ -211,7 +213,7 @@ def tensor_of(returned: Any) -> Any:
         TypeError: There are no numbers in it, or several that could be meant.
     """
     if isinstance(returned, Tensor):
-        if returned.dtype.is_complex or returned.is_nested or returned.is_meta:
+        if returned.dtype.is_complex or returned.is_nested or is_empty_shell(returned):
             raise _unreadable(returned)
         return returned if returned.layout is torch.strided else returned.to_dense()
     if isinstance(returned, numbers.Real):
@@ -421,8 +423,8 @@ def _describe(returned: Any) -> str:
     """Name what came: the dtype of a tensor, the keys of a dict, the kinds in a list."""
     name = type(returned).__name__
     if isinstance(returned, Tensor):
-        kind = "nested, of " if returned.is_nested else "on the meta device, of "
-        return f"{kind if returned.is_nested or returned.is_meta else ''}{returned.dtype}"
+        shell = "on the meta device, of " if is_empty_shell(returned) else ""
+        return f"{'nested, of ' if returned.is_nested else shell}{returned.dtype}"
     if hasattr(returned, "__array__"):
         return f"an array of {np.asarray(returned).dtype}"
     if isinstance(returned, NamedOutputs):
