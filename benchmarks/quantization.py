@@ -18,8 +18,9 @@ rounded weights:
 Differences to the float network are paired over test images. Intervals are over seeds, of training
 and of the calibration images, by Student's t: three seeds are few.
 
-``--photographs`` is about EfficientNet-Lite0 instead, on views of photographs, with the class of
-the float network as the label. No ImageNet, and nothing about accuracy on it.
+``--photographs`` is about EfficientNet-Lite0 instead, on the shipped photographs: one half is
+calibrated on and the other tested, then the other way round, with the class of the float network as
+the label. No ImageNet, and nothing about accuracy on it.
 
 ``--restore`` asks which layers to restore: layers of the rounded network get their float weights
 back in the order of an attribution or a habit, as long as they fit in a share of all weights, or
@@ -38,12 +39,13 @@ from typing import Any
 import torch
 from captum.attr import IntegratedGradients
 from common import arguments, report, start
-from data import Pool, accuracy, crops, fashion_mnist
+from data import accuracy, fashion_mnist
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from captum_spectral import WeightShapley
 from captum_spectral.sources.models import load_model
+from captum_spectral.sources.pictures import shipped_photographs
 from captum_spectral.weights import (
     ResidualAdapters,
     WeightGame,
@@ -213,56 +215,76 @@ def fashion(args: argparse.Namespace) -> None:
     report(args, title, rows, record=record, float_accuracy=float_accuracy)
 
 
-def lite_views(count: int, seed: int) -> Tensor:
-    """Views of the photographs that are not in the benchmarks' seven, as Lite0 wants them."""
-    loaded = load_model("efficientnet-lite0")
-    return torch.cat([loaded.prepare(crop) for crop in crops(count, seed)])
+def lite_folds() -> tuple[nn.Module, list[tuple[Tensor, Tensor]]]:
+    """EfficientNet-Lite0, and twice one half of the photographs and the other to test on."""
+    loaded, pictures = load_model("efficientnet-lite0"), shipped_photographs()
+    images = torch.cat([loaded.prepare(pictures.load(i)) for i in range(len(pictures))])
+    mixed = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+    halves = [images[half] for half in mixed.chunk(2)]
+    return loaded.module, [(halves[0], halves[1]), (halves[1], halves[0])]
 
 
-def lite_pools(args: argparse.Namespace) -> tuple[nn.Module, Tensor, Pool]:
-    """EfficientNet-Lite0, views to calibrate on, and views of *other* photographs to test on."""
-    loaded = load_model("efficientnet-lite0")
-    views = lite_views(7 * 24, 0)
-    photograph = torch.arange(len(views)) % 7
-    images = views[photograph < 4][: args.calibration_views]
-    tested = views[photograph >= 4][: args.test_views]
+def classes_of(model: nn.Module, images: Tensor) -> Tensor:
+    """What a model takes the images for."""
     with torch.no_grad():
-        labels = torch.cat([loaded.module(x).argmax(1) for x in tested.split(8)])
-    return loaded.module, images, Pool(tested, labels, photograph[photograph >= 4])
+        return torch.cat([model(x).argmax(1) for x in images.split(8)])
+
+
+def share_of(hits: Tensor) -> str:
+    """Mean over photographs and its standard error."""
+    values = hits.double()
+    return f"{float(values.mean()):.3f} ± {float(values.std()) / math.sqrt(len(values)):.3f}"
 
 
 def photographs(args: argparse.Namespace) -> None:
     """Agreement of EfficientNet-Lite0 with itself on photographs."""
-    model, images, pool = lite_pools(args)
-    rows = []
-    for setting in args.settings or ("W4 channel",):
-        begin = time.perf_counter()
-        found = repaired(
-            model,
-            SETTINGS[setting],
-            images,
-            args.budgets[0],
-            args.lite_steps,
-            0,
-            skip=("_fc",),
-            soft=False,
-        )
-        row = {"setting": setting, "budget": args.budgets[0]}
-        for name, (one, _, _) in found.items():
-            row[name] = f"{accuracy(one, pool):.2f}"
-        rows.append(row)
-        print(row, f"{time.perf_counter() - begin:.0f} s", flush=True)
+    model, folds = lite_folds()
+    rows, record = [], []
+    for budget in args.budgets:
+        for setting in args.settings or ("W4 channel",):
+            hits: dict[str, list[Tensor]] = {}
+            for fold, (images, tested) in enumerate(folds):
+                begin = time.perf_counter()
+                found = repaired(
+                    model,
+                    SETTINGS[setting],
+                    images,
+                    budget,
+                    args.lite_steps,
+                    fold,
+                    skip=("_fc",),
+                    soft=False,
+                )
+                classes = classes_of(model, tested)
+                for name, (one, _, _) in found.items():
+                    hits.setdefault(name, []).append(classes_of(one, tested) == classes)
+                print(f"{setting}, fold {fold}: {time.perf_counter() - begin:.0f} s", flush=True)
+            pooled = {name: torch.cat(found) for name, found in hits.items()}
+            rows.append(
+                {
+                    "setting": setting,
+                    "budget": budget,
+                    **{name: share_of(found) for name, found in pooled.items()},
+                }
+            )
+            record.append(
+                {"setting": setting, "budget": budget}
+                | {name: found.int().tolist() for name, found in pooled.items()}
+            )
+            print(rows[-1], flush=True)
+    count = sum(len(tested) for _, tested in folds)
     title = (
-        f"Agreement with the float EfficientNet-Lite0 on {len(pool.labels)} views of three "
-        f"photographs, {len(images)} views of four others to calibrate"
+        f"Agreement with the float EfficientNet-Lite0 on {count} photographs, each half calibrated "
+        "on the other; ± is the standard error over photographs"
     )
-    report(args, title, rows)
+    report(args, title, rows, record=record)
 
 
-def orders(model: nn.Module, rounded: nn.Module, images: Tensor, steps: int) -> dict[str, Tensor]:
+def worth(
+    model: nn.Module, rounded: nn.Module, images: Tensor, args: argparse.Namespace
+) -> tuple[WeightGame, dict[str, Tensor]]:
     """What each way of asking says that restoring each layer is worth, ``(P,)``."""
-    with torch.no_grad():
-        classes = torch.cat([model(x).argmax(1) for x in images.split(8)])
+    classes = classes_of(model, images)
     game = WeightGame(
         nn.Sequential(model, nn.LogSoftmax(1)),
         images,
@@ -270,16 +292,16 @@ def orders(model: nn.Module, rounded: nn.Module, images: Tensor, steps: int) -> 
         baselines=nn.Sequential(rounded, nn.LogSoftmax(1)),
     )
     count = game.num_players
-    found = {}
-    if count <= 12:
-        found["Shapley"] = (
-            WeightShapley(game.model)
-            .attribute(images, classes, baselines=nn.Sequential(rounded, nn.LogSoftmax(1)))
-            .mean(0)
-        )
+    shapley = WeightShapley(game.model).attribute(
+        images,
+        classes,
+        baselines=nn.Sequential(rounded, nn.LogSoftmax(1)),
+        budget=None if count <= 12 else args.rows,
+    )
+    found = {"Shapley": shapley.mean(0)}
     gates = torch.ones(1, count)
     found["IG over gates"] = IntegratedGradients(game).attribute(
-        gates, n_steps=steps, internal_batch_size=1
+        gates, n_steps=args.ig_steps, internal_batch_size=1
     )[0]
     for name, where in (("gradient at rounded", 0.0), ("gradient at float", 1.0)):
         at = torch.full((1, count), where, requires_grad=True)
@@ -293,7 +315,32 @@ def orders(model: nn.Module, rounded: nn.Module, images: Tensor, steps: int) -> 
         [float(sum((a - b).square().sum() for a, b in pairs)) for pairs in by_player(game)]
     ).sqrt()
     found["|D|"], found["|D| / |W|"] = sizes, ratios
-    return {name: x.detach().double() for name, x in found.items()}
+    return game, {name: x.detach().double() for name, x in found.items()}
+
+
+def asked_again(game: WeightGame, counts: Tensor) -> Tensor:
+    """Layers by the gradient per weight, which is asked again after each that is restored."""
+    gates, order = torch.zeros(1, len(counts)), []
+    for _ in range(len(counts)):
+        at = gates.clone().requires_grad_()
+        (slopes,) = torch.autograd.grad(game(at).sum(), at)
+        per_weight = (slopes[0].double() / counts).masked_fill(gates[0] > 0, -math.inf)
+        order.append(int(per_weight.argmax()))
+        gates[0, order[-1]] = 1
+    return torch.tensor(order)
+
+
+def orders(
+    model: nn.Module, rounded: nn.Module, images: Tensor, counts: Tensor, args: argparse.Namespace
+) -> dict[tuple[str, str], Tensor]:
+    """The layers in the order of every way of asking, and of taking what it says."""
+    game, values = worth(model, rounded, images, args)
+    found = {}
+    for name, x in values.items():
+        found[name, "value"] = x.argsort(descending=True)
+        found[name, "value per weight"] = (x / counts).argsort(descending=True)
+    found["gradient, asked again", "value per weight"] = asked_again(game, counts)
+    return found
 
 
 def by_player(game: WeightGame) -> list[list[tuple[Tensor, Tensor]]]:
@@ -325,8 +372,9 @@ def restore(args: argparse.Namespace) -> None:
     """How often the network agrees with the float one with some layers restored, by the order."""
     shares = tuple(args.shares)
     if args.photographs:
-        model, images, pool = lite_pools(args)
-        cases = [(model, {"bits": 4}, images[: args.asked], pool.images)]
+        model, folds = lite_folds()
+        cases = [(model, {"bits": 4}, images, tested) for images, tested in folds]
+        columns = [f"{share:.0%} of weights" for share in shares]
     else:
         test, train = fashion_mnist(args.root), fashion_mnist(args.root, train=True)
         cases = [
@@ -338,51 +386,64 @@ def restore(args: argparse.Namespace) -> None:
             )
             for seed in range(args.seeds)
         ]
-    table: dict[tuple[str, str], list[list[float]]] = {}
-    restored: dict[tuple[str, str], list[list[float]]] = {}
-    before: list[float] = []
-    columns = [f"at most {share:.0%} of weights" for share in shares]
-    if not args.photographs:
         columns = [f"first {number} layers" for number in NUMBERS]
+    table: dict[tuple[str, str], list[Tensor]] = {}
+    restored: dict[tuple[str, str], list[list[float]]] = {}
+    before: list[Tensor] = []
     for model, options, images, tested in cases:
         rounded = quantize_weights(model, **options).model
-        with torch.no_grad():
-            classes = torch.cat([model(x).argmax(1) for x in tested.split(50)])
+        classes = classes_of(model, tested)
         game = WeightGame(model, tested, baselines=rounded)
         counts = torch.tensor([sum(a.numel() for a, _ in pairs) for pairs in by_player(game)])
 
-        def agreement(gates: Tensor, game: Any = game, classes: Tensor = classes) -> float:
+        def hits(gates: Tensor, game: Any = game, classes: Tensor = classes) -> Tensor:
             outputs = game.evaluate(gates[None], internal_batch_size=50)[:, 0]
-            return float((outputs.argmax(1) == classes).double().mean())
+            return outputs.argmax(1) == classes
 
-        before.append(agreement(torch.zeros(len(counts), dtype=torch.bool)))
-        for name, values in orders(model, rounded, images, args.ig_steps).items():
-            for how, key in (("value", values), ("value per weight", values / counts)):
-                order = key.argsort(descending=True)
-                # Of few layers of very different sizes a share lets in the same ones in any order.
-                chosen = [gates_within(order, counts, share) for share in shares]
-                if not args.photographs:
-                    chosen = [first_layers(order, number) for number in NUMBERS]
-                found = [agreement(gates) for gates in chosen]
-                weights = [float((counts * gates).sum() / counts.sum()) for gates in chosen]
-                restored.setdefault((name, how), []).append(weights)
-                table.setdefault((name, how), []).append(found)
-                print(name, how, [f"{x:.3f}" for x in found], flush=True)
-    rows = [
+        before.append(hits(torch.zeros(len(counts), dtype=torch.bool)))
+        for (name, how), order in orders(model, rounded, images, counts, args).items():
+            # Of few layers of very different sizes a share lets in the same ones in any order.
+            chosen = [gates_within(order, counts, share) for share in shares]
+            if not args.photographs:
+                chosen = [first_layers(order, number) for number in NUMBERS]
+            found = torch.stack([hits(gates) for gates in chosen])
+            weights = [float((counts * gates).sum() / counts.sum()) for gates in chosen]
+            restored.setdefault((name, how), []).append(weights)
+            table.setdefault((name, how), []).append(found)
+            print(name, how, [f"{x:.3f}" for x in found.double().mean(1)], flush=True)
+    if args.photographs:
+        title = f"EfficientNet-Lite0, 4 bits ({share_of(torch.cat(before))} with none)"
+        rows = rows_of_photographs(table, columns)
+    else:
+        nothing = interval([float(one.double().mean()) for one in before])
+        title = f"Fashion-MNIST, {args.bits} bits ({nothing} with none)"
+        rows = []
+        for (name, how), found in table.items():
+            row = {"order by": name, "taken": how}
+            for i, column in enumerate(columns):
+                weight = sum(w[i] for w in restored[name, how]) / len(found)
+                agreed = interval([float(one[i].double().mean()) for one in found])
+                row[column] = f"{agreed} ({weight:.1%})"
+            rows.append(row)
+    report(args, f"Agreement with some layers restored, {title}", rows)
+
+
+def rows_of_photographs(
+    table: dict[tuple[str, str], list[Tensor]], columns: list[str]
+) -> list[dict[str, str]]:
+    """Agreement at every share, its mean over shares, and that less what the sizes alone give."""
+    pooled = {key: torch.cat(found, 1).double() for key, found in table.items()}
+    habit = pooled["|D|", "value per weight"].mean(0)
+    return [
         {
             "order by": name,
             "taken": how,
-            **{
-                column: f"{interval([agreements[i] for agreements in found])} "
-                f"({sum(w[i] for w in restored[name, how]) / len(found):.1%})"
-                for i, column in enumerate(columns)
-            },
+            **{column: f"{float(x):.2f}" for column, x in zip(columns, hits.mean(1), strict=True)},
+            "mean": share_of(hits.mean(0)),
+            "less |D| per weight": share_of(hits.mean(0) - habit),
         }
-        for (name, how), found in table.items()
+        for (name, how), hits in pooled.items()
     ]
-    nothing = interval(before)
-    what = "EfficientNet-Lite0, 4 bits" if args.photographs else f"Fashion-MNIST, {args.bits} bits"
-    report(args, f"Agreement with some layers restored ({nothing} with none): {what}", rows)
 
 
 def main() -> None:
@@ -400,13 +461,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100, help="of the search, of 32 images")
     parser.add_argument("--budgets", type=float, nargs="+", default=[0.1])
     parser.add_argument("--settings", nargs="+", choices=tuple(SETTINGS))
-    parser.add_argument("--calibration-views", type=int, default=48)
-    parser.add_argument("--test-views", type=int, default=60)
-    parser.add_argument("--lite-steps", type=int, default=20, help="of 32 views")
+    parser.add_argument("--lite-steps", type=int, default=20, help="of 32 photographs")
     parser.add_argument("--bits", type=int, default=3, help="of --restore on Fashion-MNIST")
     parser.add_argument("--asked", type=int, default=100, help="images that orders are made on")
     parser.add_argument("--ig-steps", type=int, default=8)
-    parser.add_argument("--shares", type=float, nargs="+", default=[0.02, 0.1, 0.4])
+    parser.add_argument("--rows", type=int, default=256, help="per photograph, of Shapley values")
+    parser.add_argument(
+        "--shares", type=float, nargs="+", default=[0.01, 0.02, 0.05, 0.1, 0.2, 0.4]
+    )
     args = start(parser)
     if args.restore:
         restore(args)

@@ -9,7 +9,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -129,7 +129,8 @@ def load_model(name: str, weights: str | os.PathLike[str] | None = None) -> Load
     Returns:
         A :class:`LoadedModel`. Its ``display`` undoes the last step of the transform that has a
         ``mean`` and a ``std``, as ``Normalize`` does; where there is none, a picture outside of
-        [0, 1] is stretched into it.
+        [0, 1] is stretched into it. A network of another precision than float32 takes pictures of
+        float32, too.
 
     Raises:
         ImportError: A package or module is missing.
@@ -166,7 +167,26 @@ def load_model(name: str, weights: str | os.PathLike[str] | None = None) -> Load
         raise ValueError(f"there is no model {name!r}; a name is {_KINDS}")
     if isinstance(loaded.module, nn.Module):
         loaded.module.eval()
+        if _precision_of(loaded.module) not in (None, torch.float32):
+            module = loaded.module
+            if isinstance(module, torch.jit.ScriptModule):  # which takes no hooks
+                module = nn.Sequential(module).eval()
+                loaded = replace(loaded, module=module)
+            module.register_forward_pre_hook(_in_own_precision)
     return loaded
+
+
+def _precision_of(network: nn.Module) -> torch.dtype | None:
+    """Return the one dtype of a network's floating parameters, if it is one that computes."""
+    dtypes = {p.dtype for p in network.parameters() if p.is_floating_point()}
+    computing = dtypes <= {torch.float64, torch.float32, torch.bfloat16, torch.float16}
+    return dtypes.pop() if len(dtypes) == 1 and computing else None
+
+
+def _in_own_precision(network: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Hand pictures to a network in its precision; transforms give float32."""
+    dtype = _precision_of(network)
+    return tuple(x.to(dtype) if isinstance(x, Tensor) and dtype else x for x in inputs)
 
 
 def in_pixels(model: LoadedModel) -> LoadedModel:
@@ -376,6 +396,8 @@ def _run(name: str, code: Callable[[], Any]) -> Any:
         frames = traceback.extract_tb(error.__traceback__)[1:]
         own = [f for f in frames if "site-packages" not in f.filename and f.filename[0] != "<"]
         where = f" ({os.path.basename(own[-1].filename)}, line {own[-1].lineno})" if own else ""
+        if isinstance(error, SyntaxError):  # says by itself where; the frame is that of the import
+            where = ""
         raise ValueError(f"{name} failed with {type(error).__name__}: {error}{where}") from error
 
 

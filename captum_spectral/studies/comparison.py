@@ -10,6 +10,7 @@ import torch
 from captum.attr import IntegratedGradients
 from torch import Tensor, nn
 
+from captum_spectral._arguments import check_count
 from captum_spectral._captum import progress_bar
 from captum_spectral.coalitions import Exact
 from captum_spectral.sources.models import LoadedModel
@@ -51,6 +52,19 @@ class ComparisonSettings:
     n_steps: int = 16
     seed: int = 0
     show_progress: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the counts.
+
+        Raises:
+            TypeError: One that is no integer.
+            ValueError: One that is too small.
+        """
+        check_count("num_bands", self.num_bands)
+        check_count("most_exact", self.most_exact, 0)
+        check_count("n_steps", self.n_steps)
+        if self.max_examples is not None:
+            check_count("max_examples", self.max_examples)
 
 
 @dataclass(frozen=True)
@@ -230,8 +244,9 @@ def _integrated(game: WeightGame, settings: ComparisonSettings) -> Tensor:
     """Return IntegratedGradients over the gates of every picture, ``(B, P)`` float64."""
     method = IntegratedGradients(game)
     found = []
-    gates = torch.ones(1, game.num_players, device=game.inputs[0].device)
-    with progress_bar(settings.show_progress, "Weight attribution", game.num_examples) as bar:
+    bar = progress_bar(settings.show_progress, "Weight attribution", game.num_examples)
+    with bar, torch.inference_mode(False), torch.enable_grad():
+        gates = torch.ones(1, game.num_players, device=game.inputs[0].device)
         for example in range(game.num_examples):
             found.append(
                 method.attribute(

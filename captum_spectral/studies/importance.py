@@ -28,7 +28,7 @@ from captum_spectral.studies.files import write
 from captum_spectral.studies.identity import check_same, check_seen, fingerprint_of, versions
 from captum_spectral.studies.interrupts import undisturbed
 from captum_spectral.studies.loading import Batch, Plan, batches
-from captum_spectral.studies.logits import are_usable, logits_of
+from captum_spectral.studies.logits import are_usable, fast_format, logits_of
 from captum_spectral.studies.outputs import outputs_of
 from captum_spectral.studies.processes import Processes
 
@@ -273,6 +273,7 @@ class _Run:
         settings = study.settings
         x, logits = self._first_input()
         self._output_of = outputs_of(self._pictures, self._model, logits.shape[1], study.label_map)
+        self._format = fast_format(self._model, x, logits)
         rows = first_guess((x,))
         self.batch_size = settings.batch_size or max(2, min(rows, 32))
         self.per_eval = settings.perturbations_per_eval or max(1, rows // self.batch_size)
@@ -356,7 +357,7 @@ class _Run:
             name = self._pictures.name_of(batch.indices[0])
             return _Part(None, [*batch.skipped, (name, reason)])
         labels = None if self._output_of is None else self._outputs_of(batch, self._output_of)
-        images = batch.images.to(self._study.device)
+        images = batch.images.to(self._study.device, memory_format=self._format)
         groups = [self._pictures.group(i) for i in batch.indices]
         known = None if groups[0] is None else torch.tensor(groups)
         records = self._metric.measure(images, labels, known, keep_not_finite=True)

@@ -146,7 +146,8 @@ def weight_change(
         model: Gives logits ``(B, classes)``; never changed.
         other: The same with other weights, by the same names; what
             :func:`~captum_spectral.weights.quantize_weights` returned; or a state dict.
-        loader: Images ``(B, C, H, W)``, or batches of them or of ``(images, labels)``.
+        loader: Images ``(B, C, H, W)``, signals ``(B, C, T)`` or volumes, or batches of them or of
+            ``(images, labels)``. Inputs ``(B, N)`` have no bands.
         num_bands: Bands of the image and of the outputs of layers; 0: none of these. Default: 4
         max_examples: Images that are looked at. Default: None, all
         most_exact: Layers up to which their values are Shapley values, of ``2^P`` forward passes;
@@ -180,6 +181,9 @@ def weight_change(
         (4, torch.Size([4]))
     """
     bands = check_count("num_bands", num_bands, 0)
+    settings = ComparisonSettings(
+        most_exact=most_exact, n_steps=n_steps, show_progress=show_progress
+    )
     weights_of(model, other, "other")
     other = module_of(other, "other", model)
     runs = Runner(model, "model"), Runner(other, "other")
@@ -188,9 +192,6 @@ def weight_change(
     classes = outputs[0].argmax(1).cpu() if labels is None else labels
     format_labels(classes, len(x), outputs[0].shape[1])
     likely = [o.cpu().double().log_softmax(1).gather(1, classes[:, None])[:, 0] for o in outputs]
-    settings = ComparisonSettings(
-        most_exact=most_exact, n_steps=n_steps, show_progress=show_progress
-    )
     first, second = (OutputOf(each, _log_likelihoods) for each in (model, other))
     game = WeightGame(second, x, classes, baselines=first)
     assert isinstance(game.change, LayerChange)
@@ -212,7 +213,11 @@ def weight_change(
         layers=layers,
         method=solved.method,
         gap=float((solved.values.sum(1) - solved.change).mean()),
-        bands=_bands((first, second), x, classes, bands, show_progress) if bands else None,
+        bands=(
+            _bands((first, second), x, classes, bands, show_progress)
+            if bands and x.dim() > 2
+            else None
+        ),
         noise=noise,
     )
 
@@ -302,13 +307,15 @@ def _bands(
     show_progress: bool,
 ) -> PairedBands:
     """Return the bands' values for both models, on the same coalitions: all of them."""
-    mask = band_mask(x.shape[-2:], num_bands)
+    dims = tuple(range(2 - x.dim(), 0))
+    mask = band_mask(x.shape[2:], num_bands)
     values = []
     for each in models:
         found = SpectralShapley(each).attribute(
             x,
             classes,
             num_bands=num_bands,
+            spectral_dims=dims,
             return_input_shape=False,
             show_progress=show_progress,
         )
@@ -316,7 +323,7 @@ def _bands(
     model, other, change = (
         [mean_of(column) for column in part.T] for part in (*values, values[1] - values[0])
     )
-    return PairedBands(band_frequencies(mask), model, other, change)
+    return PairedBands(band_frequencies(mask, dims), model, other, change)
 
 
 def mean_of(values: Tensor) -> Mean:

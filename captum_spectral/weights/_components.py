@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import numbers
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -119,9 +120,9 @@ def trim(
 
 def check_budget(budget: object) -> float:
     """Return a budget as a float between 0 and 1."""
-    if isinstance(budget, bool) or not isinstance(budget, int | float):
+    if isinstance(budget, bool) or not isinstance(budget, numbers.Real):
         raise TypeError(f"budget must be a number between 0 and 1, got {budget!r}")
-    if not 0 < budget < 1:
+    if not 0 < float(budget) < 1:
         raise ValueError(
             f"budget must lie between 0 and 1, a share of the rounded weights, got {budget!r}"
         )

@@ -22,6 +22,7 @@ __all__ = [
     "Geometry",
     "Layout",
     "check_layer",
+    "check_unshared",
     "default_size",
     "format_size",
     "is_lazy",
@@ -108,12 +109,23 @@ def check_layer(layer: object, name: str) -> nn.Module:
             "parametrisation; use torch.nn.utils.parametrize.remove_parametrizations on a copy"
         )
     weight: Any = layer.weight
+    if not isinstance(weight, Tensor):
+        raise TypeError(f"{name}.weight must be a torch.Tensor, got {type(weight).__name__}")
     if not weight.dtype.is_floating_point:
         raise TypeError(f"{name}.weight must be real and floating, got dtype {weight.dtype}")
-    bad = int((~torch.isfinite(weight)).sum())
-    if bad:
-        raise ValueError(f"{name}.weight must be finite, got {bad} NaN or infinite values")
+    if not weight.numel():
+        raise ValueError(f"{name}.weight must not be empty, got shape {tuple(weight.shape)}")
+    _check_values(weight, f"{name}.weight")
     return layer
+
+
+def _check_values(weight: Tensor, name: str) -> None:
+    """Raise unless a tensor holds values, all of them finite."""
+    if weight.is_meta:
+        raise ValueError(f"{name} is on the meta device, which holds no values; load them first")
+    bad = int((~torch.isfinite(weight.detach())).sum())
+    if bad:
+        raise ValueError(f"{name} must be finite, got {bad} NaN or infinite values")
 
 
 def is_lazy(layer: object) -> bool:
@@ -168,9 +180,7 @@ class Layout:
                 f"{name} must have the shape of the layer's weight, {self.shape}, got "
                 f"{tuple(weight.shape)}"
             )
-        bad = int((~torch.isfinite(weight)).sum())
-        if bad:
-            raise ValueError(f"{name} must be finite, got {bad} NaN or infinite values")
+        _check_values(weight, name)
         return weight
 
 
@@ -185,28 +195,51 @@ def matrix_layers(model: object, argument: str) -> dict[str, nn.Module]:
 
     Raises:
         TypeError: It is no module; a layer that :func:`check_layer` does not take.
-        ValueError: There is no such layer; layers that :func:`check_layer` does not take, or that
-            share one weight.
+        ValueError: There is no such layer; layers that :func:`check_layer` does not take, or whose
+            weight is computed anew in every forward pass, which would undo any other.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"{argument} must be a torch.nn.Module, got {type(model).__name__}")
     found: dict[str, nn.Module] = {}
-    owners: dict[int, str] = {}
     for name, module in model.named_modules():
         if isinstance(module, NonDynamicallyQuantizableLinear):
             continue
         if isinstance(module, _ConvNd | nn.Linear) or is_quantised(module):
-            found[name] = layer = check_layer(module, f"the layer {name!r} of {argument}")
-            weight: Any = layer.weight
-            other = owners.setdefault(id(weight), name)
-            if other != name:
+            which = f"the layer {name!r} of {argument}"
+            found[name] = check_layer(module, which)
+            if "weight" not in module._parameters:
                 raise ValueError(
-                    f"{argument} has one weight for the layers {other!r} and {name!r}, and what "
-                    "one gets the other would lack; give each a copy of its own"
+                    f"{which} computes its weight in every forward pass; make it an ordinary one "
+                    "by torch.nn.utils.remove_weight_norm, remove_spectral_norm or prune.remove"
                 )
     if not found:
-        raise ValueError(f"{argument} must hold a convolution or a linear layer, and holds none")
+        hidden = isinstance(model, torch.jit.ScriptModule)
+        hint = "; of a scripted or traced model give the one it was made from" if hidden else ""
+        raise ValueError(
+            f"{argument} must hold a convolution or a linear layer, and holds none{hint}"
+        )
     return found
+
+
+def check_unshared(model: nn.Module, argument: str, layers: Iterable[str]) -> None:
+    """Raise if the weight of one of these layers is that of another module, too.
+
+    Raises:
+        ValueError: It is, of a layer or of anything else, such as an embedding.
+    """
+    owners: dict[int, list[str]] = {}
+    for name, module in model.named_modules():
+        for own, weight in module._parameters.items():
+            if weight is not None:
+                owners.setdefault(id(weight), []).append(f"{name}.{own}" if name else own)
+    for name in layers:
+        shared = owners[id(model.get_submodule(name).weight)]
+        if len(shared) > 1:
+            raise ValueError(
+                f"{argument} has one tensor for {shared[0]!r} and {shared[1]!r}, and what one gets "
+                "the other would lack; give each a copy of its own, or leave the layer out with "
+                f"skip=[{name!r}]"
+            )
 
 
 def matching(patterns: Iterable[str], names: Iterable[str], argument: str) -> dict[str, list[str]]:
@@ -218,6 +251,8 @@ def matching(patterns: Iterable[str], names: Iterable[str], argument: str) -> di
     """
     if isinstance(patterns, str):
         raise TypeError(f"{argument} must be a sequence of patterns, got the string {patterns!r}")
+    if not isinstance(patterns, Iterable):
+        raise TypeError(f"{argument} must be a sequence of patterns, got {patterns!r}")
     names, found = list(names), {}
     for pattern in patterns:
         if not isinstance(pattern, str):

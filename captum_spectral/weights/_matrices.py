@@ -102,7 +102,9 @@ def _check_leading(x: Tensor, weight: Tensor, name: str) -> None:
 
 
 def _check_finite(x: Tensor, name: str) -> None:
-    finite = torch.isfinite(x)
+    if x.is_meta:
+        raise ValueError(f"{name} is on the meta device, which holds no values; load them first")
+    finite = torch.isfinite(x.detach())
     if not finite.all():
         raise ValueError(
             f"{name} must be finite: it holds {int((~finite).sum())} NaN or infinite values"

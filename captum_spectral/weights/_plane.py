@@ -8,12 +8,15 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from captum_spectral.weights._matrices import unit_of
+
 __all__ = [
     "all_indices",
     "blocks_of",
     "from_half",
     "half_plane",
     "largest",
+    "norms",
     "power_of",
     "singular",
     "transfer",
@@ -91,8 +94,7 @@ def largest(matrices: Tensor) -> Tensor:
     """
     m, n = matrices.shape[-2:]
     if min(m, n) == 1:
-        norms: Tensor = torch.linalg.vector_norm(matrices, dim=(-2, -1))
-        return norms
+        return norms(matrices, (-2, -1))
     if matrices.requires_grad and torch.is_grad_enabled():
         return singular(matrices)[..., 0]
     # Squares of numbers beyond 1e19 would overflow in float32.
@@ -100,6 +102,14 @@ def largest(matrices: Tensor) -> Tensor:
     a = matrices / scale
     gram = a @ a.mH if m <= n else a.mH @ a
     found: Tensor = torch.linalg.eigvalsh(gram)[..., -1].clamp(min=0).sqrt() * scale
+    return found
+
+
+def norms(x: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Return the root of the sum of squares over dims, none of which overflows or is lost."""
+    parts = torch.view_as_real(x.detach()) if x.is_complex() else x.detach()
+    unit = unit_of(parts.abs().amax())
+    found: Tensor = torch.linalg.vector_norm(x / unit, dim=dims) * unit
     return found
 
 

@@ -107,9 +107,16 @@ def load_adapters(
         can be lowered, and raised by making :class:`ResidualAdapters` anew.
 
     Raises:
+        TypeError: A model that is no module, ``quantised`` of another kind.
         OSError: The file cannot be opened.
         ValueError: It is damaged or holds something else, or is of another float model.
     """
+    own = matrix_layers(model, "model")
+    if not isinstance(quantised, RoundedWeights | None):
+        raise TypeError(
+            "quantised must be what quantize_weights returns, or None, got "
+            f"{type(quantised).__name__}"
+        )
     target = Path(path)
     with open(target, "rb"):
         pass
@@ -119,12 +126,17 @@ def load_adapters(
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except Exception as error:
         raise ValueError(f"{target} cannot be read as adapters: {error}") from error
-    if about.get("format") != _FORMAT:
+    if not isinstance(about, dict) or about.get("format") != _FORMAT:
         raise ValueError(f"{target} must be a file of ResidualAdapters.save, and is another one")
-    if about["digest"] != _digest(model):
+    if about.get("digest") != _digest(model):
         raise ValueError(f"{target} belongs to other float weights than those of model")
+    wrong = _damage(about, tensors, own)
+    if wrong is not None:
+        raise ValueError(f"{target} is damaged: {wrong}")
     made = _rounded(model, about, tensors)
     if quantised is not None:
+        if quantised.layers.keys() != made.layers.keys():
+            raise ValueError(f"{target} has other rounded layers than quantised")
         for name in made.layers:
             ours: Any = quantised.model.get_submodule(name).weight
             theirs: Any = made.model.get_submodule(name).weight
@@ -178,6 +190,70 @@ def _rounded(model: nn.Module, about: dict[str, Any], tensors: dict[str, Tensor]
             layer.weight.copy_(weight_of(layer, codes, grid))
         layers[name] = grid
     return RoundedWeights(copied, layers, clip)
+
+
+def _damage(
+    about: dict[str, Any], tensors: dict[str, Tensor], own: dict[str, nn.Module]
+) -> str | None:
+    """Say what is wrong with a file of a model with these layers, None if nothing is."""
+    bits, ranks, errors = (about.get(key) for key in ("bits", "ranks", "errors"))
+    if not (isinstance(bits, dict) and isinstance(ranks, dict) and isinstance(errors, dict)):
+        return "its bits, ranks or errors are missing"
+    options = about.get("metric"), about.get("adapter_bits", -1), about.get("clip", -1)
+    if options[0] not in ("plain", "output") or -1 in options:
+        return "its metric, adapter_bits or clip are missing"
+    if not bits or not ranks or bits.keys() != errors.keys() or not own.keys() >= bits.keys():
+        return "it names other layers than the model has"
+    if not bits.keys() >= ranks.keys():
+        return "it has ranks of layers that it has no weights of"
+    found = (_damaged_grid(name, bits[name], tensors, own[name]) for name in bits)
+    pairs = (_damaged_pair(name, ranks[name], tensors, own[name]) for name in ranks)
+    return next((wrong for wrong in (*found, *pairs) if wrong is not None), None)
+
+
+def _damaged_grid(name: str, bits: Any, tensors: dict[str, Tensor], layer: nn.Module) -> str | None:
+    """Say what is wrong with the codes and the grid of a layer, None if nothing is."""
+    if bits not in range(1, 9):
+        return f"it has {bits!r} bits for {name!r}"
+    weight: Any = layer.weight
+    scale = tensors.get(f"{name}/scale", torch.empty(0))
+    outputs = layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
+    rows = 1 if len(scale) == 1 else int(outputs)  # type: ignore[arg-type]
+    for key, dtype, count in (
+        ("codes", torch.uint8, -(-weight.numel() * bits // 8)),
+        ("scale", torch.float32, rows),
+        ("zero_point", torch.int32, rows),
+    ):
+        if not _is(tensors.get(f"{name}/{key}"), (count,), dtype):
+            return f"{name}/{key} is missing, of another shape, or not finite"
+    zero_point = tensors[f"{name}/zero_point"]
+    if not (zero_point.min() >= 0 and zero_point.max() < 2**bits and scale.min() > 0):
+        return f"the grid of {name!r} is none of {bits} bits"
+    return None
+
+
+def _damaged_pair(name: str, rank: Any, tensors: dict[str, Tensor], layer: nn.Module) -> str | None:
+    """Say what is wrong with the adapter of a layer, None if nothing is."""
+    if type(rank) is not int or rank < 0:
+        return f"it has the rank {rank!r} for {name!r}"
+    weight: Any = layer.weight
+    shapes: dict[str, tuple[int, ...]] = {
+        "up": (len(weight), rank),
+        "values": (rank,),
+        "down": (rank, weight[0].numel()),
+    }
+    for key, shape in shapes.items() if rank else ():
+        if not _is(tensors.get(f"{name}/{key}"), shape):
+            return f"{name}/{key} is missing, of another shape, or not finite"
+    return None
+
+
+def _is(tensor: Tensor | None, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> bool:
+    """Return whether a tensor is there, of this shape and kind, and finite."""
+    if tensor is None or tuple(tensor.shape) != shape:
+        return False
+    fits = tensor.dtype.is_floating_point if dtype is None else tensor.dtype is dtype
+    return fits and bool(tensor.isfinite().all())
 
 
 def _digest(model: nn.Module) -> str:

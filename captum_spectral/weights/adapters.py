@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from captum_spectral._arguments import check_count
 from captum_spectral.weights._components import Components, check_budget, decomposed, fill
-from captum_spectral.weights._layers import matching, matrix_layers
-from captum_spectral.weights._pairs import restored
+from captum_spectral.weights._layers import check_unshared, matching, matrix_layers
+from captum_spectral.weights._pairs import check_linear, restored
 from captum_spectral.weights.calibration import Calibration, second_moments
 from captum_spectral.weights.changes import weights_of
 from captum_spectral.weights.rank_search import RankSearch, Task, search_ranks
@@ -149,7 +149,9 @@ class ResidualAdapters:
         matrix_layers(self.quantised, "quantised")
         # Name to (quantised, float).
         self._changed = weights_of(self.model, self.quantised, "quantised")
-        differ = [name for name in own if _weight(name) in self._changed]
+        # Of tied weights the first name alone is there.
+        first = {id(weight): name for name, weight in self.model.named_parameters()}
+        differ = [name for name, layer in own.items() if first[id(layer.weight)] in self._changed]
         rounded = differ if self.rounding is None else list(self.rounding.layers)
         if not differ:
             raise ValueError(
@@ -160,6 +162,10 @@ class ResidualAdapters:
         layers = {name: own[name] for name in differ if name not in left}
         if not layers:
             raise ValueError(f"skip={tuple(skip)} leaves no layer that differs")
+        for name, layer in layers.items():
+            check_linear(layer, f"the layer {name!r} of model")
+        check_unshared(self.model, "model", layers)
+        check_unshared(self.quantised, "quantised", layers)
         return layers, sum(_numel(own[name]) for name in rounded)
 
     def _restore(
@@ -187,6 +193,10 @@ class ResidualAdapters:
 
     @ranks.setter
     def ranks(self, given: Mapping[str, int]) -> None:
+        if not isinstance(given, Mapping):
+            raise TypeError(
+                f"ranks must be a dict from names of layers to ranks, got {type(given).__name__}"
+            )
         unknown = [name for name in given if name not in self._ranks]
         if unknown:
             raise ValueError(
@@ -345,15 +355,16 @@ class ResidualAdapters:
     def attach(self) -> nn.Module:
         """Return a copy of the rounded model with the pairs beside its layers."""
         copied: nn.Module = copy.deepcopy(self.quantised)
+        parents, pairs = list(copied.modules()), dict[nn.Module, nn.Module]()
         for name in self._ranks:
             if self._ranks[name]:
                 layer = copied.get_submodule(name)
-                pair = restored(layer, *self.pair(name))
-                if not name:
-                    return pair
-                parent, _, own = name.rpartition(".")
-                setattr(copied.get_submodule(parent), own, pair)
-        return copied
+                pairs[layer] = restored(layer, *self.pair(name))
+        for parent in parents:  # a layer may stand in more than one place
+            for own, child in list(parent._modules.items()):
+                if child in pairs:
+                    setattr(parent, own, pairs[child])
+        return pairs.get(copied, copied)
 
     @torch.no_grad()
     def fold(self) -> nn.Module:

@@ -19,6 +19,7 @@ from captum_spectral._arguments import check_count
 from captum_spectral.features.features import Features
 from captum_spectral.features.fourier import FourierBands
 from captum_spectral.weights._layers import is_lazy, is_quantised
+from captum_spectral.weights._pairs import check_linear
 from captum_spectral.weights.rounding import RoundedWeights
 
 __all__ = ["BandChange", "Change", "LayerChange", "SingularChange", "module_of", "weights_of"]
@@ -53,12 +54,13 @@ def module_of(given: Any, argument: str, like: nn.Module | None = None) -> nn.Mo
     return copied
 
 
+@torch.inference_mode(False)  # copies outlive the call, and autograd cannot use inference tensors
 def weights_of(
     model: nn.Module,
     baselines: nn.Module | RoundedWeights | Mapping[str, Tensor],
     argument: str = "baselines",
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return name to (baseline, model) of every floating weight and buffer that differs.
+    """Return name to (baseline, model) of every floating or complex tensor that differs.
 
     Args:
         model: One set of weights.
@@ -113,11 +115,15 @@ def weights_of(
         )
     changed = {}
     for name, weight in own.items():
-        if not weight.dtype.is_floating_point:
+        if not (weight.dtype.is_floating_point or weight.dtype.is_complex):
             continue
+        if other[name].dtype.is_complex and not weight.dtype.is_complex:
+            raise TypeError(f"{argument} must be real where the model is, but {name} is complex")
         baseline = other[name].detach().to(weight)
         for which, t in (("model", weight), (argument, baseline)):
-            if not t.isfinite().all():
+            if t.is_meta:
+                raise ValueError(f"{name} of {which} is on the meta device; load its values first")
+            if not t.detach().isfinite().all():
                 raise ValueError(f"{which} must be finite, and {name} holds NaN or infinities")
         if not torch.equal(baseline, weight):
             changed[name] = baseline.clone(), weight.detach().clone()
@@ -215,7 +221,7 @@ class LayerChange(Change):
         squares = torch.zeros(2, len(self.names), dtype=torch.float64)
         for name, (old, new) in self._changed.items():
             for row, x in zip(squares, (new - old, old), strict=True):
-                row[self._player[name]] += float(x.double().square().sum())
+                row[self._player[name]] += float(x.abs().double().square().sum())
         return (squares[0] / squares[1]).sqrt().tolist()  # infinite where there was nothing
 
 
@@ -305,7 +311,7 @@ class SingularChange(_OneLayer):
         num_groups: int | None = None,
     ) -> None:
         super().__init__(model, changed, layer)
-        old, new = self.changed["weight"]
+        old, new = (_wide(w) for w in self.changed["weight"])
         u, s, vh = torch.linalg.svd((new - old).flatten(1), full_matrices=False)
         most = len(s)
         groups = min(8, most) if num_groups is None else check_count("num_groups", num_groups)
@@ -325,10 +331,11 @@ class SingularChange(_OneLayer):
     def run(self, model: nn.Module, gates: Tensor, arguments: tuple[Any, ...]) -> Any:
         """Run the model on the sum of components."""
         old, new = self.changed["weight"]
-        own = gates[: len(self._parts)].to(new)
+        own = gates[: len(self._parts)].to(self._parts)
         # All components are the new weight itself, without the rounding of their sum.
         whole = bool((own == 1).all()) and not own.requires_grad
-        weights = {"weight": new if whole else old + torch.tensordot(own, self._parts, dims=1)}
+        some = new if whole else _wide(old) + torch.tensordot(own, self._parts, dims=1)
+        weights = {"weight": some.to(new)}
         for name in self._rest:
             weights[name] = torch.lerp(*self.changed[name], gates[-1].to(new))
         return functional_call(model, self.full(weights), arguments)
@@ -367,6 +374,7 @@ class BandChange(_OneLayer):
                 f"layer {self.layer!r} must be a convolution to have bands of its input, got "
                 f"{type(self.module).__name__}"
             )
+        check_linear(self.module, f"layer {self.layer!r}")
         dims = tuple(range(2 - self.changed["weight"][0].dim(), 0))
         self._features = FourierBands(spectral_dims=dims) if features is None else features
         self._lock = threading.RLock()
@@ -423,5 +431,10 @@ class BandChange(_OneLayer):
         """Return the sum of the bands of ``x``, weighted by ``gates``."""
         owners = self._features.of_coefficients(self._ids.to(x.device))
         places = torch.searchsorted(self._players.to(x.device), owners.contiguous())
-        kept = self._features.transform(x) * gates[places]
-        return self._features.inverse(kept, x.shape)
+        kept = self._features.transform(_wide(x)) * gates[places]
+        return self._features.inverse(kept, x.shape).to(x)
+
+
+def _wide(x: Tensor) -> Tensor:
+    """Return a tensor in a precision that has transforms and decompositions."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -20,12 +20,14 @@ from captum_spectral.weights._layers import (
     format_size,
     read_layer,
 )
+from captum_spectral.weights._matrices import unit_of
 from captum_spectral.weights._plane import (
     all_indices,
     blocks_of,
     from_half,
     half_plane,
     largest,
+    norms,
     power_of,
     singular,
     transfer,
@@ -215,12 +217,14 @@ class FrequencyResponse:
         count = int(ids.max()) + 1
         if kind == "rms":
             weights = self._power(power)
-            energy = _sums(self.gain("rms").square() * weights, ids, count)
+            gain = self.gain("rms")
+            unit = unit_of(gain.detach().amax())  # squares of other numbers may overflow
+            energy = _sums((gain / unit).square() * weights, ids, count)
             total = _sums(weights, ids, count)
             mean = energy / total.where(total > 0, 1.0)
             # The root has no gradient at 0, where that of the energy is 0.
             root = torch.where(mean > 0, mean.where(mean > 0, 1.0).sqrt(), mean)
-            return root.where(total > 0, math.nan)
+            return (unit * root).where(total > 0, math.nan)
         if self.geometry.transposed or self.geometry.num_aliases == 1:
             return largest_in_bands(self.gain("max"), ids)
         return torch.stack([self._norm_of_aliases(ids == band) for band in range(count)])
@@ -309,7 +313,8 @@ class FrequencyResponse:
         weights = self._power(power)
         if self.geometry.transposed:
             weights = weights.repeat(self.geometry.stride)  # the copies of each frequency
-        passed = self._over_fine(_frobenius).square() * weights
+        amplitudes = self._over_fine(_frobenius)
+        passed = (amplitudes / unit_of(amplitudes.detach().amax())).square() * weights
         below = torch.ones((), dtype=passed.dtype, device="cpu")
         for d, (n, m) in enumerate(zip(fine, coarse, strict=True)):
             k = torch.arange(n, device="cpu")
@@ -478,8 +483,7 @@ def _sums(values: Tensor, ids: Tensor, count: int) -> Tensor:
 
 def _frobenius(matrices: Tensor) -> Tensor:
     """Return the norm of all groups together, ``(F,)``."""
-    found: Tensor = torch.linalg.vector_norm(matrices, dim=(-3, -2, -1))
-    return found
+    return norms(matrices, (-3, -2, -1))
 
 
 def _check_kind(kind: str) -> None:

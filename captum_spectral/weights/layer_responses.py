@@ -105,7 +105,7 @@ def layer_responses(
         TypeError: A model that is no ``nn.Module``, inputs of a wrong kind, quantised convolutions.
         ValueError: Too many bands, inputs that are not finite, no convolution along the image; a
             convolution whose weights are not finite, not there yet, or computed by a
-            parametrisation.
+            parametrisation; a batch norm whose scale is not finite.
 
     Warns:
         UserWarning: The model, or a part of it, is in training mode.
@@ -263,6 +263,11 @@ def _named(watch: Any, name: str) -> Any:
 @torch.no_grad()
 def _respond(call: _Call, num_bands: int, fuse: bool) -> LayerResponse:
     scale = call.scale if fuse else None
+    if scale is not None and not scale.isfinite().all():
+        raise ValueError(
+            f"the batch norm {call.batch_norm!r} of model must have finite weights and a variance "
+            "from 0 on; leave it out with fuse_batch_norm=False"
+        )
     with torch.enable_grad():  # of response, which is kept
         weight, layout, geometry = read_layer(call.layer, scale=scale)
         size = default_size(geometry, flat=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from captum_spectral._arguments import check_count
-from captum_spectral.weights._layers import matching, matrix_layers
+from captum_spectral._arguments import check_count, has_float64
+from captum_spectral.weights._layers import check_unshared, matching, matrix_layers
 
 __all__ = ["Clip", "RoundedLayer", "RoundedWeights", "quantize_weights"]
 
@@ -118,8 +119,9 @@ def quantize_weights(
     Raises:
         TypeError: A model that is no module, quantised modules, arguments of a wrong kind.
         ValueError: Bits outside of 1 to 8, a ``clip`` that is not positive or unknown, patterns
-            that match no layer, nothing to round; weights that are not finite, not there yet,
-            shared by two layers or computed by a parametrisation; float16 on a CPU.
+            that match no layer, nothing to round; weights that are not finite, too large for a
+            step in float32, not there yet, shared with another module or computed in the forward
+            pass; float16 on a CPU.
 
     Cost: no model rows.
 
@@ -154,6 +156,7 @@ def quantize_weights(
     clip = _check_clip(clip)
     if not wanted:
         raise ValueError(f"skip={tuple(skip)} leaves nothing to round: it matches all layers")
+    check_unshared(model, "model", wanted)
     for name in wanted:
         weight: Any = own[name].weight
         if weight.dtype is torch.float16 and weight.device.type == "cpu":
@@ -169,6 +172,12 @@ def quantize_weights(
         rows = _by_output(module, old.detach())
         grids = rows if per_channel else rows.reshape(1, -1)
         scale, zero_point = _grid(grids, its_bits, clip)
+        if not scale.isfinite().all():
+            largest = float(rows.abs().max())
+            raise ValueError(
+                f"the layer {name!r} of model has weights up to {largest:.3g}, whose step is "
+                "beyond float32; scale them down, or leave it out with skip="
+            )
         new = _of_output(module, round_to(grids, scale, zero_point, its_bits).reshape_as(rows))
         before = old.detach().cpu().double()
         norm, error = float(before.norm()), float((before - new.cpu().double()).norm())
@@ -227,15 +236,17 @@ def _grid(rows: Tensor, bits: int, clip: Clip) -> tuple[Tensor, Tensor]:
         return _least_squares(rows, low, high, bits)
     if clip is not None:
         # A row of one weight has no deviation.
-        mean, reach = x.mean(1), clip * x.std(1, unbiased=False)
-        low = torch.maximum(low, (mean - reach).clamp(max=0))
-        high = torch.minimum(high, (mean + reach).clamp(min=0))
+        wide = x.double() if has_float64(x.device) else x  # squares overflow in float32
+        mean, reach = wide.mean(1), clip * wide.std(1, unbiased=False)
+        low = torch.maximum(low, (mean - reach).clamp(max=0).to(low))
+        high = torch.minimum(high, (mean + reach).clamp(min=0).to(high))
     return _affine(low, high, bits)
 
 
 def _affine(low: Tensor, high: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     top = 2**bits - 1
-    scale = ((high - low) / top).float()
+    scale = (high - low) / top
+    scale = torch.where(scale.isfinite(), scale, high / top - low / top).float()
     # Of weights that are all 0, or so small that the step is, any grid is right.
     scale = torch.where(scale >= torch.finfo(torch.float32).tiny, scale, torch.ones_like(scale))
     zero_point = (-low / scale).round().clamp(0, top).to(torch.int32)
@@ -294,10 +305,10 @@ def _check_clip(clip: Any) -> Clip:
         return None
     if isinstance(clip, str) and clip == "mse":
         return "mse"
-    if isinstance(clip, bool) or not isinstance(clip, int | float):
+    if isinstance(clip, bool) or not isinstance(clip, numbers.Real):
         raise ValueError(
             f"clip must be None, 'mse' or a positive number of standard deviations, got {clip!r}"
         )
-    if not 0 < clip < math.inf:
+    if not 0 < float(clip) < math.inf:
         raise ValueError(f"clip must be a positive number of standard deviations, got {clip!r}")
     return float(clip)

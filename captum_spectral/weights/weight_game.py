@@ -74,7 +74,8 @@ class WeightGame:
     Raises:
         TypeError: A model that is no module, baselines, players or a target of a wrong kind.
         ValueError: Baselines with other names or shapes (they are listed), nothing that differs,
-            lazy, parametrised or quantised modules, a layer that is not there.
+            lazy, parametrised or quantised modules, a layer that is not there, options that mean
+            nothing for these players.
 
     Warns:
         UserWarning: The model, or a part of it, is in training mode.
@@ -111,7 +112,9 @@ class WeightGame:
         num_groups: int | None = None,
         additional_forward_args: Any = None,
     ) -> None:
-        self.inputs = tuple(x.clone() for x in format_inputs(inputs))
+        tensors = format_inputs(inputs)
+        with torch.inference_mode(False):  # autograd cannot use inference tensors
+            self.inputs = tuple(x.clone() for x in tensors)
         self.num_examples = len(self.inputs[0])
         changed = weights_of(model, baselines)
         self.model = model
@@ -133,6 +136,7 @@ class WeightGame:
         num_groups: int | None,
     ) -> Change:
         if isinstance(players, Mapping):
+            _check_unused("a dict", layer=layer, features=features, num_groups=num_groups)
             return LayerChange(changed, players)
         if players not in ("layer", "band", "singular"):
             raise ValueError(
@@ -140,9 +144,12 @@ class WeightGame:
                 f"{players!r}"
             )
         if players == "layer":
+            _check_unused("'layer'", layer=layer, features=features, num_groups=num_groups)
             return LayerChange(changed)
         if players == "singular":
+            _check_unused("'singular'", features=features)
             return SingularChange(self.model, changed, layer, num_groups)
+        _check_unused("'band'", num_groups=num_groups)
         first = torch.zeros(1, dtype=torch.int64)
         rows = tuple(x[:1] for x in self.inputs)
         return BandChange(
@@ -282,12 +289,14 @@ class WeightGame:
             ``(R, *outputs)`` at the game's target, if it has one.
 
         Raises:
-            TypeError: ``examples`` that are not integers.
+            TypeError: Gates that are no real tensor, ``examples`` that are not integers.
             ValueError: Gates of another shape, examples that do not exist.
 
         Cost: R forward passes, of one row each, or of B without ``examples``.
         """
-        if gates.dim() != 2 or gates.shape[1] != self.num_players:
+        if not isinstance(gates, Tensor) or gates.dtype.is_complex:
+            raise TypeError(f"gates must be a real torch.Tensor, got {_kind(gates)}")
+        if gates.dim() != 2 or gates.shape[1] != self.num_players or not len(gates):
             raise ValueError(
                 f"gates must be (R, {self.num_players}), one column per player, got shape "
                 f"{tuple(gates.shape)}"
@@ -308,6 +317,17 @@ class WeightGame:
         return self.forward(
             rows, examples.to, lambda *given: self.change.run(self.model, gates, given)
         )
+
+
+def _kind(given: Any) -> str:
+    return str(given.dtype) if isinstance(given, Tensor) else type(given).__name__
+
+
+def _check_unused(players: str, **options: Any) -> None:
+    """Raise for an option that is given and means nothing to these players."""
+    given = [name for name, option in options.items() if option is not None]
+    if given:
+        raise ValueError(f"{given[0]} means nothing for players={players}; leave it out")
 
 
 class _WeightTable(Work):

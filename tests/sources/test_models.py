@@ -166,7 +166,7 @@ def test_factories_of_every_form(folder, tmp_path):
         ("def make():\n    return nn.Flatten(), 7", TypeError, r"got \(Flatten, int\)"),
         ("def make():\n    return 1 / 0", ValueError, r"make failed with ZeroDiv.*\.py, line 4\)"),
         ("1 / 0", ValueError, r"failed with ZeroDivisionError: .*\.py, line 3\)"),
-        ("def make(:", ValueError, r"failed with SyntaxError: .*\.py, line 3\)"),
+        ("def make(:", ValueError, r"failed with SyntaxError: [^(]*\([^(]*\.py, line 3\)$"),
         ("import no_such_package", ImportError, r"cannot be imported: .* 'no_such_package'"),
     ],
 )
@@ -204,6 +204,26 @@ def test_a_transform_that_fails_says_where(folder):
     network = load_model(f"{module}:make")
     with pytest.raises(ValueError, match=r"the transform of .* failed with Attri.*line 4\)"):
         network.prepare(Image.new("RGB", (9, 9)))
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.*torch.jit.*:FutureWarning", "ignore:.*torch.jit.*:DeprecationWarning"
+)
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
+@pytest.mark.parametrize("made", ["{}", "torch.jit.script({})"], ids=["module", "script"])
+def test_networks_of_every_precision_take_pictures(folder, dtype, made):
+    network = "nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.LazyLinear(4))"
+    module = folder(
+        "def make():\n"
+        f"    network = {network}\n"
+        "    network(torch.zeros(1, 3, 224, 224))\n"
+        f"    return {made.format(f'network.to(torch.{dtype})')}"
+    )
+    loaded = load_model(f"{module}:make")
+    x = loaded.prepare(Image.new("RGB", (300, 200), "red"))
+    assert loaded.module(x).dtype is getattr(torch, dtype)
+    loaded.module.float()  # the precision is looked at when it runs
+    assert loaded.module(x).dtype is torch.float32
 
 
 def test_display_undoes_the_normalisation_wherever_it_is(folder):

@@ -13,6 +13,15 @@ class PadsItself(nn.Conv2d):
         return super().forward(nn.functional.pad(x, (0, 1, 1, 2)))
 
 
+class StandardisesItself(nn.Conv2d):
+    """Makes other filters of its own in its forward, of mean 0 and deviation 1."""
+
+    def forward(self, x):
+        means = self.weight.mean((1, 2, 3), keepdim=True)
+        deviations = self.weight.std((1, 2, 3), keepdim=True)
+        return self._conv_forward(x, (self.weight - means) / deviations, self.bias)
+
+
 LAYERS = {
     "plain": (lambda: nn.Conv2d(4, 6, 3), (4, 9, 8)),
     "stride and padding": (lambda: nn.Conv2d(4, 6, 3, stride=2, padding=1), (4, 9, 8)),

@@ -157,7 +157,7 @@ LINEAR = nn.Sequential(nn.Linear(3, 3))
         (nn.Sequential(nn.ReLU()), {}, ValueError, "must hold a convolution or a linear layer"),
         (lambda x: x, {}, TypeError, r"model must be a torch.nn.Module, got function"),
         (nn.Sequential(nn.LazyLinear(3)), {}, ValueError, "without weights yet"),
-        (tied(), {}, ValueError, "one weight for the layers '0' and '1'"),
+        (tied(), {}, ValueError, "one tensor for '0.weight' and '1.weight'"),
         (with_nan(), {}, ValueError, "must be finite, got 1 NaN"),
         (parametrised(), {}, ValueError, "computed by a parametrisation"),
         (nn.Sequential(nn.Linear(3, 3)).half(), {}, ValueError, "float16, which a CPU cannot"),
