@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from captum_spectral._engine.signals import Signals
 from captum_spectral._engine.stem import Cost, Stem
 from captum_spectral._engine.values import ValueOfRows
 
-__all__ = ["Known", "Shortcuts", "known_of"]
+__all__ = ["Known", "Shortcuts", "is_for_both_formats", "known_of"]
 
 PLAIN = (False, False)  # a way to show rows: whether channels_last, and whether behind the stem
 SMALLEST = 3 * 96 * 96  # elements of a row; of smaller ones too little time is to be saved
@@ -73,7 +73,7 @@ def known_of(forward: Forward, inputs: tuple[Tensor, ...], signals: Signals) -> 
     if not all(map(_is_itself, modules)) or any(map(_holds_compiled, [*modules, *kinds])):
         return None
     has_formats = any(layout.channels_last() != layout for layout in signals.layouts)
-    has_formats &= _is_for_both_formats(modules, signals.device)
+    has_formats &= is_for_both_formats(modules, signals.device)
     return remembered(
         forward.forward_func,
         inputs,
@@ -94,13 +94,14 @@ def _is_itself(module: nn.Module) -> bool:
     return calls and not (replicas or hooks or compiled or scripted)
 
 
-def _is_for_both_formats(modules: list[nn.Module], device: torch.device) -> bool:
+def is_for_both_formats(modules: Iterable[nn.Module], device: torch.device) -> bool:
     """Say if a model may gain by the other format, and has the same values in both.
 
     On the CPU the variance in PyTorch's group norms is a difference of large numbers where rows are
     channels_last: of 10 + 0.01 noise the result is wrong in its first digit, and coalitions of the
     lowest band are such signals.
     """
+    modules = list(modules)
     rough = device.type == "cpu" and any(isinstance(module, nn.GroupNorm) for module in modules)
     return not rough and any(isinstance(module, nn.Conv2d) for module in modules)
 
