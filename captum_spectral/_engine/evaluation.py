@@ -19,8 +19,9 @@ from captum_spectral._engine.forward import (
 from captum_spectral._engine.memory import is_out_of_memory, release, what_it_said
 from captum_spectral._engine.row_limit import RowLimit
 from captum_spectral._engine.rows import Ahead, Chunk, Walk
+from captum_spectral._engine.shortcuts import Known, Shortcuts
 from captum_spectral._engine.signals import Signals
-from captum_spectral._engine.stem import Known, Shortcuts, Stem
+from captum_spectral._engine.stem import Stem
 
 __all__ = [
     "Coalitions",
@@ -442,6 +443,8 @@ class Table(OfCoalitions):
             cell = first_not_finite(self.values.flatten(0, 1))
             if cell is not None:
                 raise self._not_finite(*divmod(cell, self.values.shape[1]))
+        if self._shortcuts is not None:
+            self._shortcuts.settle()
         super().finish()
 
     def start_over(self) -> None:

@@ -27,9 +27,9 @@ from captum_spectral._engine.forward import Forward
 from captum_spectral._engine.outputs import Output, inner_module, reading
 from captum_spectral._engine.resuming import Resuming
 from captum_spectral._engine.rows import Walk
+from captum_spectral._engine.shortcuts import Known, known_of
 from captum_spectral._engine.signals import Signals
 from captum_spectral._engine.solving import check_interactions, estimator_for, expected
-from captum_spectral._engine.stem import Known, known_of
 from captum_spectral.coalitions import (
     MAX_EXACT_ROWS,
     Estimator,
