@@ -18,7 +18,7 @@ from typing import Any
 import captum
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from captum_spectral._captum import BaselineType, TargetType, format_baseline
 
@@ -36,6 +36,7 @@ __all__ = [
     "format_spectral_dims",
     "format_target",
     "has_float64",
+    "is_empty_shell",
     "warn",
 ]
 
@@ -75,6 +76,8 @@ def format_inputs(inputs: Tensor | tuple[Tensor, ...], name: str = "inputs") -> 
                 f"{which} has {len(x)} examples and {name}[0] has {len(tensors[0])}; dim 0 must be "
                 "the same in all"
             )
+        if is_empty_shell(x):
+            raise ValueError(f"{which} must hold numbers, and is on the meta device, without any")
         finite = torch.isfinite(x)
         if not finite.all():
             example = int((~finite).nonzero()[0, 0])
@@ -83,6 +86,11 @@ def format_inputs(inputs: Tensor | tuple[Tensor, ...], name: str = "inputs") -> 
                 f"{int((~finite[example]).sum())} NaN or infinite values"
             )
     return tuple(detached(x) for x in tensors)
+
+
+def is_empty_shell(x: Tensor) -> bool:
+    """Say whether a tensor has a shape and no numbers; subclasses may keep theirs elsewhere."""
+    return x.is_meta and type(x) in (Tensor, nn.Parameter)
 
 
 def _remedy_of(dtype: torch.dtype) -> str:
@@ -214,7 +222,7 @@ def format_target(target: Any, num_examples: int) -> tuple[TargetType, int | Non
     that they fit the output.
     """
     if isinstance(target, list):
-        target = _format_list(target, num_examples)
+        target = _format_list([_plain_integer(t) for t in target], num_examples)
     if isinstance(target, np.ndarray):
         target = torch.from_numpy(target)
     if isinstance(target, Tensor):
@@ -222,7 +230,7 @@ def format_target(target: Any, num_examples: int) -> tuple[TargetType, int | Non
             raise _no_class(f"{target.dtype} {tuple(target.shape)}")
         target = detached(target).long()  # unsigned ones have no minimum
         if target.numel() > 1 and tuple(target.shape) != (num_examples,):
-            remedy = "; use target.squeeze(1)" if target.shape[1:] == (1,) else ""
+            remedy = _remedy_of_shape("target", target, num_examples)
             raise ValueError(
                 f"target has {len(target)} entries for {num_examples} examples; give one for all, "
                 f"or one per example, ({num_examples},); got shape {tuple(target.shape)}{remedy}"
@@ -242,6 +250,14 @@ def format_target(target: Any, num_examples: int) -> tuple[TargetType, int | Non
     return target, None
 
 
+def _remedy_of_shape(name: str, classes: Tensor, num_examples: int) -> str:
+    """Say how classes of two dims become one per example."""
+    if classes.dim() != 2 or len(classes) != num_examples:
+        return ""
+    how = "squeeze" if classes.shape[1] == 1 else "argmax"
+    return f"; use {name}.{how}(1){'' if how == 'squeeze' else ' of one-hot ones'}"
+
+
 def _format_list(target: list[Any], num_examples: int) -> Tensor | list[Any]:
     """Return integers as a tensor, tuples as they are; one for each example."""
     if len(target) != num_examples:
@@ -255,6 +271,13 @@ def _format_list(target: list[Any], num_examples: int) -> Tensor | list[Any]:
         if not _is_tuple_of_integers(t):
             raise _no_class(f"a list that holds {t!r}")
     return target
+
+
+def _plain_integer(x: Any) -> Any:
+    """Return a tensor of one integer, as data sets give labels, as a number; all else as it is."""
+    kind = getattr(x, "dtype", None) if isinstance(x, Tensor) and x.dim() == 0 else None
+    whole = kind is not None and not (kind.is_floating_point or kind.is_complex)
+    return int(x) if whole and kind is not torch.bool else x
 
 
 def _is_tuple_of_integers(value: object) -> bool:
@@ -289,8 +312,16 @@ def check_coalitions(coalitions: object, num_examples: int, num_features: int) -
         )
 
 
-def format_examples(examples: object, num_rows: int, num_examples: int) -> Tensor:
+def format_examples(
+    examples: object, num_rows: int, num_examples: int, apart: tuple[Any, ...] = ()
+) -> Tensor:
     """Return the example of each row of weights, ``(R,)`` int64 on the CPU."""
+    if apart:
+        raise TypeError(
+            f"examples must be one tensor, got {1 + len(apart)} arguments: Captum's DeepLiftShap "
+            "takes a tensor apart that is not in a tuple; give it "
+            "additional_forward_args=(torch.arange(B),)"
+        )
     if examples is None:
         if num_rows != num_examples:
             raise ValueError(
@@ -322,7 +353,12 @@ def format_examples(examples: object, num_rows: int, num_examples: int) -> Tenso
 
 def format_labels(given: Any, num_images: int, num_classes: int | None = None) -> Tensor:
     """Return labels, one class per image, as ``(B,)`` int64 on the CPU."""
-    labels: Tensor = torch.as_tensor(given, device="cpu").detach()
+    try:
+        labels: Tensor = torch.as_tensor(given, device="cpu").detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            f"labels must be integers, one class per image, got {type(given).__name__} ({error})"
+        ) from error
     if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype is torch.bool:
         raise TypeError(
             f"labels must be integers, one class per image, got dtype {labels.dtype}; use .long(), "
@@ -331,6 +367,7 @@ def format_labels(given: Any, num_images: int, num_classes: int | None = None) -
     if tuple(labels.shape) != (num_images,):
         raise ValueError(
             f"labels must be ({num_images},), one class per image, got shape {tuple(labels.shape)}"
+            f"{_remedy_of_shape('labels', labels, num_images)}"
         )
     labels = labels.long()  # unsigned ones have no minimum
     if int(labels.min()) < 0:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from captum_spectral._engine.chunk_size import ChunkSize, Clock, FixedSize
-from captum_spectral._engine.forward import Forward, as_results, first_not_finite
+from captum_spectral._engine.forward import (
+    Forward,
+    as_results,
+    first_not_finite,
+    is_of_model,
+)
 from captum_spectral._engine.memory import is_out_of_memory, release, what_it_said
+from captum_spectral._engine.row_limit import RowLimit
 from captum_spectral._engine.rows import Ahead, Chunk, Walk
+from captum_spectral._engine.shortcuts import Known, Shortcuts
 from captum_spectral._engine.signals import Signals
-from captum_spectral._engine.stem import Known, Shortcuts, Stem
+from captum_spectral._engine.stem import Stem
 
 __all__ = [
     "Coalitions",
@@ -67,20 +74,6 @@ class Work(ABC):
 
     def finish(self) -> None:  # noqa: B027
         """Do what is left to do when all rows are done."""
-
-
-class RowLimit(NamedTuple):
-    """The most rows that may share a forward pass, as the user said it.
-
-    Args:
-        argument: The name of the argument.
-        value: What it was, None for as many as the model is fastest with.
-        whole: The value of ``argument`` with which whole batches go through the model.
-    """
-
-    argument: str
-    value: int | None
-    whole: int | None
 
 
 class Evaluation:
@@ -154,9 +147,12 @@ class Evaluation:
         try:
             device = self._work.do(chunk, self._walk)
         except BaseException as error:
+            lacking = not isinstance(error, TableError) and is_out_of_memory(error)
             if self._work.nothing_kept:  # what was kept is of no use
                 self._walk = self._walk.anew()
-            if isinstance(error, TableError) or not is_out_of_memory(error):
+                if not lacking and is_of_model(error):
+                    self._look_for_fixed_batch(error, chunk)
+            if not lacking:
                 raise
             return what_it_said(error)
         self._walk.done(chunk)
@@ -165,6 +161,23 @@ class Evaluation:
         self._clock.chunk_ended(chunk.rows, self._work.channels_last)
         self._learn()
         return None
+
+    def _look_for_fixed_batch(self, error: BaseException, chunk: Chunk) -> None:
+        """Add to the error of a model what helps if its batch is fixed; it is tried with another.
+
+        Python 3.10 has no notes, so the message itself is changed.
+        """
+        count = self._work.num_examples
+        for rows in sorted({1, 1 if self._limit.whole is None else count} - {chunk.rows}):
+            try:
+                self._work.do(self._walk.chunk(rows), self._walk)
+            except Exception:
+                continue
+            finally:
+                self._work.start_over()
+            remedy = self._limit.remedy(rows, chunk.rows, count)
+            error.args = (f"{error.args[0]}\n({remedy})",)
+            return
 
     def _make_room(self, chunk: Chunk, failure: str, again: bool) -> None:
         """Take fewer rows from now on, or raise if there can be none fewer."""
@@ -430,6 +443,8 @@ class Table(OfCoalitions):
             cell = first_not_finite(self.values.flatten(0, 1))
             if cell is not None:
                 raise self._not_finite(*divmod(cell, self.values.shape[1]))
+        if self._shortcuts is not None:
+            self._shortcuts.settle()
         super().finish()
 
     def start_over(self) -> None:

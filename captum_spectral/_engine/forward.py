@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import numbers
 from collections.abc import Callable, MutableMapping
 from copy import copy
@@ -31,6 +32,7 @@ __all__ = [
     "as_results",
     "first_not_finite",
     "gradients",
+    "is_of_model",
     "is_random",
     "warn_if_training",
 ]
@@ -81,6 +83,7 @@ class Forward:
         if isinstance(forward_func, DistributedDataParallel):
             self.called = forward_func.module
         self._waiting = _that_waits(self.called)
+        self.called = _with_signature(self.called)
         self.additional_forward_args = additional_forward_args
         self.num_examples, self._device = num_examples, device
         target, self.highest_class = format_target(target, num_examples)
@@ -225,6 +228,18 @@ class Forward:
         return arg
 
 
+def is_of_model(error: BaseException) -> bool:
+    """Say whether an error has a message of the model: not of this package or the system."""
+    told = len(error.args) == 1 and isinstance(error.args[0], str)
+    if not told or not isinstance(error, Exception) or isinstance(error, KeyError | OSError):
+        return False
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    name = "" if trace is None else trace.tb_frame.f_globals.get("__name__", "")
+    return not name.startswith("captum_spectral.")
+
+
 def gradients(
     values: Tensor, leaves: tuple[Tensor, ...], retain_graph: bool = False
 ) -> tuple[Tensor, ...]:
@@ -270,6 +285,15 @@ def first_not_finite(values: Tensor) -> int | None:
     """Return the first row of ``values (N, *outputs)`` that holds a NaN or an infinity."""
     finite = values.isfinite().flatten(1).all(1) if values.dim() > 1 else values.isfinite()
     return None if finite.all() else int((~finite).nonzero()[0, 0])
+
+
+def _with_signature(forward_func: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function whose arguments Captum can see, as it cannot of scripts or of C."""
+    try:
+        inspect.signature(forward_func)
+    except ValueError:
+        return lambda *args: forward_func(*args)
+    return forward_func
 
 
 def _that_waits(forward_func: Callable[..., Any]) -> str | None:

@@ -76,15 +76,31 @@ def batches_of(
         TypeError: A data set or a tensor in place of a loader, batches of another form.
     """
     single = isinstance(dataloader, Dataset) and not isinstance(dataloader, IterableDataset)
-    by_index = hasattr(dataloader, "__getitem__") and not isinstance(dataloader, list | tuple)
+    known = list, tuple, str
+    by_index = hasattr(dataloader, "__getitem__") and not isinstance(dataloader, known)
     if single or (by_index and not isinstance(dataloader, Mapping | Dataset)):
         raise TypeError(
             f"{argument} must give batches, and {type(dataloader).__name__} gives single images; "
             "use torch.utils.data.DataLoader(data, batch_size=32) of a data set of single images"
         )
-    if isinstance(dataloader, Mapping):
-        raise TypeError(f"{argument} must give batches, and a dict is one batch; put it in a list")
+    if isinstance(dataloader, Mapping) or _is_batch(dataloader):
+        kind = type(dataloader).__name__
+        raise TypeError(
+            f"{argument} must give batches, and this {kind} is one batch; put it in a list"
+        )
+    if isinstance(dataloader, str) or not isinstance(dataloader, Iterable):
+        raise TypeError(f"{argument} must give batches, got {dataloader!r}")
+    if unpack is not None and not callable(unpack):
+        raise TypeError(f"unpack must be a function of a batch, got {unpack!r}")
     return _all_parts(dataloader, unpack, argument)
+
+
+def _is_batch(given: Any) -> bool:
+    """Say whether a list or tuple is images with their labels, and no batches of images alone."""
+    if not isinstance(given, list | tuple) or len(given) < 2 or not all(map(_is_numbers, given)):
+        return False
+    images, labels = given[:2]
+    return images.ndim > labels.ndim and len(images) == len(labels)
 
 
 def count_examples(
@@ -112,7 +128,7 @@ def _all_parts(dataloader: Iterable[Any], unpack: Unpack | None, argument: str) 
     for given in dataloader:
         batch = given if unpack is None else unpack(given)
         parts = _parts(batch, argument)
-        if not told and isinstance(batch, Mapping) and (names := _left_out(batch)):
+        if not told and (names := _left_out(batch)):
             told = True
             # Images of a calibration go alone into the model: there is no unpack=.
             use = (
@@ -121,17 +137,29 @@ def _all_parts(dataloader: Iterable[Any], unpack: Unpack | None, argument: str) 
                 if argument == "dataloader"
                 else "batches of (images, labels) leave them out without a word"
             )
+            form = "dict" if isinstance(batch, Mapping) else type(batch).__name__
             warn(
-                f"{argument} gives tensors that the model does not get, "
-                f"{', '.join(map(repr, names))}: of a dict images and labels are taken; {use}"
+                f"{argument} gives tensors that the model does not get, {', '.join(names)}: of a "
+                f"{form} images and labels are taken; {use}"
             )
         yield parts
 
 
-def _left_out(batch: Mapping[Any, Any]) -> list[Any]:
-    """Return the names of the tensors in a dict that are neither its images nor its labels."""
-    used = {next((name for name in names if name in batch), None) for names in (_IMAGES, _LABELS)}
-    return [name for name, entry in batch.items() if name not in used and _is_numbers(entry)]
+def _left_out(batch: Any) -> list[str]:
+    """Name the tensors of a batch that are neither its images nor its labels nor its groups.
+
+    Beside images and labels in a tuple, integers one per image are indices, which no model gets.
+    """
+    if isinstance(batch, Mapping):
+        used = {next((one for one in names if one in batch), None) for names in (_IMAGES, _LABELS)}
+        return [repr(name) for name, one in batch.items() if name not in used and _is_numbers(one)]
+    if not isinstance(batch, tuple | list):
+        return []
+    return [
+        f"[{place}] of shape {tuple(entry.shape)}"
+        for place, entry in enumerate(batch[2:], 2)
+        if _is_numbers(entry) and not _are_groups(entry) and entry.ndim > 0
+    ]
 
 
 def _is_numbers(entry: Any) -> bool:

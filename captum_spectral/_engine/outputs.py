@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from captum_spectral._arguments import is_empty_shell
+
 __all__ = [
     "Output",
     "OutputOf",
@@ -61,7 +63,8 @@ class OutputOf(nn.Module):
 
     Raises:
         TypeError: ``forward_func`` cannot be called, ``output`` is of another kind.
-        KeyError: When it is called: there is no such output.
+        KeyError: There is no such output; of a session of ONNX Runtime it is known at once, of
+            others when it is called.
 
     Cost: the rows of ``forward_func``.
 
@@ -83,14 +86,15 @@ class OutputOf(nn.Module):
 
     def __init__(self, forward_func: Callable[..., Any], output: Output) -> None:
         super().__init__()
-        if not callable(forward_func):
-            raise TypeError(f"forward_func must be callable, got {type(forward_func).__name__}")
+        forward_func = as_function(forward_func)
         known = isinstance(output, str | int) and not isinstance(output, bool)
         if not known and not callable(output):
             raise TypeError(
                 "output must be a key or place of what forward_func returns, or a function of it, "
                 f"got {output!r}"
             )
+        if known and isinstance(forward_func, Session):
+            forward_func.check(output)
         self.forward_func, self.output = forward_func, output
         # A function has no mode: this module then is not in training.
         self.training = isinstance(forward_func, nn.Module) and forward_func.training
@@ -105,19 +109,28 @@ class OutputOf(nn.Module):
 
 def reading(forward_func: Callable[..., Any], output: Output | None) -> Callable[..., Any]:
     """Return a model of the chosen output; the model itself without a choice."""
-    return forward_func if output is None else OutputOf(as_function(forward_func), output)
+    return forward_func if output is None else OutputOf(forward_func, output)
 
 
 class Session:
     """Makes a function of tensors of an ONNX Runtime session.
 
     Inputs go to the session in the order of its inputs, in their dtype and on the CPU; it gives a
-    list of arrays.
+    list of arrays. Where its batch is fixed, rows go through it so many at a time, the last ones
+    filled up.
+
+    Attributes:
+        names: Of the outputs, in their order.
     """
 
     def __init__(self, session: Any) -> None:
         self.session = session
-        self._inputs = [(given.name, _DTYPES.get(given.type)) for given in session.get_inputs()]
+        given = session.get_inputs()
+        self._inputs = [(one.name, _DTYPES.get(one.type)) for one in given]
+        self.names = [one.name for one in session.get_outputs()]
+        # Sizes that may vary are names, or None.
+        size = given[0].shape[0] if given and given[0].shape else None
+        self._batch = size if isinstance(size, int) and size > 0 else None
 
     def __call__(self, *args: Tensor) -> list[Any]:
         """Run the session."""
@@ -130,8 +143,43 @@ class Session:
             name: x.detach().to("cpu", dtype).numpy()
             for (name, dtype), x in zip(self._inputs, args, strict=True)
         }
-        outputs: list[Any] = self.session.run(None, feed)
+        rows = len(args[0]) if args and args[0].dim() else 0
+        if self._batch is None or rows in (0, self._batch):
+            return NamedOutputs(self.session.run(None, feed), self.names)
+        batches = [self._run(feed, rows, start) for start in range(0, rows, self._batch)]
+        together = zip(*batches, strict=True)
+        return NamedOutputs([np.concatenate(parts)[:rows] for parts in together], self.names)
+
+    def check(self, output: Any) -> None:
+        """Raise unless there is an output of that name, or at that place.
+
+        Raises:
+            KeyError: There is none.
+        """
+        _item(NamedOutputs(self.names, self.names), output)
+
+    def _run(self, feed: dict[str, np.ndarray], rows: int, start: int) -> list[Any]:
+        """Run the session on as many rows as it takes, from one on; the last is repeated."""
+        assert self._batch is not None
+        places = np.minimum(np.arange(start, start + self._batch), rows - 1)
+        parts = {name: x[places] if x.ndim and len(x) == rows else x for name, x in feed.items()}
+        outputs = list(self.session.run(None, parts))
+        for name, output in zip(self.names, outputs, strict=True):
+            if np.ndim(output) == 0 or len(output) != self._batch:
+                raise ValueError(
+                    f"forward_func is a session for batches of {self._batch}, and its output "
+                    f"{name!r} of shape {np.shape(output)} has no entry per row, so that {rows} "
+                    "rows cannot go through it in parts; export it with a dynamic batch"
+                )
         return outputs
+
+
+class NamedOutputs(list[Any]):
+    """The outputs of a session, by place and by name."""
+
+    def __init__(self, outputs: Sequence[Any], names: Sequence[str]) -> None:
+        super().__init__(outputs)
+        self.names = list(names)
 
 
 def as_function(forward_func: Any) -> Callable[..., Any]:
@@ -140,6 +188,11 @@ def as_function(forward_func: Any) -> Callable[..., Any]:
     Raises:
         TypeError: It can neither be called nor be made a function.
     """
+    if isinstance(forward_func, type) and issubclass(forward_func, nn.Module):
+        name = forward_func.__name__
+        raise TypeError(
+            f"forward_func must be a model, got the class {name}; make one: {name}(...)"
+        )
     if callable(forward_func):
         called: Callable[..., Any] = forward_func
         return called
@@ -160,9 +213,9 @@ def tensor_of(returned: Any) -> Any:
         TypeError: There are no numbers in it, or several that could be meant.
     """
     if isinstance(returned, Tensor):
-        if returned.dtype.is_complex:
+        if returned.dtype.is_complex or returned.is_nested or is_empty_shell(returned):
             raise _unreadable(returned)
-        return returned
+        return returned if returned.layout is torch.strided else returned.to_dense()
     if isinstance(returned, numbers.Real):
         return returned
     if hasattr(returned, "__array__"):
@@ -230,6 +283,8 @@ def _named(returned: Any) -> Mapping[Any, Any] | None:
     """Return a dict, a dataclass, a named tuple or an object with a usual output by names."""
     if isinstance(returned, Mapping):
         return returned
+    if isinstance(returned, NamedOutputs):
+        return _usual_of(returned)
     if dataclasses.is_dataclass(returned) and not isinstance(returned, type):
         fields = dataclasses.fields(returned)
         return {field.name: getattr(returned, field.name) for field in fields}
@@ -237,6 +292,12 @@ def _named(returned: Any) -> Mapping[Any, Any] | None:
     usual = {name: getattr(returned, name, None) for name in _USUAL}
     found = {name: value for name, value in usual.items() if value is not None}
     return found or None
+
+
+def _usual_of(returned: NamedOutputs) -> Mapping[Any, Any] | None:
+    """Return all outputs of a session by name where one of them has a usual name."""
+    by_name = dict(zip(returned.names, returned, strict=True))
+    return by_name if any(name in by_name for name in _USUAL) else None
 
 
 def _of_named(named: Mapping[Any, Any], returned: Any) -> Any:
@@ -312,13 +373,25 @@ def _item(returned: Any, output: Any) -> Any:
     """Return the output of a name or place."""
     place = isinstance(output, int)
     try:
+        if isinstance(returned, NamedOutputs) and isinstance(output, str):
+            return returned[returned.names.index(output)]
         if isinstance(returned, Mapping) or (place and not isinstance(returned, Tensor)):
             return returned[output]
         if isinstance(output, str):
             return getattr(returned, output)
-    except (KeyError, IndexError, AttributeError, TypeError):
+    except (KeyError, IndexError, AttributeError, TypeError, ValueError):
         pass
-    raise KeyError(f"output={output!r} is not in what forward_func returned, {_describe(returned)}")
+    raise NoSuchOutputError(
+        f"output={output!r} is not in what forward_func returned, {_describe(returned)}"
+    )
+
+
+class NoSuchOutputError(KeyError):
+    """There is no output of the name or place that was asked for."""
+
+    def __str__(self) -> str:
+        """Return the message as it is: a KeyError puts it in quotes."""
+        return str(self.args[0])
 
 
 def _unreadable(returned: Any) -> TypeError:
@@ -350,9 +423,12 @@ def _describe(returned: Any) -> str:
     """Name what came: the dtype of a tensor, the keys of a dict, the kinds in a list."""
     name = type(returned).__name__
     if isinstance(returned, Tensor):
-        return str(returned.dtype)
+        shell = "on the meta device, of " if is_empty_shell(returned) else ""
+        return f"{'nested, of ' if returned.is_nested else shell}{returned.dtype}"
     if hasattr(returned, "__array__"):
         return f"an array of {np.asarray(returned).dtype}"
+    if isinstance(returned, NamedOutputs):
+        return f"the outputs {', '.join(map(repr, returned.names))} of a session"
     named = _named(returned)
     if named is not None:
         return f"{name} with {', '.join(map(repr, named)) or 'nothing in it'}"

@@ -16,26 +16,24 @@ made as ever.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from captum_spectral._engine.chunk_size import Formats, remembered
-from captum_spectral._engine.forward import Forward
 from captum_spectral._engine.memory import Buffer, is_out_of_memory
-from captum_spectral._engine.outputs import inner_module
 from captum_spectral._engine.rows import Ahead, Chunk, Held, Walk
 from captum_spectral._engine.signals import BLOCK_BYTES, Layout, Signals
 from captum_spectral._engine.synthesis import synthesize
 from captum_spectral._engine.unmade import Call, Unmade
-from captum_spectral._engine.values import ValueOfRows
 
-__all__ = ["Known", "Shortcuts", "Stem", "known_of"]
+__all__ = ["Cost", "Stem"]
 
 ROUNDING = 2**10  # units of the last place of the largest part that mixed rows may differ by
 MOST_BRANCHES = 4  # notes that may follow one another in different ways; a model seldom has two
@@ -82,6 +80,7 @@ class Stem:
         self.lock = threading.RLock()  # a model may have threads of its own
         self._inputs: tuple[_Layers, ...] = ()
         self._made: list[_Layers] = []
+        self._promises: list[weakref.ref[Unmade]] = []
 
     @property
     def pays(self) -> bool:
@@ -95,6 +94,7 @@ class Stem:
                 _Layers(self, number) for number in range(len(self.signals.layouts))
             )
         self._made = []
+        self._promises = [promise for promise in self._promises if promise() is not None]
         return tuple(Unmade.of(stage, (chunk, walk)) for stage in self._inputs)
 
     def forget_before(self, example: int) -> None:
@@ -106,9 +106,23 @@ class Stem:
         """Drop all parts and rows, and what was noted."""
         self._inputs = ()
 
+    def promised(self, rows: Unmade) -> None:
+        """Learn of rows that may have to be made."""
+        self._promises.append(weakref.ref(rows))
+
+    def settle(self) -> None:
+        """Make the rows that the model keeps: else they would hold the inputs and all parts."""
+        for promise in self._promises:
+            rows = promise()
+            if rows is not None:
+                with contextlib.suppress(Exception):  # such as of memory: values are not lost
+                    rows.settle()
+        self._promises = []
+
     def make(self, stage: _Layers, chunk: Chunk, walk: Walk) -> Tensor:
-        """Make the rows of a chunk at a stage."""
-        with self.lock:
+        """Make the rows of a chunk at a stage, in whatever mode the model needs them."""
+        plainly = torch.autocast(self.signals.device.type, enabled=False)
+        with self.lock, torch.inference_mode(False), torch.no_grad(), plainly:
             second = any(made.number == stage.number for made in self._made)
             # The rows that were made before may have been changed in place.
             rows = stage.layout.unflatten(*stage.make(chunk)) if second else stage.rows(chunk, walk)
@@ -116,8 +130,8 @@ class Stem:
             if second or stage.parent is None:  # something looks at the input, or in two places
                 self.holds = False
             elif not stage.known:
-                stage.known = True
                 rows = self._compare(stage, rows, chunk, walk)
+                stage.known = True
             return rows
 
     def _compare(self, stage: _Layers, mixed: Tensor, chunk: Chunk, walk: Walk) -> Tensor:
@@ -205,14 +219,18 @@ class _Layers:
                 raise
             return None  # the rows themselves will tell
         fits = type(constant) is Tensor and constant.dtype is self.dtype and len(constant) == 1
-        if not fits or constant.device != zeros.device:
+        if not fits or constant.dim() < 2 or constant.device != zeros.device:
             return None
-        self._next.append(_Layers(self.stem, self.number, self, call, constant))
+        self._next.append(_Layers(self.stem, self.number, self, call.fixed(), constant))
         return self._next[-1]
 
     def made(self, chunk: Chunk, walk: Walk) -> Tensor:
         """Make the rows of a chunk, for the model."""
         return self.stem.make(self, chunk, walk)
+
+    def promised(self, rows: Unmade) -> None:
+        """Learn of rows that may have to be made here."""
+        self.stem.promised(rows)
 
     def rows(self, chunk: Chunk, walk: Walk) -> Tensor:
         """Make rows ``(rows, *signal)``, in larger blocks for small chunks."""
@@ -266,193 +284,3 @@ class _Layers:
         if self._constant is not None:  # else it may be a view of those before
             parts[:, 1:] -= self._constant
         return parts
-
-
-# ------------------------------------------------------------------------------- what is known
-
-
-PLAIN = (False, False)  # a way to show rows: whether channels_last, and whether behind the stem
-SMALLEST = 3 * 96 * 96  # elements of a row; of smaller ones too little time is to be saved
-FEWEST = 2  # coalitions of an example per part of it, for a stem
-
-
-class Known:
-    """Keeps what the process knows of a model and a kind of input.
-
-    Args:
-        has_formats: Whether rows can lie in another way than the inputs.
-
-    Attributes:
-        formats (Formats | None): The race of memory formats.
-        costs (dict): The cost of the stem, by whether rows are channels_last.
-        stem_holds (bool): Whether the stem may be tried.
-        proven (set): The ways that gave the values of the plain one.
-    """
-
-    def __init__(self, has_formats: bool) -> None:
-        self.lock = threading.Lock()
-        self.formats = Formats() if has_formats else None
-        self.costs: dict[bool, Cost] = {}
-        self.stem_holds = True
-        self.proven: set[tuple[bool, bool]] = {PLAIN}
-
-    def refuse(self, way: tuple[bool, bool]) -> None:
-        """Never go this way again."""
-        channels_last, stem = way
-        with self.lock:
-            if stem:
-                self.stem_holds = False
-            elif channels_last and self.formats is not None:
-                self.formats.refuse()
-
-
-def known_of(forward: Forward, inputs: tuple[Tensor, ...], signals: Signals) -> Known | None:
-    """Return what is known of a model that may be shown rows in other ways; None if it may not.
-
-    It must be a Module, or its value, and nobody may have asked to see what goes in and out of it
-    (hooks), or have made something else of it (scripts, compiled graphs, replicas).
-    """
-    owner = getattr(forward.called, "__self__", None)
-    valued = owner.forward_func if isinstance(owner, ValueOfRows) else forward.called
-    model = inner_module(valued)
-    if model is None or sum(x[0].numel() for x in inputs) < SMALLEST:
-        return None
-    if any(getattr(nn.modules.module, name, None) for name in _GLOBAL_HOOKS):
-        return None
-    modules = list(model.modules())
-    if not all(map(_is_itself, modules)):
-        return None
-    has_formats = any(layout.channels_last() != layout for layout in signals.layouts)
-    has_formats &= any(isinstance(module, nn.Conv2d) for module in modules)
-    return remembered(
-        forward.forward_func,
-        inputs,
-        ("shortcuts", signals.layouts, has_formats),
-        lambda: Known(has_formats),
-    )
-
-
-_GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks")
-
-
-def _is_itself(module: nn.Module) -> bool:
-    replicas = isinstance(module, nn.DataParallel) and bool(module.device_ids)
-    hooks = bool(module._forward_hooks or module._forward_pre_hooks)
-    calls = type(module).__call__ is nn.Module.__call__ and "forward" not in vars(module)
-    compiled = getattr(module, "_compiled_call_impl", None) is not None
-    scripted = isinstance(module, torch.jit.ScriptModule)
-    return calls and not (replicas or hooks or compiled or scripted)
-
-
-class Shortcuts:
-    """Shows a model rows in faster ways than the plain one, each checked against it once.
-
-    The check is one row that goes through the model in both ways, once for a model and a kind of
-    input.
-
-    Args:
-        forward: The model.
-        signals: What makes rows.
-        stem: The stem for these rows.
-        known: What is known of the model.
-    """
-
-    def __init__(self, forward: Forward, signals: Signals, stem: Stem, known: Known) -> None:
-        self._forward, self._known = forward, known
-        self._stem: Stem | None = stem
-        kind = signals.device.type
-        players = len(signals.players)
-        self._autocast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
-        few = stem.rows_per_example < FEWEST * (1 + players)
-        if few or self._autocast is not None or not signals.are_sums:
-            self._stem = None  # autocast would round what the stem sums
-        self._way = PLAIN
-
-    def rows(
-        self, chunk: Chunk, walk: Walk, channels_last: bool, first: bool
-    ) -> tuple[Tensor, ...] | None:
-        """Return the rows of a chunk behind the stem; None if they are to be made as ever.
-
-        Args:
-            chunk: Of the walk.
-            walk: Where the next chunk is.
-            channels_last: How they lie.
-            first: Whether nothing is known of the outputs yet.
-        """
-        stem, known = self._stem, self._known
-        settled = known.formats is None or known.formats.verdict is not None
-        if self._way[0] is not channels_last:
-            self.forget()
-        self._way = channels_last, False
-        if stem is None or not settled or (first and len(known.proven) == 1):
-            return None
-        stem.cost = known.costs.get(channels_last)
-        if not (known.stem_holds and stem.pays):
-            return None
-        self._way = channels_last, True
-        stem.forget_before(chunk.first_example)
-        return stem.rows(chunk, walk)
-
-    def outputs(
-        self, rows: tuple[Tensor, ...], chunk: Chunk, plain: Callable[[], tuple[Tensor, ...]]
-    ) -> Any:
-        """Return the outputs of rows at the target.
-
-        Args:
-            rows: Of the chunk.
-            chunk: Which rows these are.
-            plain: Makes them in the plain way.
-        """
-        way = self._way
-        if way in self._known.proven:
-            output = self._forward(rows, chunk.examples)
-            self._learn()
-            return output
-        output = None
-        try:
-            output = self._forward(rows, chunk.examples)
-        except Exception as error:
-            if is_out_of_memory(error):
-                raise
-        self._learn()
-        if way[1] and self._stem is not None and not self._stem.pays:
-            if output is not None:
-                return output  # of rows that were compared, and of a way that is not gone again
-        elif output is not None and self._agrees(output, plain(), chunk):
-            with self._known.lock:
-                self._known.proven.add(way)
-            return output
-        self._known.refuse(way)
-        return self._forward(plain(), chunk.examples)
-
-    def forget(self) -> None:
-        """Drop parts and rows."""
-        if self._stem is not None:
-            self._stem.forget()
-
-    def without_stem(self) -> None:
-        """Drop the stem, where memory is short."""
-        self._stem = None
-
-    def _learn(self) -> None:
-        stem, (channels_last, used) = self._stem, self._way
-        if stem is None or not used:
-            return
-        with self._known.lock:
-            self._known.stem_holds &= stem.holds
-            if stem.cost is not None:
-                self._known.costs.setdefault(channels_last, stem.cost)
-
-    def _agrees(self, output: Any, rows: tuple[Tensor, ...], chunk: Chunk) -> bool:
-        """Say whether the first row has the output of the plain way, to rounding."""
-        one = self._forward(tuple(x[:1] for x in rows), lambda device: chunk.examples(device)[:1])
-        if not (isinstance(output, Tensor) and isinstance(one, Tensor) and output.dim() > 0):
-            return False
-        if one.shape != output[:1].shape or not output.dtype.is_floating_point:
-            return False
-        dtypes = [output.dtype, rows[0].dtype]
-        if self._autocast is not None:
-            dtypes.append(self._autocast)
-        allowed = max(torch.finfo(dtype).eps for dtype in dtypes) ** 0.5
-        largest = torch.maximum(output.abs().max(), one.abs().max())
-        return bool((output[:1] - one).abs().max() <= allowed * largest)

@@ -39,6 +39,9 @@ class Stage(Protocol):
     def made(self, chunk: Chunk, walk: Walk) -> Tensor:
         """Make the rows of a chunk."""
 
+    def promised(self, rows: Unmade) -> None:
+        """Learn of rows that may have to be made here."""
+
 
 class Unmade(Tensor):
     """Rows that are made when something needs their values."""
@@ -62,6 +65,7 @@ class Unmade(Tensor):
             device=stage.device,
         )
         rows._stage, rows._at, rows._made, rows._source, rows._seen = stage, at, None, base, False
+        stage.promised(rows)
         return rows
 
     @classmethod
@@ -73,7 +77,7 @@ class Unmade(Tensor):
         if func in _LOOKS:
             return super().__torch_function__(func, types, args, kwargs)
         first = args[0] if args else None
-        if isinstance(first, Unmade) and not torch.is_grad_enabled():
+        if isinstance(first, Unmade) and first._may_be_noted():
             with first._stage.lock:
                 noted = first._noted(func, args[1:], kwargs)
             if noted is not None:
@@ -87,9 +91,15 @@ class Unmade(Tensor):
         """Make the rows for what was not called from Python, such as scripted functions."""
         return func(*_made(args), **_made(kwargs or {}))
 
+    def _may_be_noted(self) -> bool:
+        """Say if calls are computed later as they are now: no graph is wanted, nothing rounded."""
+        if torch.is_grad_enabled() or self._is_made():
+            return False
+        return not torch.is_autocast_enabled(self._stage.device.type)
+
     def _noted(self, func: Any, rest: tuple[Any, ...], kwargs: dict[str, Any]) -> Unmade | None:
         rule = _RULES.get(func)
-        if rule is None or self._is_made() or _holds_unmade((rest, kwargs)):
+        if rule is None or "out" in kwargs or not _is_plain((rest, kwargs)):
             return None
         found = rule(self, *rest, **kwargs) if rule is not _shaped else _shaped(self, rest)
         if found is None:
@@ -127,74 +137,108 @@ class Unmade(Tensor):
                 self._made = self._stage.made(*self._at)
         return self._made
 
+    def settle(self) -> None:
+        """Make the rows, and let go of all that they are made of."""
+        if self._source is not None:
+            self._source.settle()
+        self._rows()
+        self._source = None
+        self.__dict__.pop("_stage", None)
+        self.__dict__.pop("_at", None)
+
 
 class Call:
     """A call of a function with rows as its first argument."""
 
     def __init__(self, func: Any, rest: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._func, self._rest, self._kwargs = func, rest, kwargs
-        self._versions = _versions((rest, kwargs))
 
     def __call__(self, rows: Tensor) -> Any:
-        rest = self._rest
+        rest, kwargs = _mapped(_Fixed.tensor, _Fixed, (self._rest, self._kwargs))
         if rest and isinstance(rest[0], tuple) and rest[0][:1] == (_ROWS,):
             rest = ((len(rows), *rest[0][1:]),)
-        return self._func(rows, *rest, **self._kwargs)
+        return self._func(rows, *rest, **kwargs)
 
-    def is_same(self, other: Call) -> bool:
-        """Say whether another call does the same."""
-        return (
-            self._func == other._func
-            and self._versions == other._versions
-            and _same((self._rest, self._kwargs), (other._rest, other._kwargs))
+    def fixed(self) -> Call:
+        """Return the same call for later, whatever becomes of its tensors."""
+        return Call(self._func, *_mapped(_Fixed, Tensor, (self._rest, self._kwargs)))
+
+    def is_same(self, now: Call) -> bool:
+        """Say whether a call does now what this one, which is fixed, does."""
+        return self._func == now._func and _same(
+            (self._rest, self._kwargs), (now._rest, now._kwargs)
         )
 
 
 _ROWS = "rows"  # stands for their number in a shape
 
 
-def _same(a: Any, b: Any) -> bool:
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        if a is b or a.shape != b.shape or a.dtype != b.dtype or a.device != b.device:
-            return a is b
+class _Fixed:
+    """A tensor as it is now: a copy of it, but of parameters, which are large, their version."""
+
+    def __init__(self, given: Tensor) -> None:
+        self._given, self._version = given, _version(given)
+        self._own = given if isinstance(given, nn.Parameter) else given.clone()
+
+    def tensor(self) -> Tensor:
+        """Return the tensor."""
+        return self._own
+
+    def is_same(self, now: Tensor) -> bool:
+        """Say whether a tensor holds now what this one held."""
+        unchanged = self._version is not None and self._version == _version(self._given)
+        if self._given is now and (self._own is now or now.device.type != "cpu"):
+            return unchanged
         # Some models make their weights anew for every pass. To look at them on another device
         # would wait for it.
-        return a.device.type == "cpu" and torch.equal(a, b)
-    if type(a) is not type(b):
+        own = self._own
+        alike = own.shape == now.shape and own.dtype == now.dtype and own.device == now.device
+        held = unchanged or own is not self._given
+        return alike and held and now.device.type == "cpu" and torch.equal(own, now)
+
+
+def _version(of: Tensor) -> int | None:
+    """Count the changes in place; of tensors of inference mode nobody does, and weights stay."""
+    if of.is_inference():
+        return 0 if isinstance(of, nn.Parameter) else None
+    return of._version
+
+
+def _same(fixed: Any, now: Any) -> bool:
+    if isinstance(fixed, _Fixed):
+        return isinstance(now, Tensor) and fixed.is_same(now)
+    if type(fixed) is not type(now):
         return False
-    if isinstance(a, tuple | list):
-        return len(a) == len(b) and all(map(_same, a, b))
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
-    return bool(a == b)
+    if isinstance(fixed, tuple | list):
+        return len(fixed) == len(now) and all(map(_same, fixed, now))
+    if isinstance(fixed, dict):
+        return fixed.keys() == now.keys() and all(_same(fixed[key], now[key]) for key in fixed)
+    return bool(fixed == now)
 
 
-def _versions(of: Any) -> list[int]:
-    """Count the changes in place of tensors that live longer than a call."""
-    if isinstance(of, nn.Parameter):
-        return [0 if of.is_inference() else of._version]
+def _mapped(function: Callable[[Any], Any], kind: type, of: Any) -> Any:
+    """Replace what is of a kind in arguments."""
+    if isinstance(of, kind):
+        return function(of)
     if isinstance(of, dict):
-        of = tuple(of.values())
-    return [v for one in of for v in _versions(one)] if isinstance(of, tuple | list) else []
+        return {key: _mapped(function, kind, one) for key, one in of.items()}
+    if type(of) in (tuple, list):
+        return type(of)(_mapped(function, kind, one) for one in of)
+    return of
 
 
 def _made(of: Any) -> Any:
     """Replace rows in arguments by what they are made into."""
-    if isinstance(of, Unmade):
-        return of._rows()
-    if isinstance(of, dict):
-        return {key: _made(one) for key, one in of.items()}
-    if type(of) in (tuple, list):
-        return type(of)(map(_made, of))
-    return of
+    return _mapped(Unmade._rows, Unmade, of)
 
 
-def _holds_unmade(of: Any) -> bool:
+def _is_plain(of: Any) -> bool:
+    """Say if tensors in arguments are of PyTorch's own kinds: others may not be affine."""
     if isinstance(of, dict):
         of = tuple(of.values())
     if isinstance(of, tuple | list):
-        return any(map(_holds_unmade, of))
-    return isinstance(of, Unmade)
+        return all(map(_is_plain, of))
+    return not isinstance(of, Tensor) or type(of) in (Tensor, nn.Parameter)
 
 
 # ------------------------------------------------------------------------------- what is affine
@@ -232,7 +276,9 @@ def _padded(x: Tensor, pad: Any, *args: Any, **kwargs: Any) -> Any:
     return len(pad) <= 2 * (x.dim() - 1) or None
 
 
-def _with_number(x: Tensor, other: Any, **kwargs: Any) -> Any:
+def _with_number(x: Tensor, other: Any, rounding_mode: Any = None, **kwargs: Any) -> Any:
+    if rounding_mode is not None:
+        return None
     if isinstance(other, Tensor):
         lower = other.dim() < x.dim() or (other.dim() == x.dim() and len(other) == 1)
         return (lower and not other.requires_grad) or None
@@ -256,8 +302,8 @@ def _unflattened(x: Tensor, dim: int, sizes: Any) -> Any:
     return dim % x.dim() > 0 or None
 
 
-def _permuted(x: Tensor, *dims: Any) -> Any:
-    order = dims[0] if isinstance(dims[0], tuple | list) else dims
+def _permuted(x: Tensor, *dims: Any, **kwargs: Any) -> Any:
+    order = kwargs.get("dims", dims[0] if dims and isinstance(dims[0], tuple | list) else dims)
     return order[0] == 0 or None
 
 

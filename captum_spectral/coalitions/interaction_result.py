@@ -287,6 +287,10 @@ class InteractionResult:
                 f"output must have an index for each dim of the outputs {tuple(sizes[1:])}, got "
                 f"{output!r}"
             )
+        names = ("example", *["output"] * (len(sizes) - 1))
+        for name, index, size in zip(names, which, sizes, strict=True):
+            if not -size <= index < size:
+                raise IndexError(f"{name}={index} does not exist: there are {size}, 0..{size - 1}")
         return x[which]
 
     def _as_matrix(self, values: Tensor) -> Tensor:

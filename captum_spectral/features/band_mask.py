@@ -26,6 +26,7 @@ Spacing = Literal["linear", "octave"]
 
 __all__ = ["Norm", "Spacing", "band_frequencies", "band_mask"]
 
+NORMS: tuple[Norm, ...] = ("linf", "l2", "l1")
 DEFAULT_BANDS = 8
 _MEL = 700.0  # hertz; below, mel are about linear, above about logarithmic
 _DENOMINATOR = 10**5  # of the ratio of two sample rates, so that integers stay small
@@ -179,7 +180,7 @@ def nested_bands(
     Raises:
         TypeError, ValueError: As :func:`band_mask`.
     """
-    if norm not in ("linf", "l2", "l1"):
+    if norm not in NORMS:
         raise ValueError(f"norm must be 'linf', 'l2' or 'l1', got {norm!r}")
     if edges is not None:
         mask = digitized([edge / (highest or 1) for edge in check_edges(edges)])
@@ -224,11 +225,14 @@ def band_frequencies(
     spectral_dims: int | Sequence[int] | None = None,
     *,
     sample_rate: float | Fraction | Sequence[float | Fraction] | None = None,
+    norm: Norm | None = None,
 ) -> Tensor:
     """Return the lowest and highest frequency of each band of a mask, in cycles per sample (pixel).
 
-    The frequency of a bin is the largest ``|k_d| / n_d`` over the spectral dims, so 0.5 is Nyquist;
-    with ``sample_rate`` the largest ``|k_d| s_d / n_d``, in hertz or cycles/mm.
+    The frequency of a bin is the radius of :func:`band_mask` in cycles: with ``norm="linf"`` the
+    largest ``|k_d| / n_d`` over the spectral dims, so 0.5 is Nyquist; with ``"l2"`` the root of the
+    sum of their squares, with ``"l1"`` their sum. With ``sample_rate`` the same of
+    ``|k_d| s_d / n_d``, in hertz or cycles/mm.
 
     Args:
         feature_mask: Integer band ids, ``(*spectral)`` or with more dims, as in
@@ -237,6 +241,9 @@ def band_frequencies(
             it for volumes and for masks with channels last. Default: None
         sample_rate: Samples per second, or per mm: one for all spectral dims or one for each.
             None: 1. Default: None
+        norm: The shape of the bands. None: the first of ``"linf"``, ``"l2"`` and ``"l1"`` whose
+            radius tells the bands apart, as that of :func:`band_mask` does; ``"linf"`` where none
+            of them does. Default: None
 
     Returns:
         ``(M, 2)`` float64 tensor of lowest and highest frequency; NaN for an id that no bin has.
@@ -244,7 +251,8 @@ def band_frequencies(
     Raises:
         TypeError: A mask that is no integer tensor, dims that are no integers.
         ValueError: A spectral dim that the mask does not have; without ``spectral_dims``, a mask of
-            three dims or more that may be that of a volume, or have its channels last.
+            three dims or more that may be that of a volume, or have its channels last; an unknown
+            ``norm``.
 
     Example::
 
@@ -252,27 +260,55 @@ def band_frequencies(
         >>> band_frequencies(band_mask((224, 224), num_bands=4))[:2]
         tensor([[0.0000, 0.1205],
                 [0.1250, 0.2455]], dtype=torch.float64)
+        >>> band_frequencies(band_mask((224, 224), num_bands=4, norm="l2"))[3]  # with the corners
+        tensor([0.3750, 0.7071], dtype=torch.float64)
         >>> band_frequencies(band_mask((16,), 2), sample_rate=8000)
         tensor([[   0., 1500.],
                 [2000., 4000.]], dtype=torch.float64)
     """
     check_ids(feature_mask, "feature_mask", what="band ids")
+    if norm is not None and norm not in NORMS:
+        raise ValueError(f"norm must be 'linf', 'l2' or 'l1', or None, got {norm!r}")
     mask = feature_mask.detach().to("cpu", torch.int64)
     dims = _spectral_dims_of(mask, spectral_dims)
-    radius = torch.zeros([1] * mask.dim(), dtype=torch.float64, device="cpu")
     rates = check_rates(1 if sample_rate is None else sample_rate, len(dims))
-    for dim, rate in zip(dims, rates, strict=True):
-        axis = torch.fft.fftfreq(mask.shape[dim], dtype=torch.float64, device="cpu").abs()
-        axis = axis * float(rate)
-        sizes = [1] * mask.dim()
-        sizes[dim] = -1
-        radius = torch.maximum(radius, axis.reshape(sizes))
-    radius = radius.expand(mask.shape)
+    if norm is None:
+        found = (each for each in NORMS if _tells_apart(_radius(mask, dims, rates, each), mask))
+        norm = next(found, NORMS[0])
+    radius = _radius(mask, dims, rates, norm).expand(mask.shape)
     result = torch.full((int(mask.max()) + 1, 2), math.nan, dtype=torch.float64, device="cpu")
     for band in mask.unique().tolist():
         inside = radius[mask == band]
         result[band] = torch.stack([inside.min(), inside.max()])
     return result
+
+
+def _radius(
+    mask: Tensor, dims: tuple[int, ...], rates: Sequence[Fraction], norm: Norm | None
+) -> Tensor:
+    """Return the frequency of every bin, of the rank of the mask; other dims have size 1."""
+    power = 2 if norm == "l2" else 1
+    radius = torch.zeros([1] * mask.dim(), dtype=torch.float64, device="cpu")
+    for dim, rate in zip(dims, rates, strict=True):
+        axis = torch.fft.fftfreq(mask.shape[dim], dtype=torch.float64, device="cpu").abs()
+        sizes = [1] * mask.dim()
+        sizes[dim] = -1
+        axis = (axis * float(rate)).pow(power).reshape(sizes)
+        radius = torch.maximum(radius, axis) if norm == "linf" else radius + axis
+    return radius.pow(1 / power)
+
+
+def _tells_apart(radius: Tensor, mask: Tensor) -> bool:
+    """Say whether each band, in each channel, is all bins from one radius to another."""
+    spectral = [d for d in range(mask.dim()) if radius.shape[d] > 1]
+    others = [d for d in range(mask.dim()) if d not in spectral]
+    ids = mask.permute(*others, *spectral).reshape(-1, radius.numel())
+    outwards = ids[:, radius.flatten().argsort(stable=True)]  # in the order of the mask's dims
+
+    def runs(rows: Tensor) -> Tensor:
+        return (rows.diff(dim=1) != 0).sum(1)
+
+    return torch.equal(runs(outwards), runs(ids.sort(1).values))
 
 
 def _spectral_dims_of(mask: Tensor, spectral_dims: int | Sequence[int] | None) -> tuple[int, ...]:

@@ -27,9 +27,9 @@ from captum_spectral._engine.forward import Forward
 from captum_spectral._engine.outputs import Output, inner_module, reading
 from captum_spectral._engine.resuming import Resuming
 from captum_spectral._engine.rows import Walk
+from captum_spectral._engine.shortcuts import Known, known_of
 from captum_spectral._engine.signals import Signals
 from captum_spectral._engine.solving import check_interactions, estimator_for, expected
-from captum_spectral._engine.stem import Known, known_of
 from captum_spectral.coalitions import (
     MAX_EXACT_ROWS,
     Estimator,
@@ -444,7 +444,7 @@ class Game(nn.Module):
 
     # ------------------------------------------------------------------ real weights
 
-    def forward(self, weights: Tensor, examples: Tensor | None = None) -> Any:
+    def forward(self, weights: Tensor, examples: Tensor | None = None, *apart: Any) -> Any:
         """Run the model on inputs whose features are weighted; 1 is present, 0 the baseline.
 
         Args:
@@ -452,14 +452,14 @@ class Game(nn.Module):
             examples: ``(R,)`` integers: row ``r`` is a version of example ``examples[r]``; a 0-d
                 tensor is the example of all rows (Captum's KernelShap hands it over like this).
                 None needs ``R = B`` rows, row ``r`` for example ``r``.
+            *apart: Nothing: DeepLiftShap takes a tensor apart that is not in a tuple.
 
         Returns:
             What ``forward_func`` gives for the R rows, at the game's target if it has one, as a
             tensor or one number.
 
         Raises:
-            TypeError: ``examples`` that are not integers.
-            ValueError: Rows that cannot be told apart, or indices that no example has.
+            TypeError, ValueError: ``examples`` that are no such integers.
 
         Cost: R model rows. The parts of all examples are kept after the first call, up to M + 1
         times the memory of the inputs.
@@ -469,7 +469,7 @@ class Game(nn.Module):
                 f"weights must be (R, {self.num_features}), one column per {self._kind}, got shape "
                 f"{tuple(weights.shape)}"
             )
-        examples = format_examples(examples, len(weights), self.num_examples)
+        examples = format_examples(examples, len(weights), self.num_examples, apart)
         of_players = weights[:, self.players.to(weights.device)]
         with self._resuming.lock:  # an evaluation would share the parts that are held
             self.mixing.examples = examples

@@ -419,7 +419,8 @@ class SpectralImportance(Metric):
         Args:
             dataloader: Anything that gives batches; a ``torch.utils.data.DataLoader``, a list.
                 A batch is a tensor of images, ``(images, labels)``, ``(images, labels, groups)``
-                with integer groups (whatever else comes third, or comes after, is left out),
+                with integer groups (whatever else comes third, or comes after, is left out, with a
+                warning where it is a tensor of more than one integer per image),
                 ``((images, *arguments), labels)`` for a model of further arguments, or a dict with
                 the images as ``pixel_values``, ``image`` or the like and the labels as ``labels``,
                 ``label`` or ``target``. Images and arguments go to the device of the model.
@@ -459,6 +460,8 @@ class SpectralImportance(Metric):
                 bar.update(len(images))
                 if seen == max_examples or self.is_precise:
                     break
+        if not seen and not self._update_count:
+            raise ValueError("dataloader must give at least one image, and gave none")
         return self.compute()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -429,11 +429,26 @@ class ImportanceResult:
             frequencies,
             None if errors.isnan().any() else errors,
             unit=self.unit,
-            frequency_unit=None if sample_rate is None else "Hz",
+            frequency_unit="cycles/pixel" if sample_rate is None else "Hz",
             num_standard_errors=num_standard_errors,
             title=title,
             plt_fig_axis=plt_fig_axis,
             use_pyplot=use_pyplot,
+        )
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> NoReturn:
+        """Refuse to be taken for a tensor, as wrappers of torchmetrics do.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError(
+            f"{getattr(func, '__name__', func)} takes tensors, and an ImportanceResult is none: "
+            "BootStrapper and other wrappers of torchmetrics need a metric of one number, "
+            "importance.SpectralScore; the bands are result.attributions"
         )
 
     def __repr__(self) -> str:

@@ -174,6 +174,7 @@ def _bars(
         errors,
         labels,
         unit="logits",
+        frequency_unit="cycles/pixel",
         num_standard_errors=reach,
         whisker_label=whisker_label,
         plt_fig_axis=place,

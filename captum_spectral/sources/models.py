@@ -396,6 +396,8 @@ def _run(name: str, code: Callable[[], Any]) -> Any:
         frames = traceback.extract_tb(error.__traceback__)[1:]
         own = [f for f in frames if "site-packages" not in f.filename and f.filename[0] != "<"]
         where = f" ({os.path.basename(own[-1].filename)}, line {own[-1].lineno})" if own else ""
+        if isinstance(error, SyntaxError):  # says by itself where; the frame is that of the import
+            where = ""
         raise ValueError(f"{name} failed with {type(error).__name__}: {error}{where}") from error
 
 

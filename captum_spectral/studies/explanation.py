@@ -129,7 +129,7 @@ def explain(
         inputs=x,
         picture=model.display(x[0]),
         mask=mask,
-        frequencies=band_frequencies(mask),
+        frequencies=band_frequencies(mask, norm=settings.norm),
         target=chosen,
         category=model.category(chosen),
         is_prediction=chosen == predicted,

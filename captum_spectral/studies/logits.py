@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_spectral._engine.outputs import class_logits, looks_like, tensor_of
+from captum_spectral._engine.shortcuts import is_for_both_formats
 from captum_spectral.sources.models import LoadedModel
 
 __all__ = ["are_usable", "failures_of", "fast_format", "logits_of"]
@@ -61,9 +62,9 @@ def fast_format(model: LoadedModel, x: Tensor, logits: Tensor) -> torch.memory_f
     Cost: 1 model row.
     """
     module, plain, other = model.module, torch.contiguous_format, torch.channels_last
-    parts = module.modules() if isinstance(module, nn.Module) else ()
-    convolves = x.dim() == 4 and any(isinstance(part, nn.Conv2d) for part in parts)
-    if not convolves or x.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+    parts = module.modules() if isinstance(module, nn.Module) and x.dim() == 4 else ()
+    here = x.device.type == "cpu" and torch.backends.mkldnn.is_available()
+    if not here or not is_for_both_formats(parts, x.device):
         return plain
     try:
         with torch.no_grad():

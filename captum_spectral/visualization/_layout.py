@@ -21,6 +21,7 @@ from captum_spectral.visualization._text import width, write
 __all__ = [
     "add_colour_bar",
     "add_legend",
+    "given_place",
     "new_figure",
     "place_for",
     "plain_numbers",
@@ -54,8 +55,7 @@ def place_for(
 ) -> tuple[Figure, Axes]:
     """Return the figure and axes that were given, or new ones of so many inches."""
     if plt_fig_axis is not None:
-        figure, axes = plt_fig_axis
-        return figure, axes  # type: ignore[return-value]
+        return given_place(plt_fig_axis)
     if min(a - b for a, b in zip(fig_size, _LEAST, strict=True)) < 0:
         raise ValueError(
             f"fig_size={tuple(fig_size)} has no room for axes and their labels; use at least "
@@ -63,6 +63,17 @@ def place_for(
         )
     figure = new_figure(fig_size, use_pyplot)
     return figure, figure.add_subplot()
+
+
+def given_place(plt_fig_axis: Any) -> tuple[Any, Any]:
+    """Return the figure and the axes, one or several, that were given; raise unless both were."""
+    fits = isinstance(plt_fig_axis, tuple | list) and len(plt_fig_axis) == 2
+    if not fits or not isinstance(plt_fig_axis[0], Figure | SubFigure):
+        raise TypeError(
+            "plt_fig_axis must be a figure and its axes, such as (axes.figure, axes), got "
+            f"{type(plt_fig_axis).__name__}"
+        )
+    return plt_fig_axis[0], plt_fig_axis[1]
 
 
 def room(axes: Axes) -> tuple[float, float]:

@@ -26,7 +26,13 @@ from captum_spectral.visualization._drawing import (
     to_frequencies,
     with_unit,
 )
-from captum_spectral.visualization._layout import add_colour_bar, new_figure, room, settle
+from captum_spectral.visualization._layout import (
+    add_colour_bar,
+    given_place,
+    new_figure,
+    room,
+    settle,
+)
 from captum_spectral.visualization._style import faded, outside
 from captum_spectral.visualization._text import set_title, write
 
@@ -119,7 +125,8 @@ def visualize_bands(
             place = {"y": 1 - 0.08 / down, "va": "top", "fontsize": 11}
             set_title(figure, title, across - 0.2, **place)
     else:
-        figure, axes = plt_fig_axis[0], np.asarray(plt_fig_axis[1], dtype=object).ravel()
+        figure, given = given_place(plt_fig_axis)
+        axes = np.asarray(given, dtype=object).ravel()
         if len(axes) <= len(values):
             raise ValueError(
                 f"plt_fig_axis must have {len(values) + 1} axes, for the image and for each of the "

@@ -1,6 +1,10 @@
 """Captum's figures, attacks and summaries on the values of bands, and models of other kinds."""
 
+import warnings
+
+import pytest
 import torch
+from captum.attr import DeepLift, DeepLiftShap
 from captum.attr import visualization as captum_viz
 from captum.attr._utils.stat import CommonStats
 from captum.attr._utils.summarizer import Summarizer
@@ -8,7 +12,7 @@ from captum.robust import AttackComparator, MinParamPerturbation
 from configurations import X
 from helpers import tiny_cnn
 
-from captum_spectral import SpectralShapley, band_mask, split_bands
+from captum_spectral import BandGame, SpectralShapley, band_mask, split_bands
 
 
 def test_summarizer_takes_painted_attributions():
@@ -76,3 +80,20 @@ def test_autocast_inside_the_forward_is_the_callers_choice():
     exact = SpectralShapley(tiny_cnn(1)).attribute(X, 1, num_bands=3, return_input_shape=False)
     assert phi.dtype is torch.float32
     torch.testing.assert_close(phi.double(), exact, rtol=0.2, atol=0.02)
+
+
+def test_examples_that_captum_takes_apart_are_to_be_in_a_tuple():
+    game = BandGame(tiny_cnn(dtype=torch.float32), torch.rand(3, 3, 12, 10), num_bands=3)
+    ones, starts, target = torch.ones(3, 3), torch.zeros(2, 3), torch.tensor([0, 4, 2])
+    options = {"baselines": starts, "target": target}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Captum's, of hooks
+        with pytest.raises(TypeError, match=r"examples must be one tensor, got 3 arg.*DeepLiftSh"):
+            DeepLiftShap(game).attribute(ones, **options, additional_forward_args=torch.arange(3))
+        found = DeepLiftShap(game).attribute(
+            ones, **options, additional_forward_args=(torch.arange(3),)
+        )
+        known = DeepLift(game).attribute(
+            ones, target=target, additional_forward_args=torch.arange(3)
+        )
+    torch.testing.assert_close(found, known)

@@ -282,3 +282,14 @@ def test_a_mean_takes_no_other_kind():
     two.update(found(tiny_cnn(1), num_bands=3))
     with pytest.raises(ValueError, match="a mean over images already"):
         mean.update(two.compute())
+
+
+def test_an_example_or_output_that_is_not_there_is_named():
+    result = found(tiny_cnn(1), target=None, num_bands=3)
+    for arguments, message in (
+        ({"example": 3, "output": 0}, r"example=3 does not exist: there are 3, 0\.\.2"),
+        ({"output": 5}, r"output=5 does not exist: there are 5, 0\.\.4"),
+    ):
+        for read in (result.matrix, result.to_frame):
+            with pytest.raises(IndexError, match=message):
+                read(**arguments)

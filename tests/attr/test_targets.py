@@ -36,6 +36,7 @@ calls = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
         torch.tensor(CLASSES, dtype=torch.uint16),
         torch.tensor(CLASSES, dtype=torch.int16),
         [np.int64(2), np.uint8(0), 4],
+        list(torch.tensor(CLASSES)),
         [(2,), (0,), (4,)],
     ],
     ids=repr,

@@ -182,7 +182,7 @@ def test_a_budget_gives_values_and_errors_of_so_many_rows(place):
 def test_norm_and_spacing_make_the_mask(place):
     explain(place, "--bands", 3, "--norm", "l2", "--spacing", "octave", "--json", "x.json")
     bands = read_json("x.json")["bands"]
-    expected = band_frequencies(band_mask((24, 32), 3, "l2", "octave"))
+    expected = band_frequencies(band_mask((24, 32), 3, "l2", "octave"), norm="l2")
     np.testing.assert_allclose([band["frequencies"] for band in bands], expected)
 
 

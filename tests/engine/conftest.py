@@ -2,13 +2,13 @@
 
 import pytest
 
-from captum_spectral._engine import chunk_size, stem
+from captum_spectral._engine import chunk_size, shortcuts, stem
 
 
 @pytest.fixture(params=["as they lie", "channels_last"])
 def formats(request, monkeypatch):
     """Show a model rows behind its stem in each format, whatever is fastest on the day."""
-    monkeypatch.setattr(stem, "SMALLEST", 0)
+    monkeypatch.setattr(shortcuts, "SMALLEST", 0)
     monkeypatch.setattr(stem, "WORTH", float("inf"))
     monkeypatch.setattr(chunk_size, "LARGEST_GUESS", 4)
     started = chunk_size.Formats.__init__

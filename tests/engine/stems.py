@@ -5,7 +5,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from captum_spectral import BandGame
-from captum_spectral._engine import chunk_size, stem
+from captum_spectral._engine import chunk_size, shortcuts
 from captum_spectral.coalitions import all_coalitions
 
 ALL = all_coalitions(4)
@@ -16,7 +16,7 @@ X = torch.rand(2, 3, 12, 12)
 def known_of(model):
     """What the process has found out about a model."""
     found = chunk_size._known.get(model, {}).values()
-    return next((fact for fact in found if isinstance(fact, stem.Known)), None)
+    return next((fact for fact in found if isinstance(fact, shortcuts.Known)), None)
 
 
 def behind_the_stem(model):

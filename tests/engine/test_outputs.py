@@ -365,3 +365,26 @@ def test_layers_are_looked_into_whatever_their_model_returns():
             return [{"boxes": self.first(x)}] * len(x)
 
     assert [layer.name for layer in layer_responses(Boxes().eval(), X)] == ["first"]
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_sparse_outputs_are_read_and_nested_or_empty_ones_refused():
+    found = SpectralShapley(lambda x: MODEL(x).to_sparse()).attribute(X, 1, num_bands=2)
+    torch.testing.assert_close(found, SpectralShapley(MODEL).attribute(X, 1, num_bands=2))
+    for returned, kind in (
+        (torch.nested.nested_tensor([X[0], X[0]]), "nested, of"),
+        (X.to("meta"), "on the meta device, of"),
+    ):
+        with pytest.raises(
+            TypeError, match=rf"a tensor of real numbers .* got {kind} torch.float64"
+        ):
+            tensor_of(returned)
+    with pytest.raises(ValueError, match="inputs must hold numbers, and is on the meta device"):
+        SpectralShapley(MODEL).attribute(X.to("meta"), 1)
+
+
+def test_a_class_in_place_of_a_model_is_named():
+    with pytest.raises(
+        TypeError, match=r"a model, got the class Detector; make one: Detector\(\.\.\.\)"
+    ):
+        BandGame(Detector, X)

@@ -11,7 +11,7 @@ from stems import ALL, ROWS, Own, Passed, X, agree, behind_the_stem, classified,
 from torch import nn
 
 from captum_spectral import BandGame, SpectralShapley
-from captum_spectral._engine import stem
+from captum_spectral._engine import shortcuts, stem
 
 pytestmark = pytest.mark.usefixtures("formats")
 
@@ -127,8 +127,39 @@ def test_what_is_not_a_module_as_it_was_written_sees_every_row(make):
     assert known_of(model) is None
 
 
-def test_compiled_models_see_every_row():
-    model = torch.compile(classified(nn.Conv2d(3, 6, 3)), backend="eager")
+class WithMethod(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.model = classified(nn.Conv2d(3, 6, 3))
+        self.eval()
+
+    @torch.compile(backend="eager")
+    def forward(self, x):
+        return self.model(x)
+
+
+class WithFunction(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.model = classified(nn.Conv2d(3, 6, 3))
+        self.scale = torch.compile(lambda x: x * 2, backend="eager")
+        self.eval()
+
+    def forward(self, x):
+        return self.model(self.scale(x))
+
+
+COMPILED = {
+    "a model": lambda: torch.compile(classified(nn.Conv2d(3, 6, 3)), backend="eager"),
+    "a method": WithMethod,
+    "a function": WithFunction,
+    "a part": lambda: nn.Sequential(WithMethod(), nn.Identity()).eval(),
+}
+
+
+@pytest.mark.parametrize("create", COMPILED.values(), ids=COMPILED)
+def test_compiled_models_see_every_row(create):
+    model = create()
     game = BandGame(model, X, 1, num_bands=4)
     torch.testing.assert_close(game.evaluate(ALL), game.evaluate(ALL, 2))
     assert known_of(model) is None
@@ -346,7 +377,7 @@ def test_shortcuts_can_be_left_out():
 
 
 def test_small_inputs_are_shown_as_they_are(monkeypatch):
-    monkeypatch.setattr(stem, "SMALLEST", X[0].numel() + 1)
+    monkeypatch.setattr(shortcuts, "SMALLEST", X[0].numel() + 1)
     model = classified(nn.Conv2d(3, 6, 3))
     agree(model)
     assert known_of(model) is None

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captum_spectral import band_frequencies, band_mask
+from captum_spectral import SpectralImportance, band_frequencies, band_mask
 
 sizes = st.lists(st.integers(5, 40), min_size=1, max_size=3)
 norms = st.sampled_from(["linf", "l2", "l1"])
@@ -95,6 +95,34 @@ def test_frequencies_of_bands_in_cycles_per_pixel():
     assert (high[:-1] < low[1:]).all()
     with_gap = band_frequencies(torch.tensor([0, 2, 2, 2]), spectral_dims=(-1,))
     assert with_gap[1].isnan().all()
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (16, 20), (9, 7), (8, 10, 12)])
+@pytest.mark.parametrize(("norm", "power"), [("linf", math.inf), ("l2", 2), ("l1", 1)])
+def test_frequencies_are_those_of_the_norm_of_the_mask(shape, norm, power):
+    axes = torch.meshgrid(
+        *[torch.fft.fftfreq(n, dtype=torch.float64).abs() for n in shape], indexing="ij"
+    )
+    radius = torch.stack(axes).norm(power, dim=0)
+    mask = band_mask(shape, 3, norm)
+    dims = tuple(range(-len(shape), 0))
+    known = torch.stack(
+        [torch.stack([f(radius[mask == i]) for f in (torch.min, torch.max)]) for i in range(3)]
+    )
+    torch.testing.assert_close(band_frequencies(mask, dims, norm=norm), known)
+    torch.testing.assert_close(band_frequencies(mask, dims), known)
+    assert (known[:-1, 1] < known[1:, 0]).all()  # the max-norm has rings overlap
+    stereo = torch.stack([mask, mask + 3])  # channels with bands of their own
+    torch.testing.assert_close(band_frequencies(stereo, dims), known.repeat(2, 1))
+    with pytest.raises(ValueError, match="norm must be 'linf', 'l2' or 'l1', or None, got 'max'"):
+        band_frequencies(mask, dims, norm="max")
+
+
+def test_a_measured_model_has_the_frequencies_of_rings():
+    mask = band_mask((16, 12), 3, "l2")
+    importance = SpectralImportance(torch.nn.Flatten(), feature_mask=mask)
+    importance.update(torch.randn(2, 1, 16, 12), torch.tensor([0, 1]))
+    torch.testing.assert_close(importance.compute().frequencies, band_frequencies(mask, norm="l2"))
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,6 @@ FORMS = {
     "kornia": lambda x, y: {"input": x, "target": y},
     "paths": lambda x, y: (x, y, ["a.png"] * len(x)),
     "longer": lambda x, y: (x, y, torch.arange(len(x)), ["a.png"] * len(x)),
-    "weights": lambda x, y: (x, y, torch.rand(len(x))),
     "nested": lambda x, y: ((x,), y),
 }
 
@@ -80,6 +79,20 @@ def test_tensors_of_a_dict_that_the_model_does_not_get_are_named_once():
     assert caught[0].filename == __file__
     assert "unpack=lambda batch: ((images, further arguments), labels)" in str(caught[0].message)
     assert evaluated(loader, unpack=lambda b: (b["pixel_values"], b["labels"])) == known()
+
+
+def test_tensors_of_a_tuple_that_the_model_does_not_get_are_named_once():
+    loader = of(lambda x, y: (x, y, x[:, :1], torch.arange(len(x)), ["a.png"] * len(x), x[:, 0, 0]))
+    with pytest.warns(UserWarning, match=r"gives tensors that the model does not get, ") as caught:
+        assert evaluated(loader) == known()
+    (told,) = caught
+    places = "[2] of shape (4, 1, 16, 12), [5] of shape (4, 12): of a tuple images and labels are"
+    assert places in str(told.message)
+    assert told.filename == __file__
+    assert evaluated(loader, unpack=lambda batch: batch[:2]) == known()
+    weighted = of(lambda x, y: [x, y, np.ones(len(x))])
+    with pytest.warns(UserWarning, match=r"\[2\] of shape \(4,\): of a list images and labels"):
+        assert evaluated(weighted) == known()
 
 
 def scaled(x, scale, name=""):
@@ -166,5 +179,52 @@ def test_batches_of_another_form_name_what_came(batch, got):
 
 
 def test_one_batch_in_place_of_a_loader():
-    with pytest.raises(TypeError, match="a dict is one batch; put it in a list"):
+    with pytest.raises(TypeError, match="this dict is one batch; put it in a list"):
         evaluated({"image": IMAGES, "label": LABELS})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((IMAGES, LABELS), "this tuple is one batch; put it in a list"),
+        ([IMAGES.numpy(), LABELS.numpy()], "this list is one batch; put it in a list"),
+        ({"image": IMAGES}, "this dict is one batch; put it in a list"),
+        ("photos/", "dataloader must give batches, got 'photos/'"),
+        (None, "dataloader must give batches, got None"),
+    ],
+)
+def test_what_is_no_loader_is_named(given, message):
+    with pytest.raises(TypeError, match=message):
+        evaluated(given)
+
+
+def test_images_alone_in_a_list_are_batches():
+    assert evaluated([IMAGES[:3], IMAGES[3:]]).num_examples == 6
+
+
+def test_unpack_must_be_a_function():
+    with pytest.raises(TypeError, match="unpack must be a function of a batch, got 'image'"):
+        evaluated([IMAGES], unpack="image")
+
+
+def test_no_images_at_all():
+    for empty in ([], DataLoader(TensorDataset(IMAGES[:0], LABELS[:0]), batch_size=2)):
+        with pytest.raises(ValueError, match="dataloader must give at least one image, and gave"):
+            evaluated(empty)
+    importance = SpectralImportance(tiny_cnn(), **OPTIONS)
+    importance.update(IMAGES, LABELS)
+    assert importance.evaluate([], show_progress=False) == known()
+
+
+@pytest.mark.parametrize(
+    ("labels", "error", "message"),
+    [
+        (["cat"] * 6, TypeError, r"labels must be integers, one class per image, got list \(too"),
+        ((LABELS, LABELS), TypeError, r"labels must be integers, .* got tuple \("),
+        (LABELS[:, None], ValueError, r"got shape \(6, 1\); use labels.squeeze\(1\)$"),
+        (torch.eye(6).long(), ValueError, r"got shape \(6, 6\); use labels.argmax\(1\) of one-hot"),
+    ],
+)
+def test_labels_that_are_no_classes_are_named(labels, error, message):
+    with pytest.raises(error, match=message):
+        evaluated([(IMAGES, labels)])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers import tiny_cnn
 from torch import nn
-from torchmetrics import BootStrapper, MetricCollection
+from torchmetrics import BootStrapper, MetricCollection, MetricTracker
 from torchmetrics.classification import MulticlassAccuracy
 
 from captum_spectral import SpectralImportance
@@ -145,3 +145,25 @@ def test_lightning_logs_it_beside_the_accuracy_and_the_bands(tmp_path):
     (epoch,) = bands.epochs
     numbers = epoch.result.scalars("spectral/")
     assert {name: logged[name] for name in numbers} == pytest.approx(numbers, abs=1e-5)
+
+
+def test_wrappers_that_need_a_number_say_which_metric_has_one(model):
+    spread = BootStrapper(SpectralImportance(model, **OPTIONS), num_bootstraps=2)
+    spread.update(IMAGES, LABELS)
+    with pytest.raises(TypeError, match=r"^stack takes tensors, .* ImportanceResult.*SpectralSc"):
+        spread.compute()
+    shifted = SpectralImportance(model, **OPTIONS) + 1
+    shifted.update(IMAGES, LABELS)
+    with pytest.raises(TypeError, match=r"^add takes tensors, .* bands are result.attributions$"):
+        shifted.compute()
+
+
+def test_a_tracker_keeps_the_scores_of_epochs(model):
+    tracker = MetricTracker(SpectralScore(model, **OPTIONS), maximize=True)
+    known = []
+    for part in (slice(0, 6), slice(6, 12)):
+        tracker.increment()
+        tracker.update(IMAGES[part], LABELS[part])
+        known.append(expected(model, IMAGES[part], LABELS[part]).signed_score().value)
+    assert tracker.compute_all().tolist() == pytest.approx(known, abs=1e-6)
+    assert tracker.best_metric() == pytest.approx(max(known), abs=1e-6)

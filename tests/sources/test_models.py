@@ -166,7 +166,7 @@ def test_factories_of_every_form(folder, tmp_path):
         ("def make():\n    return nn.Flatten(), 7", TypeError, r"got \(Flatten, int\)"),
         ("def make():\n    return 1 / 0", ValueError, r"make failed with ZeroDiv.*\.py, line 4\)"),
         ("1 / 0", ValueError, r"failed with ZeroDivisionError: .*\.py, line 3\)"),
-        ("def make(:", ValueError, r"failed with SyntaxError: .*\.py, line 3\)"),
+        ("def make(:", ValueError, r"failed with SyntaxError: [^(]*\([^(]*\.py, line 3\)$"),
         ("import no_such_package", ImportError, r"cannot be imported: .* 'no_such_package'"),
     ],
 )

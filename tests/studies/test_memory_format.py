@@ -42,7 +42,13 @@ def test_convolutions_on_a_cpu_get_channels_last():
 
 
 @pytest.mark.parametrize(
-    "module", [nn.Sequential(nn.Flatten(), nn.Linear(192, 5)), Views()], ids=["no Conv2d", "views"]
+    "module",
+    [
+        nn.Sequential(nn.Flatten(), nn.Linear(192, 5)),
+        Views(),
+        nn.Sequential(nn.GroupNorm(1, 3), convolutional()),
+    ],
+    ids=["no Conv2d", "views", "group norm, which is imprecise there"],
 )
 def test_other_networks_keep_the_format_of_the_inputs(module):
     assert format_for(module, torch.randn(1, 3, 8, 8)) is torch.contiguous_format

@@ -10,7 +10,13 @@ from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
-from captum_spectral.visualization import visualize_band_attr, visualize_cumulative_shares
+from captum_spectral.visualization import (
+    visualize_band_attr,
+    visualize_bands,
+    visualize_cumulative_shares,
+)
+
+LAYERS = torch.full((4, 1, 8, 8), 0.2)
 
 # --------------------------------------------------------------------------- bars
 
@@ -23,6 +29,22 @@ def test_bars_have_the_heights_of_the_values_and_stand_over_band_numbers():
     assert axes.get_xlabel() == "band"
     assert axes.get_ylabel() == "attribution (model output)"
     assert axes.get_legend() is None
+
+
+@pytest.mark.parametrize("place", [lambda axes: axes, lambda axes: (axes, axes.figure)])
+def test_a_place_is_a_figure_with_its_axes(place):
+    axes = Figure().add_subplot()
+    for draw in (
+        lambda **place: visualize_band_attr(VALUES, **place),
+        lambda **place: visualize_bands(LAYERS.sum(0), LAYERS, VALUES, **place),
+    ):
+        with pytest.raises(
+            TypeError, match=r"a figure and its axes, such as \(axes.figure, axes\)"
+        ):
+            draw(plt_fig_axis=place(axes), use_pyplot=False)
+    assert (
+        visualize_band_attr(VALUES, plt_fig_axis=[axes.figure, axes], use_pyplot=False)[1] is axes
+    )
 
 
 def test_a_line_marks_zero():

@@ -11,12 +11,17 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+from captum_spectral import Curve
 from captum_spectral.visualization import visualize_curves, visualize_maps
 
 IMAGES = torch.rand(2, 3, 12, 16, generator=torch.Generator().manual_seed(0))
 MAP = torch.randn(2, 3, 12, 16, generator=torch.Generator().manual_seed(1))
 X = torch.linspace(0, 1, 5)
 Y = torch.tensor([[1.0, 0.5, 0.0, 0.0, 0.0], [0.6, 0.3, 0.0, 0.0, 0.0]])
+
+
+CURVE = Curve(X, Y, torch.trapezoid(Y, X))
+SHORT = Curve(X[::2], Y[:, ::2], torch.trapezoid(Y[:, ::2], X[::2]))
 
 
 def maps(images=IMAGES, attributions=None, **options):
@@ -173,8 +178,39 @@ def test_bad_maps_are_explained(arguments, error, message):
         ({"values": {"a": Y * torch.inf}}, ValueError, r"values\['a'\] must be finite"),
         ({"fractions": X.flip(0)}, ValueError, "fractions must increase"),
         ({"fractions": X[:1]}, ValueError, "at least two entries"),
+        ({"values": CURVE}, TypeError, "values must be a dict by name, .* got Curve"),
+        ({"fractions": {"a": CURVE}}, TypeError, "values must not be given with a dict of curves"),
+        ({"fractions": X, "values": {"a": SHORT}}, ValueError, r"'a'\] is a curve of other fract"),
     ],
 )
 def test_bad_curves_are_explained(arguments, error, message):
     with pytest.raises(error, match=message):
         curves(**arguments)
+
+
+def test_curves_are_taken_as_they_are_returned():
+    _, known = curves()
+    for given in (
+        ({"Saliency": CURVE},),
+        (X, {"Saliency": CURVE}),
+        (CURVE, {"Saliency": CURVE}),
+        (CURVE, {"Saliency": Y}),
+    ):
+        _, axes = visualize_curves(*given, use_pyplot=False)
+        for a, b in zip(axes.lines, known.lines, strict=True):
+            np.testing.assert_array_equal(a.get_xydata(), b.get_xydata())
+        assert legend_of(axes) == legend_of(known) == ["Saliency: 0.200 ± 0.050"]
+    _, alone = visualize_curves(CURVE, use_pyplot=False)
+    assert legend_of(alone) == ["0.200 ± 0.050"]
+    _, two = visualize_curves({"Saliency": CURVE, "coarse": SHORT}, use_pyplot=False)
+    assert [len(line.get_xdata()) for line in two.lines] == [5, 3]
+
+
+def legend_of(axes):
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+@pytest.mark.parametrize("given", [X, [CURVE], {"a": Y}, None])
+def test_what_is_no_curve_is_named(given):
+    with pytest.raises(TypeError, match=r"values must be given|fractions\['a'\] must be a curve"):
+        visualize_curves(given, use_pyplot=False)
