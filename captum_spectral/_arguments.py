@@ -12,7 +12,7 @@ import operator
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import captum
@@ -25,6 +25,7 @@ from captum_spectral._captum import BaselineType, TargetType, format_baseline
 __all__ = [
     "check_coalitions",
     "check_count",
+    "check_counts",
     "check_highest",
     "check_pixel_range",
     "detached",
@@ -212,6 +213,15 @@ def check_count(name: str, value: object, at_least: int = 1) -> int:
     if count < at_least:
         raise ValueError(f"{name} must be at least {at_least}, got {count}")
     return count
+
+
+def check_counts(settings: object, at_least: Mapping[str, int], optional: Iterable[str]) -> None:
+    """Check attributes that are whole numbers; ``optional`` ones, at least 1, may be None."""
+    for name, least in at_least.items():
+        check_count(name, getattr(settings, name), least)
+    for name in optional:
+        if getattr(settings, name) is not None:
+            check_count(name, getattr(settings, name))
 
 
 def format_target(target: Any, num_examples: int) -> tuple[TargetType, int | None]:

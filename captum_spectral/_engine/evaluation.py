@@ -12,6 +12,7 @@ from torch import Tensor
 from captum_spectral._engine.chunk_size import ChunkSize, Clock, FixedSize
 from captum_spectral._engine.forward import (
     Forward,
+    add_hint,
     as_results,
     first_not_finite,
     is_of_model,
@@ -163,20 +164,17 @@ class Evaluation:
         return None
 
     def _look_for_fixed_batch(self, error: BaseException, chunk: Chunk) -> None:
-        """Add to the error of a model what helps if its batch is fixed; it is tried with another.
-
-        Python 3.10 has no notes, so the message itself is changed.
-        """
+        """Try another batch after the error of a model; where that works, the error says so."""
         count = self._work.num_examples
-        for rows in sorted({1, 1 if self._limit.whole is None else count} - {chunk.rows}):
+        sizes = {1} if self._limit.whole is None else {1, count}
+        for rows in sorted(sizes - {chunk.rows}):
             try:
                 self._work.do(self._walk.chunk(rows), self._walk)
             except Exception:
                 continue
             finally:
                 self._work.start_over()
-            remedy = self._limit.remedy(rows, chunk.rows, count)
-            error.args = (f"{error.args[0]}\n({remedy})",)
+            add_hint(error, self._limit.remedy(rows, chunk.rows, count))
             return
 
     def _make_room(self, chunk: Chunk, failure: str, again: bool) -> None:

@@ -29,6 +29,7 @@ from captum_spectral.sources.digests import digest_of
 __all__ = [
     "Forward",
     "RowExamples",
+    "add_hint",
     "as_results",
     "first_not_finite",
     "gradients",
@@ -156,18 +157,15 @@ class Forward:
 
     def _hint_at_one_image(self, error: RuntimeError, rows: tuple[Tensor, ...]) -> None:
         """Add to an error of the model that an image was maybe given without its batch dim."""
-        # Python 3.10 has no notes, so the message itself is changed, where there is nothing else.
-        if type(error) is not RuntimeError or len(error.args) != 1 or len(rows) != 1:
-            return
-        if is_out_of_memory(error):
+        if type(error) is not RuntimeError or len(rows) != 1 or is_out_of_memory(error):
             return
         size = tuple(rows[0].shape[1:])
         if len(size) == 2 and min(size) > 4 and self.num_examples in (1, 3, 4):
             shape = (self.num_examples, *size)
-            error.args = (
-                f"{error.args[0]}\n(inputs of shape {shape} were read as a batch of "
-                f"{self.num_examples}; if they are one image, give x[None], of shape "
-                f"{(1, *shape)})",
+            add_hint(
+                error,
+                f"inputs of shape {shape} were read as a batch of {self.num_examples}; if they are "
+                f"one image, give x[None], of shape {(1, *shape)}",
             )
 
     def at_target(self, outputs: Any, examples: RowExamples) -> Any:
@@ -228,10 +226,15 @@ class Forward:
         return arg
 
 
+def add_hint(error: BaseException, hint: str) -> None:
+    """Add to the message of an error, where it is all there is: Python 3.10 has no notes."""
+    if len(error.args) == 1 and isinstance(error.args[0], str):
+        error.args = (f"{error.args[0]}\n({hint})",)
+
+
 def is_of_model(error: BaseException) -> bool:
-    """Say whether an error has a message of the model: not of this package or the system."""
-    told = len(error.args) == 1 and isinstance(error.args[0], str)
-    if not told or not isinstance(error, Exception) or isinstance(error, KeyError | OSError):
+    """Say whether an error arose in the model: not in this package, nor from the system."""
+    if not isinstance(error, Exception) or isinstance(error, KeyError | OSError):
         return False
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:

@@ -185,8 +185,8 @@ def _precision_of(network: nn.Module) -> torch.dtype | None:
 
 def _in_own_precision(network: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     """Hand pictures to a network in its precision; transforms give float32."""
-    dtype = _precision_of(network)
-    return tuple(x.to(dtype) if isinstance(x, Tensor) and dtype else x for x in inputs)
+    dtype = next(p.dtype for p in network.parameters() if p.is_floating_point())
+    return tuple(x.to(dtype) if isinstance(x, Tensor) else x for x in inputs)
 
 
 def in_pixels(model: LoadedModel) -> LoadedModel:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from captum_spectral._arguments import check_count
+from captum_spectral._arguments import check_counts
 from captum_spectral._captum import progress_bar
 from captum_spectral._engine.chunk_size import first_guess
 from captum_spectral.importance import ImportanceResult, Records, SpectralImportance
@@ -72,10 +72,8 @@ class ImportanceSettings:
 
     def __post_init__(self) -> None:
         """Check them all, before any picture is read."""
-        for name in ("max_examples", "batch_size", "perturbations_per_eval"):
-            if getattr(self, name) is not None:
-                check_count(name, getattr(self, name))
-        check_count("num_bands", self.num_bands)  # None is not among the settings
+        optional = ("max_examples", "batch_size", "perturbations_per_eval")
+        check_counts(self, {"num_bands": 1}, optional)
         if isinstance(self.baseline, bool) or not isinstance(self.baseline, str | Real):
             raise TypeError(
                 f"baseline must be a number, 'noise' or 'donor', got {type(self.baseline).__name__}"

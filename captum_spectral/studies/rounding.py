@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from captum_spectral._arguments import check_count
+from captum_spectral._arguments import check_counts
 from captum_spectral.sources.models import LoadedModel
 from captum_spectral.sources.pictures import Pictures, shipped_photographs
 from captum_spectral.studies.comparison import ComparisonSettings, read_inputs
@@ -62,10 +62,7 @@ class RoundingSettings:
             TypeError: One that is no integer.
             ValueError: One that is too small.
         """
-        check_count("num_calibration", self.num_calibration)
-        check_count("num_bands", self.num_bands, 0)
-        if self.max_examples is not None:
-            check_count("max_examples", self.max_examples)
+        check_counts(self, {"num_calibration": 1, "num_bands": 0}, ["max_examples"])
 
 
 @dataclass(frozen=True)

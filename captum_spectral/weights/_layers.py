@@ -17,6 +17,7 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.utils import parametrize
 
 from captum_spectral._arguments import check_count
+from captum_spectral.weights._matrices import check_has_values
 
 __all__ = [
     "Geometry",
@@ -121,8 +122,7 @@ def check_layer(layer: object, name: str) -> nn.Module:
 
 def _check_values(weight: Tensor, name: str) -> None:
     """Raise unless a tensor holds values, all of them finite."""
-    if weight.is_meta:
-        raise ValueError(f"{name} is on the meta device, which holds no values; load them first")
+    check_has_values(weight, name)
     bad = int((~torch.isfinite(weight.detach())).sum())
     if bad:
         raise ValueError(f"{name} must be finite, got {bad} NaN or infinite values")

@@ -8,7 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["check_index", "format_direction", "format_matrix", "format_std", "unit_of"]
+__all__ = [
+    "check_has_values",
+    "check_index",
+    "format_direction",
+    "format_matrix",
+    "format_std",
+    "unit_of",
+]
 
 
 def format_matrix(weight: object, name: str = "weight") -> Tensor:
@@ -101,9 +108,14 @@ def _check_leading(x: Tensor, weight: Tensor, name: str) -> None:
         )
 
 
-def _check_finite(x: Tensor, name: str) -> None:
+def check_has_values(x: Tensor, name: str) -> None:
+    """Raise for a tensor that has a shape and no values."""
     if x.is_meta:
         raise ValueError(f"{name} is on the meta device, which holds no values; load them first")
+
+
+def _check_finite(x: Tensor, name: str) -> None:
+    check_has_values(x, name)
     finite = torch.isfinite(x.detach())
     if not finite.all():
         raise ValueError(

@@ -126,7 +126,8 @@ def pair_of(layer: nn.Module, up: Tensor, down: Tensor) -> tuple[nn.Module, nn.M
 def like(layer: nn.Module, weight: Tensor) -> Any:
     """Return a copy of a layer, of its own class, with another weight, no bias and no hooks."""
     copied: Any = copy.deepcopy(layer)
-    vars(copied).update({kind: vars(nn.Module())[kind] for kind in _HOOKS})
+    bare = vars(nn.Module())
+    vars(copied).update({kind: bare[kind] for kind in _HOOKS})
     copied.bias = None
     old: Any = layer.weight
     copied.weight = nn.Parameter(weight.to(old).contiguous(), requires_grad=old.requires_grad)

@@ -22,6 +22,7 @@ from captum_spectral.weights.rounding import (
     Clip,
     RoundedLayer,
     RoundedWeights,
+    by_output,
     codes_of,
     weight_of,
 )
@@ -217,8 +218,7 @@ def _damaged_grid(name: str, bits: Any, tensors: dict[str, Tensor], layer: nn.Mo
         return f"it has {bits!r} bits for {name!r}"
     weight: Any = layer.weight
     scale = tensors.get(f"{name}/scale", torch.empty(0))
-    outputs = layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
-    rows = 1 if len(scale) == 1 else int(outputs)  # type: ignore[arg-type]
+    rows = 1 if len(scale) == 1 else len(by_output(layer, weight))
     for key, dtype, count in (
         ("codes", torch.uint8, -(-weight.numel() * bits // 8)),
         ("scale", torch.float32, rows),

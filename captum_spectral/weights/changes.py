@@ -19,6 +19,7 @@ from captum_spectral._arguments import check_count
 from captum_spectral.features.features import Features
 from captum_spectral.features.fourier import FourierBands
 from captum_spectral.weights._layers import is_lazy, is_quantised
+from captum_spectral.weights._matrices import check_has_values
 from captum_spectral.weights._pairs import check_linear
 from captum_spectral.weights.rounding import RoundedWeights
 
@@ -121,8 +122,7 @@ def weights_of(
             raise TypeError(f"{argument} must be real where the model is, but {name} is complex")
         baseline = other[name].detach().to(weight)
         for which, t in (("model", weight), (argument, baseline)):
-            if t.is_meta:
-                raise ValueError(f"{name} of {which} is on the meta device; load its values first")
+            check_has_values(t, f"{name} of {which}")
             if not t.detach().isfinite().all():
                 raise ValueError(f"{which} must be finite, and {name} holds NaN or infinities")
         if not torch.equal(baseline, weight):

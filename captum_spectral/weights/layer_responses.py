@@ -111,8 +111,7 @@ def layer_responses(
         UserWarning: The model, or a part of it, is in training mode.
 
     Cost: one model row. Then singular values of every layer, whose time grows with the cube of its
-    channels: of a dense convolution 3 x 3 on one core, a third of a second for 64, 8 seconds for
-    256, a minute for 512, and three times as long under a stride of 2.
+    channels: a dense convolution of several hundred takes minutes on one core.
 
     Example::
 

@@ -16,7 +16,7 @@ from torch.nn.modules.conv import _ConvNd
 from captum_spectral._arguments import check_count, has_float64
 from captum_spectral.weights._layers import check_unshared, matching, matrix_layers
 
-__all__ = ["Clip", "RoundedLayer", "RoundedWeights", "quantize_weights"]
+__all__ = ["Clip", "RoundedLayer", "RoundedWeights", "by_output", "quantize_weights"]
 
 Clip = float | Literal["mse"] | None
 
@@ -169,7 +169,7 @@ def quantize_weights(
     for name, its_bits in wanted.items():
         module = copied.get_submodule(name)
         old: Any = module.weight
-        rows = _by_output(module, old.detach())
+        rows = by_output(module, old.detach())
         grids = rows if per_channel else rows.reshape(1, -1)
         scale, zero_point = _grid(grids, its_bits, clip)
         if not scale.isfinite().all():
@@ -212,7 +212,7 @@ def min_max_grid(rows: Tensor, bits: int) -> tuple[Tensor, Tensor]:
 def codes_of(layer: nn.Module, grid: RoundedLayer) -> Tensor:
     """Return the integers of a rounded weight, uint8, with a row for each scale."""
     weight: Any = layer.weight
-    rows = _by_output(layer, weight.detach().cpu()).double().reshape(len(grid.scale), -1)
+    rows = by_output(layer, weight.detach().cpu()).double().reshape(len(grid.scale), -1)
     scale = grid.scale.double()[:, None]
     return ((rows / scale).round() + grid.zero_point[:, None]).to(torch.uint8)
 
@@ -274,7 +274,7 @@ def _least_squares(rows: Tensor, low: Tensor, high: Tensor, bits: int) -> tuple[
     return best
 
 
-def _by_output(layer: nn.Module, weight: Tensor) -> Tensor:
+def by_output(layer: nn.Module, weight: Tensor) -> Tensor:
     """Return the weights of each output channel as a row ``(out, ...)``."""
     if isinstance(layer, _ConvNd) and layer.transposed:
         # (in, out/G, *k) with the groups one after the other in dim 0
@@ -284,7 +284,7 @@ def _by_output(layer: nn.Module, weight: Tensor) -> Tensor:
 
 
 def _of_output(layer: nn.Module, rows: Tensor) -> Tensor:
-    """Return the weight whose output channels are the rows: undo :func:`_by_output`."""
+    """Return the weight whose output channels are the rows: undo :func:`by_output`."""
     shape: Any = layer.weight.shape
     if isinstance(layer, _ConvNd) and layer.transposed:
         taps = math.prod(shape[2:])

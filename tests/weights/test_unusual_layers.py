@@ -3,6 +3,7 @@
 import copy
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from rounded import LAYERS, StandardisesItself, layer_and_input, same_state, state
@@ -161,7 +162,6 @@ def test_ranks_patterns_and_budgets_of_a_wrong_kind_are_named():
             adapters.ranks = ranks
     with pytest.raises(TypeError, match="skip must be a sequence of patterns, got None"):
         quantize_weights(model, skip=None)
-    np = pytest.importorskip("numpy")
     assert adapters.allocate(np.float32(0.5)) == adapters.allocate(0.5)
     assert same_state(
         quantize_weights(model, clip=np.float32(2)).model,
